@@ -1,0 +1,42 @@
+"""gatewise: train and audit neural networks that choose.
+
+A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete and never observed.
+
+    import gatewise as gw
+
+    mixture = gw.MixtureOfExperts(gate, experts)                 # any modules
+    objective = gw.objectives.get("jensen", estimator="score-function")
+    bound = objective(mixture.observe(x, y)).value               # runs only the experts that were drawn
+    (-bound.mean()).backward()
+
+    estimate = gw.expect(f, logits, gw.estimators.get("gumbel-softmax", temperature=0.5))
+    point = gw.sample(logits, gw.estimators.get("straight-through-gumbel-softmax"))
+"""
+
+from gatewise import estimators, mixture, noise, objectives, schedules
+from gatewise.errors import GatewiseError
+from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
+from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Categorical",
+    "Estimate",
+    "Estimator",
+    "ExpertList",
+    "GatewiseError",
+    "Info",
+    "Integrand",
+    "MLPBank",
+    "MixtureOfExperts",
+    "__version__",
+    "by_index",
+    "estimators",
+    "expect",
+    "mixture",
+    "noise",
+    "objectives",
+    "sample",
+    "schedules",
+]

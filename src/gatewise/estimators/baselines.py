@@ -1,0 +1,145 @@
+"""Baselines b for estimators that weigh a direction by (f(z) - b).
+
+A baseline must not depend on the draw that it is subtracted from; each here says why its does not.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.choices import nearest
+from gatewise.errors import GatewiseError
+from gatewise.expectation import MANY
+
+
+class Baseline(nn.Module):
+    """Base of all baselines: `forward` gives b, `observe` sees f after b was used."""
+
+    sample_counts: range = range(1, MANY)
+
+    def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
+        """b, broadcastable to the detached values `[S, *batch]` of f."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def loss(self, values: Tensor, baseline: Tensor) -> Tensor | None:
+        """A scalar that trains the baseline; None where nothing is learned."""
+        return None
+
+    def observe(self, values: Tensor) -> None:
+        """See the detached values `[S, *batch]`."""
+
+    def commit(self) -> None:
+        """Fold in what was observed since the last time."""
+
+
+class NoBaseline(Baseline):
+    """b = 0."""
+
+    def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
+        """Zero."""
+        return torch.zeros((), dtype=values.dtype, device=values.device)
+
+
+class RunningMean(Baseline):
+    """An exponential mean of f over the batches seen before this one, so independent of its draws.
+
+    The mean is corrected for its start at 0; before the first batch b = 0.
+
+    Args:
+        decay: the weight of the past, in [0, 1).
+    """
+
+    mean: Tensor
+    weight: Tensor
+    held_sum: Tensor
+    held_count: Tensor
+
+    def __init__(self, decay: float = 0.9):
+        super().__init__()
+        if not 0 <= decay < 1:
+            raise GatewiseError(f"the decay of a running-mean baseline lies in [0, 1), got {decay}")
+        self.decay = decay
+        for name in ("mean", "weight", "held_sum", "held_count"):
+            self.register_buffer(name, torch.zeros(()))
+
+    def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
+        """The mean so far."""
+        return (self.mean / self.weight.clamp_min(1e-12)).to(values.dtype)
+
+    def observe(self, values: Tensor) -> None:
+        """Hold the batch's sum until `commit`."""
+        self.held_sum += values.sum()
+        self.held_count += values.numel()
+
+    def commit(self) -> None:
+        """Fold in the batches held, as one."""
+        seen = (self.held_count > 0).to(self.mean.dtype)
+        step = (1 - self.decay) * seen
+        self.mean += step * (self.held_sum / self.held_count.clamp_min(1) - self.mean)
+        self.weight += step * (1 - self.weight)
+        self.held_sum.zero_()
+        self.held_count.zero_()
+
+
+class LeaveOneOut(Baseline):
+    """For each draw the mean of f over the other S - 1 draws of the same example (RLOO), independent of it."""
+
+    sample_counts = range(2, MANY)
+
+    def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
+        """(Σ_s f_s - f) / (S - 1)."""
+        return (values.sum(0, keepdim=True) - values) / (values.shape[0] - 1)
+
+
+class Learned(Baseline):
+    """b(x), a small network of the context, fitted to f by least squares (NVIL: Mnih and Gregor 2014, 1402.0030).
+
+    It sees the example and not the draw.
+
+    Args:
+        context_dim: features of the `context` given to `expect`; None learns one number for all examples.
+        hidden: width of the network's one hidden layer.
+    """
+
+    def __init__(self, context_dim: int | None = None, hidden: int = 64):
+        super().__init__()
+        self.context_dim = context_dim
+        self.constant = nn.Parameter(torch.zeros(()))
+        self.network = None
+        if context_dim is not None:
+            self.network = nn.Sequential(nn.Linear(context_dim, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
+        """b(x), `[*batch]`, or one number; differentiable in the baseline's own parameters alone."""
+        if self.network is None:
+            return self.constant.to(values.dtype)
+        if context is None or context.shape[-1] != self.context_dim:
+            got = "none" if context is None else f"{context.shape[-1]} features"
+            raise GatewiseError(
+                f"the learned baseline was made for a context of {self.context_dim} features and got {got}; "
+                "pass expect(..., context=x), or make it with context_dim=None"
+            )
+        features = context.detach().to(self.constant.dtype)
+        return (self.constant + self.network(features).squeeze(-1)).to(values.dtype)
+
+    def loss(self, values: Tensor, baseline: Tensor) -> Tensor:
+        """The mean squared error of b."""
+        return (values - baseline).square().mean()
+
+
+def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: float) -> Baseline:
+    """The baseline named "none", "running-mean", "leave-one-out" or "learned", or the one given.
+
+    Raises:
+        GatewiseError: for another name.
+    """
+    if isinstance(baseline, Baseline):
+        return baseline
+    kinds = {
+        "none": NoBaseline,
+        "running-mean": lambda: RunningMean(decay),
+        "leave-one-out": LeaveOneOut,
+        "learned": lambda: Learned(context_dim),
+    }
+    if baseline not in kinds:
+        raise GatewiseError(f"unknown baseline {baseline!r}{nearest(str(baseline), kinds)}")
+    return kinds[baseline]()

@@ -1,0 +1,55 @@
+"""Gumbel-Softmax (Concrete) and its straight-through form."""
+
+import torch
+from torch import Tensor
+
+from gatewise.estimators.base import PointEstimator, gradient_only
+from gatewise.estimators.registry import register
+from gatewise.noise import perturbed
+
+
+@register
+class GumbelSoftmax(PointEstimator):
+    """f(β), β = softmax((log π + g) / λ), g Gumbel noise.
+
+    Biased for the value, the logits and the parameters of f: β is not a category, and λ trades bias (high) for
+    variance (low, like 1/λ). Even for an f linear in the point the value and the parameters see E β, which is not
+    π for λ > 0 unless π is uniform. Costs all K evaluations.
+
+    Args:
+        temperature: λ: a number, a schedule, or its text form.
+
+    Reference: Jang, Gu and Poole 2017 (1611.01144); Maddison, Mnih and Teh 2017 (1611.00712).
+    """
+
+    name = "gumbel-softmax"
+    reference = "Jang et al. 2017 (1611.01144); Maddison et al. 2017 (1611.00712)"
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """β, `[S, *logits.shape]`."""
+        return (perturbed(logits, num_samples, generator) / self.temperature).softmax(-1).to(logits.dtype)
+
+
+@register
+class StraightThroughGumbelSoftmax(PointEstimator):
+    """Forward the one-hot category argmax β, backward through β = softmax((log π + g) / λ).
+
+    Unbiased for the value and the parameters of f (the forward point is an exact draw); biased for the logits.
+    Costs all K evaluations where f is a mixture; one where f itself looks at the category alone.
+
+    Args:
+        temperature: λ: a number, a schedule, or its text form.
+
+    Reference: Jang, Gu and Poole 2017 (1611.01144).
+    """
+
+    name = "straight-through-gumbel-softmax"
+    unbiased = frozenset({"value", "parameters"})
+    reference = "Jang et al. 2017 (1611.01144)"
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
+        noisy = perturbed(logits, num_samples, generator)
+        relaxed = (noisy / self.temperature).softmax(-1)
+        corner = torch.zeros_like(relaxed).scatter(-1, noisy.argmax(-1, keepdim=True), 1.0)
+        return (corner + gradient_only(relaxed)).to(logits.dtype)

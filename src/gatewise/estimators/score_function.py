@@ -1,0 +1,98 @@
+"""The score-function estimator (REINFORCE) and what estimators with a baseline share."""
+
+import torch
+from torch import Tensor
+
+from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.baselines import Baseline, make_baseline
+from gatewise.estimators.registry import register
+from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.noise import categorical
+
+
+class WithBaseline(GradientEstimator):
+    """An estimator that draws S categories and weighs a direction at each by (f - b)."""
+
+    calls = frozenset({"index"})
+    baseline: Baseline
+
+    @property
+    def sample_counts(self) -> range:  # pyrefly: ignore[bad-override]
+        """What the baseline takes: leave-one-out needs two draws."""
+        return self.baseline.sample_counts
+
+    def commit(self) -> None:
+        """Fold the values held back into the baseline."""
+        self.baseline.commit()
+
+    def weighed(
+        self, values: Tensor, direction: Tensor, index: Tensor, event_dims: int, context: Tensor | None
+    ) -> Estimate:
+        """mean_s [ f_s + (f_s - b) ∇direction_s ], with f_s differentiated too.
+
+        Args:
+            values: f at the draws, `[S, *batch]`.
+            direction: `[S, *batch]`, whose gradient is weighed; its value does not matter.
+            index: the draws.
+            event_dims: see `gatewise.expect`.
+            context: see `gatewise.expect`.
+        """
+        seen = values.detach()
+        baseline = self.baseline(seen, context)
+        gradient = (seen - baseline.detach()) * gradient_only(direction)
+        control_loss = None
+        if torch.is_grad_enabled():
+            control_loss = self.baseline.loss(seen, baseline)
+            if self.training:
+                self.baseline.observe(seen)
+                if not self.hold_statistics:
+                    self.baseline.commit()
+        evaluations = first_asked(index, event_dims)[0].sum(0)
+        return Estimate((values + gradient.to(values.dtype)).mean(0), control_loss, Info(evaluations, index=index))
+
+
+@register
+class ScoreFunction(WithBaseline):
+    """(f(D) - b) ∇log π_D, D ~ π: the mean over S draws.
+
+    Unbiased for the value, the logits and the parameters of f, for any baseline b that does not depend on D.
+    Costs S evaluations an example (fewer where draws repeat). Also known as REINFORCE; with
+    `baseline="leave-one-out"` as RLOO.
+
+    Args:
+        baseline: "none", "running-mean", "leave-one-out" (needs S >= 2), "learned", or a `Baseline`.
+        context_dim: for "learned", the features of the context; None learns one number.
+        decay: for "running-mean", the weight of the past.
+
+    Raises:
+        GatewiseError: for an unknown baseline.
+
+    Reference: Williams 1992; baselines: Mnih and Gregor 2014 (1402.0030), Kool, van Hoof and Welling 2019.
+    """
+
+    name = "score-function"
+    unbiased = frozenset({"value", "logits", "parameters"})
+    reference = "Williams 1992; Mnih & Gregor 2014 (1402.0030); Kool et al. 2019"
+
+    def __init__(self, baseline: str | Baseline = "running-mean", context_dim: int | None = None, decay: float = 0.9):
+        super().__init__()
+        self.baseline = make_baseline(baseline, context_dim, decay)
+
+    def forward(
+        self,
+        integrand: Integrand,
+        logits: Tensor,
+        *,
+        num_samples: int = 1,
+        event_dims: int = 0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Estimate:
+        """The mean over S draws."""
+        index = categorical(logits, num_samples, generator)
+        values = integrand.at_index(index)
+        log_probs = logits.log_softmax(-1).expand(num_samples, *logits.shape)
+        log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        if event_dims:
+            log_prob = log_prob.sum(-1)
+        return self.weighed(values, log_prob, index, event_dims, context)

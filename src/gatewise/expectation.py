@@ -1,0 +1,346 @@
+"""The one abstraction: the estimator pulls, the model answers.
+
+A model with a discrete, unobserved choice z is an `Integrand`: a function f(z) that can be asked for its value
+at one category, at all of them, or at a point of the simplex between them. An `Estimator` decides what to ask,
+and returns an `Estimate` of E_{z ~ softmax(logits)} f(z) whose gradient is its estimate of the gradient.
+Nothing else in the code decides which categories, and so which experts, are run.
+
+Shapes: S samples, `*batch` examples, L latents (with `event_dims=1`), K categories.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+
+JOINT_LIMIT = 4096
+"""The most joint outcomes K**L that `at_all` enumerates."""
+
+EVERY_CALL = frozenset({"index", "all", "point"})
+
+
+@runtime_checkable
+class Integrand(Protocol):
+    """f(z), with one categorical z per example (or L of them that share one value)."""
+
+    def at_index(self, index: Tensor) -> Tensor:
+        """Values `[S, *batch]` at the categories `[S, *batch]` (int64; `[S, *batch, L]` for L latents).
+
+        Only what is named is run, each distinct (example, category) pair once. An entry of -1 is not asked
+        for, and its value is 0.
+        """
+        ...
+
+    def at_all(self) -> Tensor:
+        """Values `[*batch, K]` at every category (`[*batch, K**L]` for L latents, the first varying slowest)."""
+        ...
+
+    def at_point(self, point: Tensor) -> Tensor:
+        """Values `[S, *batch]` at points `[S, *batch, K]` of the simplex, differentiable in `point`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Info:
+    """What an estimator drew and what that cost.
+
+    Attributes:
+        evaluations: distinct categories evaluated for each example, int64 `[*batch]`.
+        index: the categories drawn, `[S, *batch]` or `[S, *batch, L]`, where there are any.
+        point: the points drawn, `[S, *batch, K]` or `[S, *batch, L, K]`, where there are any.
+    """
+
+    evaluations: Tensor
+    index: Tensor | None = None
+    point: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate of E f and, through `backward`, of its gradient.
+
+    Attributes:
+        value: `[*batch]`. Forward: the estimate of E f, with E f's own sign. Backward: the estimator's gradient,
+            for the logits and for the parameters of f alike. Use it linearly (a mean, a weighted sum); second
+            derivatives through it are not promised.
+        control_loss: a scalar that trains learned baselines and control variates and touches nothing else;
+            None where there is nothing to train.
+        info: what was drawn, and the evaluations made.
+    """
+
+    value: Tensor
+    control_loss: Tensor | None
+    info: Info
+
+
+class Estimator(Protocol):
+    """A way of estimating E f and its gradient, which states facts about itself."""
+
+    name: ClassVar[str]
+    calls: ClassVar[frozenset[str]]
+    reference: ClassVar[str]
+
+    @property
+    def unbiased(self) -> frozenset[str]:
+        """Which of "value", "logits" and "parameters" the estimate is unbiased for."""
+        ...
+
+    @property
+    def sample_counts(self) -> range:
+        """The values of `num_samples` it takes."""
+        ...
+
+    def evaluations(self, num_samples: int, num_categories: int) -> int:
+        """At most so many evaluations of f an example."""
+        ...
+
+    def __call__(
+        self,
+        integrand: Integrand,
+        logits: Tensor,
+        *,
+        num_samples: int = 1,
+        event_dims: int = 0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Estimate:
+        """Estimate E f under softmax(logits)."""
+        ...
+
+
+def expect(
+    f: "Integrand | IndexFunction | Callable[[Tensor], Tensor]",
+    logits: Tensor,
+    estimator: Estimator,
+    num_samples: int = 1,
+    generator: torch.Generator | None = None,
+    event_dims: int = 0,
+    context: Tensor | None = None,
+) -> Estimate:
+    """Estimate E f(z), z ~ softmax(logits), with a gradient for the logits and for what f is made of.
+
+    Args:
+        f: an `Integrand`; or a callable on points, `[S, *batch, K] -> [S, *batch]` (`[S, *batch, L, K]` with
+            `event_dims=1`); or `by_index(function)` for a black box on categories.
+        logits: `[*batch, K]`, or `[*batch, L, K]` with `event_dims=1`; unnormalised; -inf masks a category.
+        estimator: see `gatewise.estimators`.
+        num_samples: for an index estimator the evaluations an example pays for, for a points estimator the
+            number of points.
+        generator: the source of all noise; None takes torch's own.
+        event_dims: 1 makes the last batch dimension of `logits` L independent latents with one joint value.
+        context: `[*batch, D]`, what a learned baseline sees of the example.
+
+    Raises:
+        GatewiseError: for arguments that cannot work together; the message says what would.
+    """
+    check_arguments(logits, estimator, num_samples, event_dims)
+    integrand = as_integrand(f, logits, event_dims)
+    missing = estimator.calls - getattr(integrand, "provides", EVERY_CALL)
+    if missing:
+        raise GatewiseError(
+            f"estimator {estimator.name!r} asks f for its value at a {', '.join(sorted(missing))}, which a function "
+            "made by by_index cannot answer; use one that draws categories, such as 'score-function'"
+        )
+    return estimator(
+        integrand,
+        logits,
+        num_samples=num_samples,
+        event_dims=event_dims,
+        generator=generator,
+        context=context,
+    )
+
+
+def sample(
+    logits: Tensor,
+    estimator: Estimator,
+    num_samples: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw points whose gradient is the estimator's surrogate: the place of `F.gumbel_softmax`.
+
+    Args:
+        logits: `[*batch, K]`.
+        estimator: one that draws points (`.calls` contains "point" and it has a `.draw`).
+        num_samples: None for one point of the logits' own shape; S for `[S, *batch, K]`.
+        generator: the source of all noise; None takes torch's own.
+
+    Raises:
+        GatewiseError: if the estimator is not a way of drawing points.
+    """
+    check_arguments(logits, estimator, num_samples or 1, event_dims=0)
+    draw = getattr(estimator, "draw", None)
+    if draw is None:
+        raise GatewiseError(
+            f"estimator {estimator.name!r} gives a gradient, not a point to go on computing with; "
+            "sample takes one that draws points, such as 'gumbel-softmax', or use expect"
+        )
+    point: Tensor = draw(logits, num_samples or 1, generator)
+    return point.squeeze(0) if num_samples is None else point
+
+
+def by_index(f: Callable[[Tensor], Tensor]) -> "IndexFunction":
+    """Adapt a black box on categories, which need not be differentiable, for `expect`.
+
+    `f` takes int64 `[S, *batch]` (`[S, *batch, L]` with `event_dims=1`) and returns `[S, *batch]`. An entry of -1
+    is not asked for (a category this example already named): skip it; what is returned there is not used.
+    """
+    return IndexFunction(f)
+
+
+@dataclass(frozen=True)
+class IndexFunction:
+    """A function of categories, not yet told how many there are; made by `by_index`."""
+
+    f: Callable[[Tensor], Tensor]
+
+
+def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims: int) -> None:
+    """Raise `GatewiseError` for arguments of `expect` that cannot work."""
+    if isinstance(estimator, str):
+        raise GatewiseError(
+            f"estimator is the string {estimator!r}; make it once with gw.estimators.get({estimator!r}) and "
+            "pass it on, so that its baselines keep what they learn"
+        )
+    if not torch.is_floating_point(logits):
+        raise GatewiseError(f"logits must be floating point, got {logits.dtype}; convert them with .float()")
+    if event_dims not in (0, 1):
+        raise GatewiseError(f"event_dims must be 0 or 1, got {event_dims}")
+    if logits.dim() < 1 + event_dims or logits.shape[-1] == 0:
+        wanted = "[*batch, L, K]" if event_dims else "[*batch, K]"
+        raise GatewiseError(f"logits must have shape {wanted} with K >= 1, got {list(logits.shape)}")
+    counts = estimator.sample_counts
+    if num_samples not in counts:
+        what = "an even number from" if counts.step == 2 else "a whole number from"
+        upper = "" if counts[-1] >= MANY - 2 else f" to {counts[-1]}"
+        raise GatewiseError(
+            f"estimator {estimator.name!r} takes {what} {counts.start}{upper} samples, got num_samples={num_samples}"
+        )
+
+
+MANY = 2**31
+"""The open end of a `sample_counts` range."""
+
+
+def as_integrand(f: Any, logits: Tensor, event_dims: int) -> Integrand:
+    """`f` itself if it is an `Integrand`, else the adapter that makes it one."""
+    if isinstance(f, IndexFunction):
+        return _OfIndex(f.f, logits, event_dims)
+    if isinstance(f, Integrand):
+        return f
+    if callable(f):
+        return _OfPoint(f, logits, event_dims)
+    raise GatewiseError(f"f must be an Integrand, a callable on points or by_index(callable), got {type(f).__name__}")
+
+
+def joint_outcomes(num_latents: int, num_categories: int, device: torch.device | None = None) -> Tensor:
+    """Every outcome of L categoricals, int64 `[K**L, L]`, the first latent varying slowest.
+
+    Raises:
+        GatewiseError: beyond `JOINT_LIMIT` outcomes.
+    """
+    if num_categories**num_latents > JOINT_LIMIT:
+        raise GatewiseError(
+            f"{num_latents} latents of {num_categories} categories have {num_categories}**{num_latents} joint "
+            f"outcomes, more than the {JOINT_LIMIT} that are enumerated; use a sampling estimator such as 'score-function'"
+        )
+    grid = torch.cartesian_prod(*[torch.arange(num_categories, device=device)] * num_latents)
+    return grid.reshape(-1, num_latents)
+
+
+def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:
+    """Which draws name a category that no earlier draw of the same example named.
+
+    Args:
+        index: int64 `[S, *batch]`, or `[S, *batch, L]` with `event_dims=1`; -1 is not asked.
+        event_dims: see `expect`.
+
+    Returns:
+        asked: bool `[S, *batch]`, true where the pair (example, category) stands for the first time.
+        source: int64 `[S, *batch]`, the draw in which the same category stood first.
+    """
+    same = index.unsqueeze(0) == index.unsqueeze(1)
+    named = index >= 0
+    if event_dims:
+        same, named = same.all(-1), named.all(-1)
+    num_samples = index.shape[0]
+    draws = torch.arange(num_samples, device=index.device).view(1, -1, *[1] * (same.dim() - 2))
+    source = torch.where(same, draws, num_samples).amin(1)
+    own = draws.view(-1, *[1] * (source.dim() - 1))
+    return (source == own) & named, source
+
+
+class _Adapter:
+    """What both adapters know: the shape of the categorical they were called with."""
+
+    def __init__(self, f: Callable[[Tensor], Tensor], logits: Tensor, event_dims: int):
+        self.f = f
+        self.event_dims = event_dims
+        self.batch = logits.shape[: logits.dim() - 1 - event_dims]
+        self.event = logits.shape[logits.dim() - 1 - event_dims : -1]
+        self.num_categories = logits.shape[-1]
+        self.dtype, self.device = logits.dtype, logits.device
+
+    def every_index(self) -> Tensor:
+        """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`."""
+        if self.event_dims:
+            outcomes = joint_outcomes(self.event[0], self.num_categories, self.device)
+        else:
+            outcomes = torch.arange(self.num_categories, device=self.device)
+        spread = outcomes.view(len(outcomes), *[1] * len(self.batch), *self.event)
+        return spread.expand(len(outcomes), *self.batch, *self.event)
+
+    def call(self, argument: Tensor, described: str) -> Tensor:
+        values = self.f(argument)
+        wanted = torch.Size([argument.shape[0], *self.batch])
+        if not isinstance(values, Tensor) or values.shape != wanted:
+            got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise GatewiseError(f"f returned {got} for {described} {list(argument.shape)}; expected {list(wanted)}")
+        return values
+
+
+class _OfPoint(_Adapter):
+    """An integrand from a callable on points."""
+
+    def at_point(self, point: Tensor) -> Tensor:
+        return self.call(point, "points of shape")
+
+    def at_index(self, index: Tensor) -> Tensor:
+        categories = torch.arange(self.num_categories, device=self.device)
+        corner = (index.unsqueeze(-1) == categories).to(self.dtype)
+        asked = (index >= 0).all(-1) if self.event_dims else index >= 0
+        return torch.where(asked, self.at_point(corner), 0.0)
+
+    def at_all(self) -> Tensor:
+        return self.at_index(self.every_index()).movedim(0, -1)
+
+
+class _OfIndex(_Adapter):
+    """An integrand from a black box on categories."""
+
+    provides = frozenset({"index", "all"})
+
+    def at_index(self, index: Tensor) -> Tensor:
+        asked, source = first_asked(index, self.event_dims)
+        asked_of_f = asked.unsqueeze(-1) if self.event_dims else asked
+        index = torch.where(asked_of_f, index, -1)
+        try:
+            values = self.call(index, "indices of shape")
+        except (IndexError, RuntimeError) as error:
+            if bool(asked.all()):
+                raise
+            raise GatewiseError(
+                "the function given to by_index failed on an index of -1, which marks an entry that is not asked for "
+                f"(a repeated draw); skip those, or start it with index = index.clamp(min=0): {error}"
+            ) from error
+        return torch.where(asked, values, 0.0).gather(0, source)
+
+    def at_all(self) -> Tensor:
+        return self.at_index(self.every_index()).movedim(0, -1)
+
+    def at_point(self, point: Tensor) -> Tensor:
+        raise GatewiseError("a function made by by_index has no value between categories")

@@ -1,0 +1,19 @@
+"""Mixtures of experts: a gate that chooses, experts that answer."""
+
+from gatewise.mixture.conv import ConvExpert
+from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.heads import Categorical, Head
+from gatewise.mixture.mixture import MixtureOfExperts, Observed
+from gatewise.mixture.mlp import MLPBank, mlp
+
+__all__ = [
+    "Categorical",
+    "ConvExpert",
+    "ExpertList",
+    "Experts",
+    "Head",
+    "MLPBank",
+    "MixtureOfExperts",
+    "Observed",
+    "mlp",
+]

@@ -1,0 +1,45 @@
+"""A small convolutional expert for images."""
+
+from torch import Tensor, nn
+
+from gatewise.errors import GatewiseError
+
+
+class ConvExpert(nn.Module):
+    """Two convolutions with pooling, then a linear layer: images `[B, H, W]` or `[B, C, H, W]` to `[B, O]`.
+
+    Args:
+        input_shape: `(H, W)` or `(C, H, W)`.
+        out_features: O.
+        channels: of the first convolution; the second has twice as many.
+        dropout: before the linear layer.
+
+    Raises:
+        GatewiseError: for an input that is not an image.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...], out_features: int, channels: int = 8, dropout: float = 0.0):
+        super().__init__()
+        if len(input_shape) not in (2, 3) or min(input_shape[-2:]) < 4:
+            raise GatewiseError(
+                f"a convolutional expert needs images [H, W] or [C, H, W] of at least 4 × 4, got rows of shape "
+                f"{list(input_shape)}; use expert = 'mlp'"
+            )
+        in_channels = 1 if len(input_shape) == 2 else input_shape[0]
+        height, width = input_shape[-2:]
+        self.input_shape = (in_channels, height, width)
+        self.layers = nn.Sequential(
+            nn.Conv2d(in_channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(channels, 2 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Dropout(dropout),
+            nn.Linear(2 * channels * (height // 4) * (width // 4), out_features),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs `[B, O]`."""
+        return self.layers(x.view(-1, *self.input_shape))

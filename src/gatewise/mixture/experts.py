@@ -1,0 +1,82 @@
+"""Experts as a mixture runs them: all of them on every row, or each on the rows sent to it."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.errors import GatewiseError
+
+
+class Experts(nn.Module):
+    """Base of all sets of K experts."""
+
+    num_experts: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
+        raise TypeError(f"{type(self).__name__} does not define forward")
+
+    def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """Outputs `[N, O]` for rows x `[N, ...]` sorted by expert: counts[k] consecutive rows for expert k."""
+        raise TypeError(f"{type(self).__name__} does not define grouped")
+
+
+class ExpertList(Experts):
+    """Any modules as experts: of different kinds, pretrained or frozen; all put out the same shape.
+
+    An expert all of whose parameters are frozen (`requires_grad=False`) is kept in inference mode: its dropout
+    stays off and its batch normalisation keeps its statistics while the rest trains.
+
+    Args:
+        experts: the modules, each `[N, ...] -> [N, O]`.
+
+    Raises:
+        GatewiseError: for no experts, or something that is not a module.
+    """
+
+    def __init__(self, experts: Iterable[nn.Module]):
+        super().__init__()
+        modules = list(experts)
+        if not modules:
+            raise GatewiseError("a mixture needs at least 1 expert, got 0; pass a list of modules")
+        for k, module in enumerate(modules):
+            if not isinstance(module, nn.Module):
+                raise GatewiseError(f"expert {k} is a {type(module).__name__}; every expert must be a torch.nn.Module")
+        self.members = nn.ModuleList(modules)
+        self.num_experts = len(modules)
+
+    def train(self, mode: bool = True) -> "ExpertList":
+        """Set the mode, leaving frozen experts in inference mode."""
+        super().train(mode)
+        for member in self.members:
+            parameters = list(member.parameters())
+            if parameters and not any(p.requires_grad for p in parameters):
+                member.eval()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs `[B, K, O]`."""
+        outputs = [member(x) for member in self.members]
+        shapes = {tuple(output.shape) for output in outputs}
+        if len(shapes) > 1:
+            described = ", ".join(f"expert {k}: {list(output.shape)}" for k, output in enumerate(outputs))
+            raise GatewiseError(f"all experts must put out the same shape; got {described}")
+        return torch.stack(outputs, dim=1)
+
+    def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """Outputs `[N, O]`; an expert without rows is not run."""
+        self._refuse_batch_statistics()
+        outputs = [member(rows) for member, rows in zip(self.members, x.split(list(counts)), strict=True) if len(rows)]
+        return torch.cat(outputs) if outputs else self.members[0](x)
+
+    def _refuse_batch_statistics(self) -> None:
+        for k, member in enumerate(self.members):
+            for name, module in member.named_modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                    raise GatewiseError(
+                        f"expert {k} has batch normalisation ({name or type(module).__name__}), whose statistics "
+                        "would come from only the rows routed to it; use LayerNorm or GroupNorm, move it into the "
+                        "shared trunk, put that module in .eval(), or run every expert on every row, as the "
+                        "marginal and the enumeration estimator do"
+                    )

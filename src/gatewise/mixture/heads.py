@@ -1,0 +1,31 @@
+"""Heads: what the numbers that an expert puts out mean, as a likelihood."""
+
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Head(Protocol):
+    """p(y | outputs of one expert)."""
+
+    def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """log p(y), `[...]`, for outputs `[..., O]` and targets `[...]`."""
+        ...
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """log p of every class, `[..., C]`."""
+        ...
+
+
+class Categorical:
+    """Classes 0..C-1 with the outputs as logits; computed in float32 at least."""
+
+    def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """log p(y), `[...]`, for logits `[..., C]` and int64 classes y `[...]`."""
+        return self.log_probs(outputs).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+
+    def log_probs(self, outputs: Tensor) -> Tensor:
+        """log p of every class, `[..., C]`."""
+        wide = outputs if outputs.dtype.itemsize >= 4 else outputs.float()
+        return F.log_softmax(wide, dim=-1)

@@ -1,0 +1,178 @@
+"""The mixture: log p(y|x) = log Σ_z p(y|z,x) p(z|x), with a gate p(z|x) and experts p(y|z,x)."""
+
+from collections.abc import Iterable
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.choices import nearest
+from gatewise.errors import GatewiseError
+from gatewise.mixture.dispatch import Dispatch
+from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.heads import Categorical, Head
+
+ROUTES = ("mixture", "top1", "topk")
+
+
+class MixtureOfExperts(nn.Module):
+    """A gate and K experts, with a discrete choice between them that is never observed.
+
+    Args:
+        gate: any module, `[B, ...] -> [B, K]`: the logits of p(z|x).
+        experts: a bank (`MLPBank`, or any `Experts`), or a list of any modules `[B, ...] -> [B, C]`, of different
+            kinds, pretrained or frozen.
+        trunk: a module that x passes first, shared by gate and experts.
+        head: what the experts' outputs mean; the default is `Categorical()`: logits of C classes.
+
+    Every method takes x `[B, ...]` and, where gate and experts look at different inputs, `gate_x` `[B, ...]` for the
+    gate alone (it does not pass the trunk).
+
+    Raises:
+        GatewiseError: for no experts, or a gate whose output does not have one column an expert.
+    """
+
+    def __init__(
+        self,
+        gate: nn.Module,
+        experts: Experts | Iterable[nn.Module],
+        *,
+        trunk: nn.Module | None = None,
+        head: Head | None = None,
+    ):
+        super().__init__()
+        self.gate = gate
+        self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
+        self.trunk = trunk
+        self.head = head if head is not None else Categorical()
+
+    @property
+    def num_experts(self) -> int:
+        """K."""
+        return self.experts.num_experts
+
+    def read(self, x: Tensor, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`."""
+        features = x if self.trunk is None else self.trunk(x)
+        logits = self.gate(features if gate_x is None else gate_x)
+        if logits.dim() != 2 or logits.shape[1] != self.num_experts:
+            raise GatewiseError(
+                f"the gate put out shape {list(logits.shape)} for {len(x)} rows and {self.num_experts} experts; "
+                f"it must be [{len(x)}, {self.num_experts}]"
+            )
+        return features, logits
+
+    def observe(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> "Observed":
+        """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits."""
+        if y.shape[:1] != x.shape[:1]:
+            raise GatewiseError(f"x has {len(x)} rows and y has {len(y)}; they must agree")
+        features, logits = self.read(x, gate_x)
+        return Observed(self, features, logits, y)
+
+    def log_prob(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
+        """log p(y|x), `[B]`, exact: the log-sum-exp over all experts."""
+        return self.observe(x, y, gate_x=gate_x).log_prob()
+
+    def posterior(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
+        """p(z|x,y), `[B, K]`: each expert's responsibility for what was observed."""
+        return self.observe(x, y, gate_x=gate_x).log_posterior().exp()
+
+    def gate_proba(self, x: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
+        """p(z|x), `[B, K]`."""
+        return self.read(x, gate_x)[1].softmax(-1)
+
+    def expert_log_probs(self, x: Tensor, *, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """log p(z|x), `[B, K]`, and log p(y|z,x) for every expert and class, `[B, K, C]`."""
+        features, logits = self.read(x, gate_x)
+        return logits.log_softmax(-1), self.head.log_probs(self.experts(features))
+
+    def forward(self, x: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
+        """log p(y|x) of every class under the whole mixture, `[B, C]`."""
+        gate, experts = self.expert_log_probs(x, gate_x=gate_x)
+        return (gate.unsqueeze(-1) + experts).logsumexp(1)
+
+    def predict_proba(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:
+        """p(y|x), `[B, C]`; without gradient.
+
+        Args:
+            x: rows.
+            route: "mixture" runs all experts, exact; "top1" runs the gate's argmax alone; "topk" runs the gate's k
+                most likely, with their probabilities renormalised.
+            k: for "topk".
+            gate_x: the gate's own input.
+
+        Raises:
+            GatewiseError: for an unknown route, or a k outside 1..K.
+        """
+        if route not in ROUTES:
+            raise GatewiseError(f"unknown route {route!r}{nearest(str(route), ROUTES)}")
+        if route == "topk" and not 1 <= k <= self.num_experts:
+            raise GatewiseError(f"route 'topk' takes k from 1 to {self.num_experts} experts, got {k}")
+        with torch.no_grad():
+            if route == "mixture":
+                return self(x, gate_x=gate_x).exp()
+            features, logits = self.read(x, gate_x)
+            chosen, index = logits.topk(1 if route == "top1" else k, dim=-1)
+            plan = Dispatch.plan(index.T, self.num_experts)
+            probs = self.head.log_probs(plan.run(self.experts.grouped, features)).exp()
+            share = chosen.to(probs.dtype).softmax(-1).T.flatten()[plan.slots]
+            weighted = share.unsqueeze(-1) * probs
+            return torch.zeros(len(x), probs.shape[1], dtype=probs.dtype, device=probs.device).index_add(
+                0, plan.rows, weighted
+            )
+
+
+class Observed:
+    """A mixture at given x and y: an `Integrand` with f(z) = log p(y|z,x).
+
+    Made by `MixtureOfExperts.observe`; trunk and gate have run, experts run when they are asked.
+
+    Attributes:
+        mixture: the mixture.
+        features: what the experts see, `[B, ...]`.
+        logits: of p(z|x), `[B, K]`.
+        y: `[B]`.
+    """
+
+    def __init__(self, mixture: MixtureOfExperts, features: Tensor, logits: Tensor, y: Tensor):
+        self.mixture = mixture
+        self.features = features
+        self.logits = logits
+        self.y = y
+
+    @cached_property
+    def _all(self) -> Tensor:
+        outputs = self.mixture.experts(self.features)
+        y = self.y.unsqueeze(1).expand(outputs.shape[:2])
+        return self.mixture.head.log_prob(outputs, y)
+
+    @property
+    def context(self) -> Tensor:
+        """What a learned baseline sees of each example, `[B, D]`: the experts' input, flattened and detached."""
+        return self.features.detach().flatten(1)
+
+    def at_all(self) -> Tensor:
+        """log p(y|z,x) for every expert, `[B, K]`; the experts run once however often this is asked."""
+        return self._all
+
+    def at_index(self, index: Tensor) -> Tensor:
+        """log p(y|z,x) for the experts `[S, B]`: runs only those, each distinct pair once; -1 gives 0."""
+        plan = Dispatch.plan(index, self.mixture.num_experts)
+        outputs = plan.run(self.mixture.experts.grouped, self.features)
+        return plan.combine(self.mixture.head.log_prob(outputs, self.y[plan.rows]))
+
+    def at_point(self, point: Tensor) -> Tensor:
+        """⟨point, log p(y|·,x)⟩ for points `[S, B, K]`: runs all experts."""
+        return (point * self.at_all()).sum(-1)
+
+    def log_joint(self) -> Tensor:
+        """log p(y,z|x), `[B, K]`."""
+        return self.logits.log_softmax(-1) + self.at_all()
+
+    def log_prob(self) -> Tensor:
+        """log p(y|x), `[B]`."""
+        return self.log_joint().logsumexp(-1)
+
+    def log_posterior(self) -> Tensor:
+        """log p(z|x,y), `[B, K]`."""
+        return self.log_joint().log_softmax(-1)

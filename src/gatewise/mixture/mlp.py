@@ -1,0 +1,110 @@
+"""Multilayer perceptrons: one, and a bank of K stacked in shared tensors."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture.experts import Experts
+
+
+def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with ReLU and dropout between them; input `[B, ...]` is flattened to `[B, in_features]`."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = in_features
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, out_features))
+
+
+class MLPBank(Experts):
+    """K perceptrons of one shape, `mlp(in_features, hidden, out_features, dropout)` each, stacked layer by layer.
+
+    One parameter `[K, in, out]` and one `[K, out]` a layer: K experts are a few large multiplications and a few
+    optimiser tensors. Each expert starts as torch's own `nn.Linear` would.
+
+    Args:
+        num_experts: K.
+        in_features: features of a row, after flattening.
+        hidden: widths of the hidden layers; none makes linear experts.
+        out_features: outputs of an expert.
+        dropout: after each hidden layer, drawn for every (row, expert) by itself.
+
+    Raises:
+        GatewiseError: for fewer than 1 expert.
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        in_features: int,
+        hidden: Sequence[int],
+        out_features: int,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if num_experts < 1:
+            raise GatewiseError(f"a mixture needs at least 1 expert, got {num_experts}")
+        self.num_experts = num_experts
+        self.dropout = dropout
+        widths = [in_features, *hidden, out_features]
+        shapes = list(itertools.pairwise(widths))
+        self.weights = nn.ParameterList(torch.empty(num_experts, i, o) for i, o in shapes)
+        self.biases = nn.ParameterList(torch.empty(num_experts, o) for _, o in shapes)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, each expert by itself."""
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            bound = 1 / math.sqrt(weight.shape[1])
+            nn.init.uniform_(weight, -bound, bound)
+            nn.init.uniform_(bias, -bound, bound)
+
+    def expert(self, k: int) -> nn.Sequential:
+        """A copy of expert k as a plain module."""
+        widths = [self.weights[0].shape[1], *(bias.shape[1] for bias in self.biases)]
+        module = mlp(widths[0], widths[1:-1], widths[-1], self.dropout).to(self.weights[0])
+        linears = [layer for layer in module if isinstance(layer, nn.Linear)]
+        with torch.no_grad():
+            for linear, weight, bias in zip(linears, self.weights, self.biases, strict=True):
+                linear.weight.copy_(weight[k].T)
+                linear.bias.copy_(bias[k])
+        return module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
+        h = x.flatten(1).expand(self.num_experts, -1, -1)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            if layer:
+                h = F.dropout(F.relu(h), self.dropout, self.training)
+            h = torch.baddbmm(bias.unsqueeze(1), h, weight)
+        return h.transpose(0, 1)
+
+    def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
+        """Outputs `[N, O]` for rows sorted by expert; an expert without rows is not run."""
+        # unbind before slicing: the backward of W[k] makes a gradient as large as all of W, that of unbind makes
+        # one stack for all experts.
+        layers = [(w.unbind(0), b.unbind(0)) for w, b in zip(self.weights, self.biases, strict=True)]
+        outputs = []
+        for k, rows in enumerate(x.flatten(1).split(list(counts))):
+            if not len(rows):
+                continue
+            h = rows
+            for layer, (weights, biases) in enumerate(layers):
+                if layer:
+                    h = F.dropout(F.relu(h), self.dropout, self.training)
+                h = torch.addmm(biases[k], h, weights[k])
+            outputs.append(h)
+        return torch.cat(outputs) if outputs else x.new_zeros(0, self.biases[-1].shape[1])
+
+    def extra_repr(self) -> str:
+        """Shape, for `print`."""
+        widths = [self.weights[0].shape[1], *(bias.shape[1] for bias in self.biases)]
+        return f"{self.num_experts} × {' → '.join(map(str, widths))}, dropout={self.dropout}"

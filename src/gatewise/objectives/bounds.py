@@ -1,0 +1,63 @@
+"""The marginal likelihood and its Jensen bound."""
+
+import torch
+
+from gatewise.estimators import GradientEstimator
+from gatewise.expectation import Estimate, Info, expect
+from gatewise.mixture import Observed
+from gatewise.objectives.base import EstimatedObjective, Objective
+from gatewise.objectives.registry import register
+
+
+@register
+class Marginal(Objective):
+    """log p(y|x) = log Σ_z π_z e^{ℓ_z}, exact, by a log-sum-exp over all K experts.
+
+    Its gradient is that of Σ_z r_z (ℓ_z + log π_z) with the posterior r held fixed (Fisher's identity): EM's.
+
+    Reference: Jacobs, Jordan, Nowlan and Hinton 1991.
+    """
+
+    name = "marginal"
+    reference = "Jacobs, Jordan, Nowlan & Hinton 1991"
+
+    def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
+        """log p(y|x), `[B]`."""
+        value = observed.log_prob()
+        evaluations = torch.full(value.shape, observed.mixture.num_experts, dtype=torch.int64, device=value.device)
+        return Estimate(value, None, Info(evaluations))
+
+
+@register
+class Jensen(EstimatedObjective):
+    """Σ_z π_z ℓ_z ≤ log p(y|x), by any estimator.
+
+    Linear in π: for fixed experts its optimum over the gate is a vertex, so the gate's entropy collapses unless a
+    regulariser holds it up. With an index estimator only the experts drawn are run.
+
+    Args:
+        estimator: a name of `gatewise.estimators`, or an estimator.
+        num_samples: S, see `gatewise.expect`.
+
+    Raises:
+        GatewiseError: for an unknown estimator, or a number of samples that it does not take.
+
+    Reference: Kirsch, Kunze and Barber 2018 (1811.05249).
+    """
+
+    name = "jensen"
+    reference = "Kirsch, Kunze & Barber 2018 (1811.05249)"
+
+    def __init__(self, estimator: str | GradientEstimator = "enumeration", num_samples: int = 1):
+        super().__init__(estimator, num_samples)
+
+    def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
+        """The bound's estimate, `[B]`."""
+        return expect(
+            observed,
+            observed.logits,
+            self.estimator,
+            num_samples=self.num_samples,
+            generator=generator,
+            context=observed.context,
+        )

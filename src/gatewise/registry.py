@@ -1,0 +1,73 @@
+"""A registry of classes by name: ours and a third party's."""
+
+import inspect
+from typing import Any, Generic, TypeVar
+
+from gatewise.choices import nearest
+from gatewise.errors import GatewiseError
+
+Base = TypeVar("Base")
+Registered = TypeVar("Registered", bound=type)
+
+
+class Registry(Generic[Base]):
+    """Classes that share a base and carry a `.name`.
+
+    Args:
+        kind: what one is called in messages, such as "estimator".
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._known: dict[str, type[Base]] = {}
+
+    def register(self, cls: Registered) -> Registered:
+        """Class decorator: make a class known by its `.name`.
+
+        Raises:
+            GatewiseError: if another class has that name.
+        """
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str):
+            raise GatewiseError(f"{cls.__qualname__} needs a class attribute name to be registered as {self.kind}")
+        known = self._known.get(name)
+        if known is not None and known.__qualname__ != cls.__qualname__:
+            raise GatewiseError(f"{self.kind} {name!r} is registered already, as {known.__qualname__}")
+        self._known[name] = cls
+        return cls
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._known)
+
+    def named(self, name: str) -> type[Base]:
+        """The class called `name`.
+
+        Raises:
+            GatewiseError: for an unknown name.
+        """
+        if name not in self._known:
+            raise GatewiseError(f"unknown {self.kind} {name!r}{nearest(str(name), self.names())}")
+        return self._known[name]
+
+    def options(self, name: str) -> dict[str, Any]:
+        """The options the class called `name` is made with, and their defaults.
+
+        Raises:
+            GatewiseError: for an unknown name.
+        """
+        parameters = list(inspect.signature(self.named(name)).parameters.values())
+        return {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+    def get(self, name: str, **chosen: Any) -> Base:
+        """Make the one called `name` with the options chosen.
+
+        Raises:
+            GatewiseError: for an unknown name, or an option that it does not take.
+        """
+        known = self.options(name)
+        for option in chosen:
+            if option not in known:
+                taken = ", ".join(known) or "none"
+                raise GatewiseError(f"{self.kind} {name!r} has no option {option!r}; it takes {taken}")
+        return self.named(name)(**chosen)
