@@ -246,7 +246,7 @@ def joint_outcomes(num_latents: int, num_categories: int, device: torch.device |
     if num_categories**num_latents > JOINT_LIMIT:
         raise GatewiseError(
             f"{num_latents} latents of {num_categories} categories have {num_categories}**{num_latents} joint "
-            f"outcomes, more than the {JOINT_LIMIT} that are enumerated; use a sampling estimator such as 'score-function'"
+            f"outcomes, more than the {JOINT_LIMIT} that are enumerated; draw instead, with 'score-function'"
         )
     grid = torch.cartesian_prod(*[torch.arange(num_categories, device=device)] * num_latents)
     return grid.reshape(-1, num_latents)

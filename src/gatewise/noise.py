@@ -16,7 +16,7 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
 def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Exp(1) noise of `shape`, on the device of `like`, strictly positive."""
     dtype = working_dtype(like.dtype)
-    noise = torch.empty(shape, dtype=dtype, device=like.device).exponential_(generator=generator)
+    noise = like.new_empty(shape, dtype=dtype).exponential_(generator=generator)
     return noise.clamp_min(torch.finfo(dtype).tiny)
 
 

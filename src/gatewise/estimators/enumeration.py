@@ -44,6 +44,7 @@ class Enumeration(GradientEstimator):
             log_probs = log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
         probs = log_probs.exp()
         values = integrand.at_all()
-        value = torch.where(probs > 0, probs * values, 0.0).sum(-1)
+        # masked before the product: 0 · inf would be a NaN in the gradient
+        value = (probs * torch.where(probs > 0, values, 0.0)).sum(-1)
         evaluations = torch.full(value.shape, values.shape[-1], dtype=torch.int64, device=value.device)
         return Estimate(value, None, Info(evaluations))

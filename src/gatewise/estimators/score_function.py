@@ -78,6 +78,10 @@ class ScoreFunction(WithBaseline):
         super().__init__()
         self.baseline = make_baseline(baseline, context_dim, decay)
 
+    def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """S independent draws, int64 `[S, *logits.shape[:-1]]`; a test replaces them by every joint outcome."""
+        return categorical(logits, num_samples, generator)
+
     def forward(
         self,
         integrand: Integrand,
@@ -89,7 +93,7 @@ class ScoreFunction(WithBaseline):
         context: Tensor | None = None,
     ) -> Estimate:
         """The mean over S draws."""
-        index = categorical(logits, num_samples, generator)
+        index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
         log_probs = logits.log_softmax(-1).expand(num_samples, *logits.shape)
         log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,68 @@
+"""The door: which commands there are, and what becomes of a mistake.
+
+Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault; 130 and 143 stopped by SIGINT and SIGTERM.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from gatewise import __version__
+from gatewise.cli.estimators import estimators
+from gatewise.cli.evaluate import evaluate
+from gatewise.cli.predict import predict
+from gatewise.cli.train import train
+from gatewise.errors import GatewiseError
+
+# typer's own base of usage errors: it is click's in older releases and typer's in newer ones
+UsageProblem = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="gatewise",
+    help="Train and audit mixtures of deep experts whose choice is discrete and unobserved.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, evaluate, predict, estimators):
+    app.command(name=command.__name__)(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatewise {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def _complain(message: str) -> int:
+    print(f"gatewise: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its status."""
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except GatewiseError as error:
+        status = _complain(str(error))
+    except UsageProblem as error:
+        status = _complain(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        print("gatewise: stopped", file=sys.stderr)
+        status = 130
+    except BrokenPipeError:
+        # the reader of our output went away, as `head` does: not an error, and nothing more to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

@@ -1,0 +1,32 @@
+"""`gatewise evaluate`."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from gatewise.cli.options import Device, Json, RunFolder
+from gatewise.cli.tables import figures_table
+from gatewise.training import Run
+
+
+def evaluate(
+    run: RunFolder,
+    data: Annotated[
+        str | None, typer.Argument(metavar="[DATA]", help="Rows with labels; default: the test rows of the run.")
+    ] = None,
+    device: Device = "auto",
+    json_: Json = False,
+) -> None:
+    """Measure a trained run on its test rows, or on DATA.
+
+    Example: gatewise evaluate runs/adult new.csv --json
+    """
+    loaded = Run.load(run, device)
+    records = loaded.read(data, require_target=True) if data else loaded.test_rows()
+    figures = loaded.evaluate(records).to_dict()
+    if json_:
+        print(json.dumps(figures))
+    else:
+        Console().print(figures_table(figures, f"{run} on {len(records)} rows of {records.name}"))

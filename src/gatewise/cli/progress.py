@@ -1,0 +1,76 @@
+"""Progress of a training: a bar on a terminal, plain lines elsewhere; always on standard error."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gatewise.training import Callback
+
+
+def epoch_text(metrics: dict[str, Any]) -> str:
+    """NLL, accuracy, λ, gate entropy and experts used, on one line."""
+    parts = [f"NLL {metrics['validation_nll']:.4f}", f"accuracy {metrics['validation_accuracy']:.4f}"]
+    if metrics["temperature"] is not None:
+        parts.append(f"λ {metrics['temperature']:.2f}")
+    experts = metrics["validation_experts_used"] + metrics["validation_dead_experts"]
+    parts += [f"H(z|x) {metrics['train_gate_entropy']:.2f}", f"experts {metrics['train_experts_used']}/{experts}"]
+    return "  ".join(parts)
+
+
+class Lines(Callback):
+    """One plain line an epoch."""
+
+    def __init__(self, console: Console):
+        self.console = console
+
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Remember how many epochs there may be."""
+        self.epochs = epochs
+
+    def on_epoch(self, metrics: dict[str, Any]) -> None:
+        """Print the epoch."""
+        self.console.print(
+            f"epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}", highlight=False, markup=False
+        )
+
+    def on_warning(self, message: str) -> None:
+        """Print the warning."""
+        self.console.print(f"warning: {message}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+class Bar(Lines):
+    """A progress bar that moves with every step and shows the last epoch's figures."""
+
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Draw the bar."""
+        super().on_start(epochs, steps_per_epoch)
+        self.steps_per_epoch = steps_per_epoch
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.progress.add_task("", total=epochs * steps_per_epoch, epoch=f"1/{epochs}", figures="")
+        self.progress.start()
+
+    def on_step(self, step: int) -> None:
+        """Move the bar."""
+        epoch = min((step - 1) // self.steps_per_epoch + 1, self.epochs)
+        self.progress.update(self.task, completed=step, epoch=f"{epoch}/{self.epochs}")
+
+    def on_epoch(self, metrics: dict[str, Any]) -> None:
+        """Show the epoch's figures."""
+        self.progress.update(self.task, figures=epoch_text(metrics))
+
+    def on_end(self) -> None:
+        """Take the bar away."""
+        self.progress.stop()
+
+
+def watcher(console: Console) -> Callback:
+    """A bar where `console` is a terminal, plain lines elsewhere."""
+    return Bar(console) if console.is_terminal else Lines(console)

@@ -1,0 +1,24 @@
+"""Figures as a person reads them."""
+
+from typing import Any
+
+from rich.table import Table
+
+
+def figures_table(figures: dict[str, Any], title: str) -> Table:
+    """The whole mixture beside its best expert alone, then what the gate does."""
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("")
+    table.add_column("mixture", justify="right")
+    table.add_column("top-1 expert", justify="right")
+    table.add_row("accuracy", f"{figures['accuracy']:.4f}", f"{figures['accuracy_top1']:.4f}")
+    table.add_row("NLL, nats an example", f"{figures['nll']:.4f}", f"{figures['nll_top1']:.4f}")
+    table.add_row("calibration error, Brier", f"{figures['ece']:.4f}, {figures['brier']:.4f}", "")
+    experts = figures["experts_used"] + figures["dead_experts"]
+    table.add_section()
+    table.add_row("experts used", f"{figures['experts_used']} of {experts}", "")
+    table.add_row("effective experts", f"{figures['effective_experts']:.2f}", "")
+    table.add_row("gate entropy H(z|x), nats", f"{figures['gate_entropy']:.3f}", "")
+    table.add_row("what the gate tells, I(z;x), nats", f"{figures['mutual_information']:.3f}", "")
+    table.add_row("bound gap, nats", f"{figures['bound_gap']:.4f}", "")
+    return table

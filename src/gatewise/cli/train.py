@@ -1,0 +1,130 @@
+"""`gatewise train`."""
+
+import json
+import shlex
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gatewise.cli.options import Json
+from gatewise.cli.progress import watcher
+from gatewise.cli.stopping import stopping
+from gatewise.cli.tables import figures_table
+from gatewise.errors import GatewiseError
+from gatewise.training import load_config
+from gatewise.training import train as train_run
+from gatewise.training.config import read_toml
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .parquet or .npz file, "
+            "or a folder of Parquet files.",
+            show_default=False,
+        ),
+    ] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
+    out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
+    test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
+    objective: Annotated[str | None, typer.Option(help="What is maximised.")] = None,
+    estimator: Annotated[str | None, typer.Option(help="The gradient estimator; see gatewise estimators.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Draws an example.")] = None,
+    temperature: Annotated[str | None, typer.Option(help="λ: a number or FORM:FROM:TO.")] = None,
+    regulariser: Annotated[
+        list[str] | None, typer.Option(help="NAME=WEIGHT of the gate; repeat for more; none for none.")
+    ] = None,
+    experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows, at most.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Fixes split, weights, noise and order.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeat.")
+    ] = None,
+    json_: Json = False,
+) -> int:
+    """Train a mixture of experts on DATA and write a run folder.
+
+    Example: gatewise train adult.csv --target income --out runs/adult
+    """
+    keys = read_toml(config) if config else {}
+    keys |= dict(parse_setting(text) for text in settings or [])
+    flags = {
+        "data": data,
+        "target": target,
+        "test": test,
+        "objective": objective,
+        "estimator": estimator,
+        "samples": samples,
+        "temperature": temperature,
+        "regulariser": regulariser or None,
+        "experts": experts,
+        "epochs": epochs,
+        "seed": seed,
+        "device": device,
+    }
+    keys |= {name: value for name, value in flags.items() if value is not None}
+    if "data" not in keys:
+        raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
+    checked = load_config(keys, str(config) if config else "the command line")
+    folder = Path(out) if out else free_folder(checked.data)
+    screen = Console(stderr=True)
+    with stopping() as stop:
+        run = train_run(
+            checked,
+            folder,
+            callbacks=[watcher(screen)],
+            should_stop=stop,
+            command=shlex.join(["gatewise", *sys.argv[1:]]),
+        )
+    if json_:
+        print(json.dumps({"run": str(folder), **run.summary}))
+    else:
+        show(run.summary, folder)
+    if stop():
+        screen.print(f"stopped early; the best model so far is in {folder}", highlight=False)
+        return stop.status
+    return 0
+
+
+def show(summary: dict[str, Any], folder: Path) -> None:
+    """Print what came of it, and where it is."""
+    console = Console()
+    rows = summary["data"]
+    part = "test" if summary["test"] else "validation"
+    console.print(
+        f"Trained {summary['model']['experts']} experts on {rows['train_rows']} rows of {rows['name']} in "
+        f"{summary['epochs']} epochs (best: {summary['best_epoch']}), {summary['seconds']:.0f} s.",
+        highlight=False,
+    )
+    console.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
+    console.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", highlight=False, soft_wrap=True)
+
+
+def free_folder(data: str) -> Path:
+    """The first of runs/NAME-1, runs/NAME-2, … that is not there."""
+    number = 1
+    while (folder := Path("runs") / f"{Path(data).stem or 'run'}-{number}").exists():
+        number += 1
+    return folder
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, with the value as TOML where it reads as TOML, else as text.
+
+    Raises:
+        GatewiseError: without an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise GatewiseError(f"--set takes KEY=VALUE, such as --set lr=0.01, got {text!r}")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

@@ -1,0 +1,33 @@
+"""Data: read a source, split its rows, number its classes, turn its rows into arrays.
+
+source = read("adult.csv", target="income")
+classes = Classes.from_labels(source.records.labels)
+rows = split(source.records.labels, test_size=0.2, validation_size=0.2, seed=0)
+preprocessing = fit_preprocessing(source.records.take(rows.train))
+x = preprocessing.transform(source.records.take(rows.train))
+y = classes.encode(source.records.take(rows.train).labels)
+"""
+
+from gatewise.data.bundled import BUNDLED
+from gatewise.data.labels import Classes
+from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
+from gatewise.data.readers import ENDINGS, read
+from gatewise.data.records import MISSING, Records, Source
+from gatewise.data.splits import Split, split
+from gatewise.data.teacher import teacher
+
+__all__ = [
+    "BUNDLED",
+    "ENDINGS",
+    "MISSING",
+    "Classes",
+    "Preprocessing",
+    "Records",
+    "Source",
+    "Split",
+    "fit_preprocessing",
+    "load_preprocessing",
+    "read",
+    "split",
+    "teacher",
+]

@@ -1,0 +1,83 @@
+"""Arrays: one mean and standard deviation for image-like rows, one a column for plain rows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gatewise.data.arrays import check_numbers
+from gatewise.data.records import MISSING, Records
+from gatewise.errors import GatewiseError
+
+BLOCK = 1024  # rows converted at once, so that float64 copies stay small
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayPreprocessing:
+    """(x − mean) / scale, with scalars for rows of two or more dimensions and [D] for rows of one."""
+
+    input_shape: tuple[int, ...]
+    mean: np.ndarray  # float64, [] or [D]
+    scale: np.ndarray
+    feature_names: None = None
+    missing: tuple[str, ...] = MISSING
+
+    @classmethod
+    def fit(cls, records: Records) -> "ArrayPreprocessing":
+        """Fits to an array [N, ...]; what is constant gets scale 1. Raises GatewiseError for NaN in it."""
+        x = np.asarray(records.features)
+        check_numbers(x, records.name)
+        axes = 0 if x.ndim == 2 else None
+        mean = x.mean(axis=axes, dtype=np.float64)
+        squares = sum(((x[i : i + BLOCK] - mean) ** 2).sum(axis=axes) for i in range(0, len(x), BLOCK))
+        rows = len(x) if x.ndim == 2 else x.size
+        constant = x.max(axis=axes) == x.min(axis=axes)  # exact, where the squares carry rounding
+        return cls(x.shape[1:], np.asarray(mean), np.where(constant, 1.0, np.sqrt(squares / rows)))
+
+    def transform(self, records: Records) -> np.ndarray:
+        """The rows as float32 [N, *input_shape]; raises GatewiseError for a table, another shape, NaN."""
+        if records.is_table:
+            raise GatewiseError(
+                f"{records.name}: a table, but the model was trained on arrays of shape "
+                f"{self.input_shape} a row; give a .npz file"
+            )
+        x = np.asarray(records.features)
+        if x.shape[1:] != self.input_shape:
+            raise GatewiseError(
+                f"{records.name}: rows of shape {x.shape[1:]}, but the model was trained on "
+                f"{self.input_shape}; give arrays of that shape"
+            )
+        out = np.empty(x.shape, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for i in range(0, len(x), BLOCK):
+                out[i : i + BLOCK] = (x[i : i + BLOCK] - self.mean) / self.scale
+        finite = np.isfinite(out)
+        if not finite.all():
+            row = int(np.unravel_index(finite.argmin(), out.shape)[0])
+            raise GatewiseError(
+                f"{records.name}: row {row} (from 0) has a number that is NaN, infinite or too far from those "
+                "trained on; mend or drop it"
+            )
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Writes `preprocessing.json` into the folder."""
+        description = {
+            "kind": "array",
+            "input_shape": list(self.input_shape),
+            "mean": self.mean.tolist(),
+            "scale": self.scale.tolist(),
+        }
+        (Path(folder) / "preprocessing.json").write_text(json.dumps(description), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, description: dict) -> "ArrayPreprocessing":
+        """What `save` wrote; any exception says that the description is damaged."""
+        shape = tuple(int(size) for size in description["input_shape"])
+        mean, scale = (np.array(description[key], dtype=np.float64) for key in ("mean", "scale"))
+        if not (mean.shape == scale.shape == (shape if len(shape) == 1 else ())):
+            raise ValueError("mean and scale do not fit the shape")
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
+            raise ValueError("mean and scale are not finite numbers above 0")
+        return cls(shape, mean, scale)

@@ -1,0 +1,88 @@
+"""A table's columns as one matrix of numbers: text becomes the code of its level.
+
+Only the levels that are kept are stored, not every text that was seen: a column of names or identifiers
+leaves no trace in a model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.columns import first_true, plain
+from gatewise.data.records import Records
+from gatewise.data.wording import shown
+from gatewise.errors import GatewiseError
+
+NO_VALUE = "(missing)"  # the level of a text column that stands for a missing value
+OTHER = -1  # the code of a text that is rare or was never seen
+MOST_LEVELS = 200  # the most frequent levels of a text column that get a column of their own
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table that is used: numbers where `levels` is None, else text with these levels."""
+
+    name: str
+    levels: tuple[str, ...] | None
+
+
+def plain_features(frame: pl.DataFrame, records: Records) -> pl.DataFrame:
+    """The columns as Float64 or String, whoever made the frame; raises GatewiseError for other types."""
+
+    def place(row: int) -> str:
+        return f"{records.name}, row {row + 1}"
+
+    return pl.DataFrame([plain(column, records.missing, place) for column in frame.iter_columns()])
+
+
+def describe(series: pl.Series) -> Column | None:
+    """How to use a column, or None where it tells nothing."""
+    if series.null_count() == len(series):
+        return None
+    if series.dtype != pl.String:
+        return Column(series.name, None)
+    enough = max(1, min(10, len(series) // 100))
+    counts = _levels(series).alias("level").value_counts().filter(pl.col("count") >= enough)
+    most = counts.sort(["count", "level"], descending=[True, False]).head(MOST_LEVELS)
+    return Column(series.name, tuple(sorted(most["level"]))) if len(most) else None
+
+
+def codes(frame: pl.DataFrame, columns: Sequence[Column], name: str) -> np.ndarray:
+    """The columns as float64 [N, columns]: numbers with NaN as missing, and the codes of levels."""
+    out = np.empty((len(frame), len(columns)))
+    for i, column in enumerate(columns):
+        series = frame[column.name]
+        if column.levels is not None:
+            series = _levels(series).replace_strict(
+                column.levels, range(len(column.levels)), default=OTHER, return_dtype=pl.Float64
+            )
+        elif series.dtype == pl.String:
+            series = _numbers(series, name)
+        out[:, i] = series.to_numpy()
+    return out
+
+
+def _levels(series: pl.Series) -> pl.Series:
+    """Text by which a level is known, the same for 1, 1.0 and "01".
+
+    A column of text may hold numbers alone in a later file, which then arrive as numbers: whatever reads as
+    a number is therefore known by its value.
+    """
+    numbers = series.cast(pl.Float64, strict=False)
+    written = numbers.cast(pl.String).str.strip_suffix(".0")
+    if series.dtype == pl.String:
+        written = written.fill_null(series).set(numbers.is_nan().fill_null(False), None)
+    return written.fill_null(NO_VALUE)
+
+
+def _numbers(series: pl.Series, name: str) -> pl.Series:
+    numbers = series.cast(pl.Float64, strict=False)
+    row = first_true(numbers.is_null() & series.is_not_null())
+    if row is not None:
+        raise GatewiseError(
+            f"{name}, row {row + 1}: column {shown(series.name)} holds {shown(series[row])}, but the model was "
+            "trained on numbers there; write a number, or leave it empty if it is missing"
+        )
+    return numbers.fill_nan(None)

@@ -1,0 +1,120 @@
+"""One column at a time: features to Float64 or String, the target to the labels as written."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.wording import listing, nearest, shown
+from gatewise.errors import GatewiseError
+
+LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
+
+LABEL_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)
+
+Place = Callable[[int], str]  # a row counted from 0 -> the words for it: "adult.csv, line 2"
+
+
+def parse_numbers(column: pl.Series) -> pl.Series:
+    """A String column as Float64 where every value that is there reads as a number, else unchanged.
+
+    The text "nan" reads as a number and becomes missing. A column with no value at all becomes Float64.
+    """
+    numbers = column.cast(pl.Float64, strict=False)
+    return column if numbers.null_count() > column.null_count() else numbers.fill_nan(None)
+
+
+def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
+    """A feature column of any type as Float64 or String, missing values as nulls.
+
+    Numbers, decimals and empty columns become Float64 with NaN as missing. Text and categories become
+    String, stripped, with the texts in `missing` as missing; booleans become "true" and "false". Raises
+    GatewiseError for any other type and for a number that is infinite or too large for float32.
+    """
+    dtype = column.dtype
+    if dtype.is_numeric() or dtype == pl.Null:
+        return _within_range(column.cast(pl.Float64).fill_nan(None), place)
+    if dtype == pl.Boolean:
+        return column.cast(pl.String)
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return strip_missing(column.cast(pl.String), missing)
+    raise GatewiseError(
+        f"{place(0)}: column {shown(column.name)} holds {dtype} values; "
+        "turn it into numbers or text, or drop the column"
+    )
+
+
+def strip_missing(column: pl.Series, missing: Sequence[str]) -> pl.Series:
+    """A String column without spaces around its values, and null where one of the `missing` texts stood."""
+    stripped = column.str.strip_chars()
+    markers = [marker.strip() for marker in missing]
+    return stripped.set(stripped.is_in(markers).fill_null(False), None)
+
+
+def _within_range(numbers: pl.Series, place: Place) -> pl.Series:
+    row = first_true(numbers.abs() > LARGEST)
+    if row is not None:
+        raise GatewiseError(
+            f"{place(row)}: column {shown(numbers.name)} holds {numbers[row]}, which is infinite or beyond "
+            "3.4e38; write a finite number, or leave the field empty if it is missing"
+        )
+    return numbers
+
+
+def split_target(
+    frame: pl.DataFrame, target: str | None, require: bool, name: str
+) -> tuple[pl.DataFrame, pl.Series | None]:
+    """The feature columns, and the target column or None where the frame has none and none is required.
+
+    Raises GatewiseError where a required target is not named or not there, and where no feature is left.
+    """
+    if target is None and require:
+        raise GatewiseError(
+            f"{name}: say which column holds the labels with --target; columns: {listing(frame.columns)}"
+        )
+    if target is not None and target not in frame.columns and require:
+        raise GatewiseError(_no_such_column(frame.columns, target, name))
+    if target is None or target not in frame.columns:
+        return frame, None
+    if frame.width == 1:
+        raise GatewiseError(f"{name}: no column besides the target {shown(target)}; add feature columns")
+    return frame.drop(target), frame[target]
+
+
+def _no_such_column(columns: list[str], target: str, name: str) -> str:
+    if len(columns) == 1 and any(separator in columns[0] for separator in ";\t|"):
+        return f"{name}: one column named {shown(columns[0])}; separate the fields with commas"
+    hint = nearest(target, columns)
+    return f"{name}: no column {shown(target)} to take the labels from; {hint}columns: {listing(columns)}"
+
+
+def label_text(column: pl.Series, place: Place, require: bool = True) -> np.ndarray | None:
+    """The labels as written, str objects [N]: text stripped, 3 as "3", 1.0 as "1.0", True as "true".
+
+    An empty label raises GatewiseError, or gives None where labels are not required: some rows without a
+    label cannot be scored, so none is. A number that is not whole, and a type that is no label, raise it.
+    """
+    kind = f"the target {shown(column.name)}"
+    if column.dtype.is_float():
+        column = column.cast(pl.Float64).fill_nan(None)
+        row = first_true(column != column.round())
+        if row is not None:
+            raise GatewiseError(
+                f"{place(row)}: {kind} holds {column[row]}, not a class; "
+                "gatewise classifies: turn the target into classes"
+            )
+    elif not (column.dtype.is_numeric() or column.dtype in LABEL_TYPES):
+        raise GatewiseError(f"{place(0)}: {kind} holds {column.dtype} values; turn it into text or integers")
+    text = column.cast(pl.String).str.strip_chars().fill_null("")
+    row = first_true(text == "")
+    if row is not None and require:
+        raise GatewiseError(f"{place(row)}: {kind} is empty; add a label or drop the row")
+    if row is not None:
+        return None
+    return np.array(text.to_list(), dtype=object)
+
+
+def first_true(mask: pl.Series) -> int | None:
+    """The first position at which a Boolean column is true, or None; nulls are not true."""
+    mask = mask.fill_null(False)
+    return mask.arg_max() if mask.any() else None

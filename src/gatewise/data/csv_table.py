@@ -1,0 +1,113 @@
+"""CSV files: every field is read as text, then columns that hold numbers throughout become numbers."""
+
+import csv
+import io
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from gatewise.data.columns import label_text, parse_numbers, plain, split_target, strip_missing
+from gatewise.data.records import Records
+from gatewise.data.wording import shown
+from gatewise.errors import GatewiseError
+
+
+def read_csv(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:
+    """The rows of a comma-separated file in UTF-8 with a header line.
+
+    Spaces around names and fields are dropped. A feature column becomes Float64 where all its values that
+    are not missing read as numbers, else it stays text. Labels stay as written, whatever they look like.
+    Raises GatewiseError for a file that is not such a table, naming the line.
+    """
+    name = str(path)
+    text = _read_text(path)
+    frame = _fields(text, name)
+    if frame.is_empty():
+        raise GatewiseError(f"{name}: a header and no rows; add rows below it")
+
+    def place(row: int) -> str:
+        line, _ = next(islice(_lines(text, name), row + 1, None))
+        return f"{name}, line {line}"
+
+    features, labels = split_target(frame, target, require_target, name)
+    columns = [parse_numbers(strip_missing(column, missing)) for column in features.iter_columns()]
+    return Records(
+        features=pl.DataFrame([plain(column, (), place) for column in columns]),
+        labels=None if labels is None else label_text(labels, place, require_target),
+        name=name,
+        target=None if labels is None else target,
+        missing=tuple(missing),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise GatewiseError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
+    except OSError as error:
+        raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    if "\0" in text:
+        raise GatewiseError(f"{path}: a binary file, not comma-separated text; save the table as CSV")
+    return text
+
+
+def _fields(text: str, name: str) -> pl.DataFrame:
+    """Every field as text, an empty one as ""."""
+    header = _header(text, name)
+    if len(header) > 1:
+        text = text.rstrip()  # blank lines at the end; with one column they are missing values
+    if '"' in text:
+        # polars stumbles over a quote inside a field and over a space before one; the csv module does not
+        rows = [fields for _, fields in islice(_lines(text, name), 1, None)]
+        columns = zip(*rows, strict=True) if rows else [()] * len(header)
+        return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
+    try:
+        frame = pl.read_csv(text.encode(), infer_schema=False, quote_char=None, new_columns=header)
+    except pl.exceptions.PolarsError as error:
+        deque(_lines(text, name), maxlen=0)  # names the line, where a row is too long
+        reason = str(error).splitlines()[0]
+        raise GatewiseError(f"{name}: not a comma-separated table ({reason}); mend the file") from None
+    if frame[:, -1].null_count():
+        deque(_lines(text, name), maxlen=0)  # a row that is too short ends in a null too
+    return frame.with_columns(pl.all().fill_null(""))
+
+
+def _header(text: str, name: str) -> list[str]:
+    first = next(_lines(text, name), None)
+    if first is None:
+        raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
+    header = [field.strip() for field in first[1]]
+    for position, column in enumerate(header):
+        if not column:
+            raise GatewiseError(f"{name}: column {position + 1} has no name in the header; name it or drop the column")
+        if column in header[:position]:
+            raise GatewiseError(
+                f"{name}: the header has {shown(column)} twice (columns {header.index(column) + 1} and "
+                f"{position + 1}); rename one"
+            )
+    return header
+
+
+def _lines(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """The header and the rows with the line each ends on; a row that is ragged raises GatewiseError."""
+    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
+    width = 0
+    try:
+        for row in reader:
+            if not width and not row:
+                continue  # blank lines before the header
+            fields = row or [""] * (width == 1)
+            width = width or len(fields)
+            if len(fields) != width:
+                raise GatewiseError(
+                    f"{name}, line {reader.line_num}: {len(fields)} fields where the header has {width}; "
+                    "mend the line, and quote a field that contains a comma"
+                )
+            yield reader.line_num, fields
+    except csv.Error as error:
+        raise GatewiseError(f"{name}, line {reader.line_num}: {error}; mend the quotes") from None

@@ -1,0 +1,67 @@
+"""From rows as read to the float32 arrays that a model sees; fitted once, kept beside the model."""
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gatewise.data.array_preprocessing import ArrayPreprocessing
+from gatewise.data.records import Records
+from gatewise.data.table_preprocessing import TablePreprocessing
+from gatewise.data.wording import shown
+from gatewise.errors import GatewiseError
+
+
+class Preprocessing(Protocol):
+    """What a fitted preprocessing does, of a table or of an array."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one row after `transform`."""
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """The names of the columns after `transform`; None for an array."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The texts that were read as missing values: for reading further files the same way."""
+
+    def transform(self, records: Records) -> np.ndarray:
+        """The rows as float32 [N, *input_shape]; raises GatewiseError for rows unlike those fitted."""
+
+    def save(self, folder: Path) -> None:
+        """Writes `preprocessing.json`, and `preprocessing.skops` for a table, into the folder."""
+
+
+def fit_preprocessing(records: Records, numeric: str = "standard") -> Preprocessing:
+    """Fits the preprocessing to a table or an array.
+
+    `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks
+    made normal). Raises GatewiseError for another word, and for data without a usable column.
+    """
+    if numeric not in ("standard", "quantile"):
+        raise GatewiseError(f"numeric is {shown(numeric)}; give 'standard' or 'quantile'")
+    if records.is_table:
+        return TablePreprocessing.fit(records, numeric)
+    if numeric == "quantile":
+        raise GatewiseError(f"{records.name}: numeric='quantile' is for tables; an array takes 'standard'")
+    return ArrayPreprocessing.fit(records)
+
+
+def load_preprocessing(folder: Path) -> Preprocessing:
+    """What `save` wrote, read without pickle; raises GatewiseError where it is absent or damaged."""
+    path = Path(folder) / "preprocessing.json"
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        kind = {"table": TablePreprocessing, "array": ArrayPreprocessing}[description["kind"]]
+        return kind.load(Path(folder), description)
+    except GatewiseError:
+        raise
+    except Exception as error:  # whatever a damaged file leads to
+        reason = (str(error).splitlines() or [""])[0]
+        raise GatewiseError(
+            f"{path}: not a preprocessing that can be read ({type(error).__name__}: {reason}); "
+            "restore the folder or train again"
+        ) from None

@@ -1,0 +1,60 @@
+"""One door for every kind of data: a bundled name, a file, or a folder of Parquet files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from gatewise.data.arrays import read_npz
+from gatewise.data.bundled import BUNDLED
+from gatewise.data.csv_table import read_csv
+from gatewise.data.parquet_table import read_parquet
+from gatewise.data.records import MISSING, Records, Source
+from gatewise.data.wording import nearest, shown
+from gatewise.errors import GatewiseError
+
+ENDINGS = (".csv", ".parquet", ".npz")
+
+
+def read(
+    source: str | Path,
+    target: str | None = None,
+    *,
+    missing: Sequence[str] = MISSING,
+    require_target: bool = True,
+) -> Source:
+    """The rows of `source`: a bundled name, a .csv, .parquet or .npz file, or a folder of Parquet files.
+
+    `target` names the column of the labels in a table; .npz files and bundled data carry their own. A field
+    that reads as one of `missing` is a missing value. With `require_target=False` the labels may be absent
+    (None); where they are there, they are still kept out of the features. A bundled name wins over a folder
+    of that name: write ./digits for the folder. Raises GatewiseError for whatever cannot be read as such.
+    """
+    name = str(source)
+    missing = (missing,) if isinstance(missing, str) else tuple(missing)
+    if name in BUNDLED:
+        return Source(_own_labels(BUNDLED[name](), target, require_target))
+    path, ending = Path(name), os.path.splitext(name)[1].lower()
+    if os.path.isdir(name):
+        return Source(read_parquet(path, target, missing, require_target))
+    if ending not in ENDINGS:
+        raise GatewiseError(_unknown(name))
+    if not os.path.isfile(name):
+        raise GatewiseError(f"{name}: no such file; check the path")
+    if ending == ".npz":
+        found = read_npz(path, require_target)
+        _own_labels(found.records, target, require_target)
+        return found
+    return Source((read_csv if ending == ".csv" else read_parquet)(path, target, missing, require_target))
+
+
+def _own_labels(records: Records, target: str | None, require_target: bool) -> Records:
+    if require_target and target not in (None, records.target):
+        raise GatewiseError(f"{records.name}: the data has its own labels; leave out target {shown(target)}")
+    return records
+
+
+def _unknown(name: str) -> str:
+    return (
+        f"{shown(name)} is not data that can be read: {nearest(name, list(BUNDLED))}give a bundled name "
+        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder of .parquet files"
+    )

@@ -1,0 +1,87 @@
+"""Rows as they were read, before any preprocessing."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+MISSING = ("", "?", "NA")  # what stands for a missing value in a text field, unless the user says otherwise
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Rows as read: a table (columns of Float64 or String) or an array [N, ...] of numbers.
+
+    `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
+    column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
+    texts that were read as missing values.
+    """
+
+    features: pl.DataFrame | np.ndarray
+    labels: np.ndarray | None
+    name: str
+    target: str | None = None
+    truth: np.ndarray | None = None
+    missing: tuple[str, ...] = MISSING
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the features are a table, and not an array."""
+        return isinstance(self.features, pl.DataFrame)
+
+    @property
+    def columns(self) -> list[str] | None:
+        """The feature columns' names in order; None for an array."""
+        return self.features.columns if isinstance(self.features, pl.DataFrame) else None
+
+    def take(self, rows: np.ndarray) -> "Records":
+        """The rows at these positions (int [M]), in that order."""
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            truth=None if self.truth is None else self.truth[rows],
+        )
+
+    def hash(self) -> str:
+        """SHA-256 (hex) over column names, types, values and labels: equal for equal rows from any file."""
+        digest = hashlib.sha256()
+        for part in self._parts():
+            digest.update(len(part).to_bytes(8, "little"))
+            digest.update(part)
+        return digest.hexdigest()
+
+    def _parts(self) -> Iterable[bytes | memoryview]:
+        if isinstance(self.features, pl.DataFrame):
+            for column in self.features.iter_columns():
+                yield f"{column.name}\0{column.dtype}".encode()
+                if column.dtype == pl.String:
+                    yield from _text_parts(column.to_list())
+                else:
+                    yield column.fill_null(float("nan")).to_numpy().tobytes()
+        else:
+            # one byte order and one memory order, whatever the file had
+            array = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
+            yield f"{array.dtype.str} {array.shape}".encode()
+            yield array.reshape(-1).view(np.uint8).data
+        yield from _text_parts([] if self.labels is None else self.labels.tolist())
+
+
+class Source(NamedTuple):
+    """What a source holds: its rows, and the rows of its own test part where it has one."""
+
+    records: Records
+    test: Records | None = None
+
+
+def _text_parts(values: Sequence[str | None]) -> Iterable[bytes]:
+    """Lengths, then characters: without the lengths ("ab", "c") and ("a", "bc") would be the same."""
+    encoded = [None if value is None else value.encode() for value in values]
+    yield np.array([-1 if value is None else len(value) for value in encoded], dtype="<i8").tobytes()
+    yield b"".join(value for value in encoded if value is not None)

@@ -1,0 +1,144 @@
+"""Tables: text columns become codes, then scikit-learn's ColumnTransformer makes numbers of all columns."""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import skops.io
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
+
+from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
+from gatewise.data.records import Records
+from gatewise.data.wording import listing, nearest, shown
+from gatewise.errors import GatewiseError
+
+TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
+
+
+@dataclass(frozen=True, eq=False)
+class TablePreprocessing:
+    """Median, missing indicator and scale for numbers; one column a level for text.
+
+    A text that is rare (fewer than 10 rows, or 1 % of a small table), beyond the 200 most frequent, or
+    unknown counts as "other": a column of its own where there were such texts in fitting, else zeros.
+    Columns without a value, or with rare texts alone, are not used.
+    """
+
+    columns: tuple[Column, ...]
+    missing: tuple[str, ...]
+    transformer: ColumnTransformer
+
+    @classmethod
+    def fit(cls, records: Records, numeric: str) -> "TablePreprocessing":
+        """Fits to a table; raises GatewiseError where no column can be used."""
+        frame = plain_features(pl.DataFrame(records.features), records)
+        columns = tuple(column for series in frame.iter_columns() if (column := describe(series)))
+        if not columns:
+            raise GatewiseError(
+                f"{records.name}: no column that can be used; give columns with values, not all of them rare"
+            )
+        numbers = [i for i, column in enumerate(columns) if column.levels is None]
+        texts = [i for i, column in enumerate(columns) if column.levels is not None]
+        transformer = _transformer(numbers, texts, numeric, len(frame))
+        transformer.fit(codes(frame, columns, records.name))  # pyrefly: ignore[bad-argument-type]
+        return cls(columns, records.missing, transformer)
+
+    def transform(self, records: Records) -> np.ndarray:
+        """The rows as float32 [N, D]; columns that were not fitted are left out.
+
+        Raises GatewiseError for an array, a column that is not there, text in a column of numbers, and a
+        number too far from those fitted for float32.
+        """
+        names = [column.name for column in self.columns]
+        if not isinstance(records.features, pl.DataFrame):
+            raise GatewiseError(
+                f"{records.name}: an array, but the model was trained on a table with the columns "
+                f"{listing(names)}; give such a table"
+            )
+        for name in names:
+            if name not in records.features.columns:
+                hint = nearest(name, records.features.columns)
+                raise GatewiseError(
+                    f"{records.name}: no column {shown(name)}, which the model was trained on; {hint}add it"
+                )
+        frame = plain_features(records.features.select(names), records)
+        with np.errstate(over="ignore", invalid="ignore"):
+            matrix = codes(frame, self.columns, records.name)
+            values = self.transformer.transform(matrix)  # pyrefly: ignore[bad-argument-type]
+            out = np.ascontiguousarray(values, dtype=np.float32)
+        finite = np.isfinite(out)
+        if not finite.all():
+            row, feature = np.unravel_index(finite.argmin(), out.shape)
+            raise GatewiseError(
+                f"{records.name}, row {row + 1}: column {shown(self.feature_names[feature])} is too far from "
+                "the values trained on; mend or drop the row"
+            )
+        return out
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        """The shape of one row after `transform`."""
+        return (len(self.feature_names),)
+
+    @cached_property
+    def feature_names(self) -> list[str]:
+        """The names of the columns after `transform`: "age", "age is missing", "sex=male", "sex=(other)"."""
+        parts = self.transformer.named_transformers_
+        numbers = [column.name for column in self.columns if column.levels is None]
+        texts = [column for column in self.columns if column.levels is not None]
+        gaps = [f"{numbers[i]} is missing" for i in parts["missing"].features_] if numbers else []
+        levels = []
+        for column, seen in zip(texts, parts["text"].categories_ if texts else [], strict=True):
+            known = column.levels or ()
+            levels += [f"{column.name}={'(other)' if code == OTHER else known[int(code)]}" for code in seen]
+        return [*numbers, *gaps, *levels]
+
+    def save(self, folder: Path) -> None:
+        """Writes `preprocessing.json` and `preprocessing.skops` into the folder."""
+        description = {
+            "kind": "table",
+            "missing": self.missing,
+            "columns": [asdict(column) for column in self.columns],
+        }
+        text = json.dumps(description, indent=1, ensure_ascii=False)
+        (Path(folder) / "preprocessing.json").write_text(text, encoding="utf-8")
+        skops.io.dump(self.transformer, Path(folder) / "preprocessing.skops")
+
+    @classmethod
+    def load(cls, folder: Path, description: dict) -> "TablePreprocessing":
+        """What `save` wrote; any exception says that the files are damaged or hold other types."""
+        columns = tuple(
+            Column(str(c["name"]), None if c["levels"] is None else tuple(map(str, c["levels"])))
+            for c in description["columns"]
+        )
+        transformer = skops.io.load(Path(folder) / "preprocessing.skops", trusted=TRUSTED)
+        if not isinstance(transformer, ColumnTransformer):
+            raise TypeError("preprocessing.skops holds something else than a ColumnTransformer")
+        loaded = cls(columns, tuple(map(str, description["missing"])), transformer)
+        # a row without values runs through everything: parts that do not fit together fail here
+        empty = pl.DataFrame({column.name: [None] for column in columns})
+        if loaded.transform(Records(empty, None, "preprocessing.skops")).shape[1:] != loaded.input_shape:
+            raise ValueError("preprocessing.skops and preprocessing.json do not fit together")
+        return loaded
+
+
+def _transformer(numbers: list[int], texts: list[int], numeric: str, rows: int) -> ColumnTransformer:
+    scaler = (
+        StandardScaler()
+        if numeric == "standard"
+        else QuantileTransformer(n_quantiles=min(1000, rows), output_distribution="normal", random_state=0, copy=False)
+    )
+    parts: list[tuple[str, Any, list[int]]] = []
+    if numbers:
+        parts.append(("number", make_pipeline(SimpleImputer(strategy="median"), scaler), numbers))
+        parts.append(("missing", MissingIndicator(error_on_new=False), numbers))
+    if texts:
+        parts.append(("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts))
+    return ColumnTransformer(parts, sparse_threshold=0)

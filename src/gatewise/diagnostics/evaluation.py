@@ -1,0 +1,195 @@
+"""How well a mixture predicts, by the whole mixture and by its best expert alone, and what its gate does."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
+
+BINS = 15
+"""Equal-width bins of confidence, for the expected calibration error and the reliability diagram."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one mixture on one set of rows. "top1" is the gate's argmax expert alone.
+
+    Attributes:
+        accuracy: share of rows whose most probable class is right.
+        nll: mean -log p(y|x) of the mixture, in nats, >= 0.
+        accuracy_top1: accuracy of the one expert.
+        nll_top1: mean -log p(y|z,x) of the one expert, in nats.
+        jensen: mean Σ_z π_z log p(y|z,x), a log-likelihood, <= 0.
+        bound_gap: -nll - jensen, >= 0: what the Jensen bound gives away.
+        gate_entropy: mean H(z|x), in nats.
+        mutual_information: I(z;x) = H(mean gate) - mean H(z|x), in nats; 0: the gate does not choose.
+        effective_experts: perplexity of the mean gate, 1..K.
+        experts_used: experts that are the gate's argmax on at least 1/(10 K) of the rows.
+        dead_experts: K - experts_used.
+        ece: expected calibration error of the mixture's most probable class, 15 equal bins.
+        brier: mean squared distance of the mixture's probabilities from the one-hot class, 0..2.
+        rows: how many rows.
+    """
+
+    accuracy: float
+    nll: float
+    accuracy_top1: float
+    nll_top1: float
+    jensen: float
+    bound_gap: float
+    gate_entropy: float
+    mutual_information: float
+    effective_experts: float
+    experts_used: int
+    dead_experts: int
+    ece: float
+    brier: float
+    rows: int
+
+    def to_dict(self) -> dict[str, float | int]:
+        """The figures by name, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Details:
+    """What a report draws: lists that JSON takes, None where there were no rows.
+
+    Attributes:
+        expert_share: share of rows whose gate argmax is expert k, K numbers.
+        mean_gate: mean of p(z|x), K numbers.
+        gate_by_class: mean of p(z|x) over the rows of each class, C lists of K.
+        reliability: mean confidence, accuracy and count in each bin.
+        confusion: counts, true class by predicted class.
+    """
+
+    expert_share: list[float]
+    mean_gate: list[float]
+    gate_by_class: list[list[float | None]]
+    reliability: dict[str, list[float | None]]
+    confusion: list[list[int]]
+
+
+class Tally:
+    """Sums over rows, batch by batch, from which an `Evaluation` and its `Details` are made.
+
+    Args:
+        num_experts: K.
+        num_classes: C.
+        device: where the batches are.
+    """
+
+    def __init__(self, num_experts: int, num_classes: int, device: torch.device | str = "cpu"):
+        wide = torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=wide, device=device)
+
+        self.num_experts, self.num_classes = num_experts, num_classes
+        self.rows = 0
+        self.sums = zeros(7)
+        self.gate_by_class = zeros(num_classes, num_experts)
+        self.argmax_counts = zeros(num_experts)
+        self.confusion = zeros(num_classes, num_classes)
+        self.bins = zeros(3, BINS)
+
+    def update(self, log_gate: Tensor, log_experts: Tensor, y: Tensor) -> None:
+        """Add rows: log p(z|x) `[B, K]`, log p(y|z,x) for every class `[B, K, C]`, classes y int64 `[B]`."""
+        wide = self.sums.dtype
+        log_gate = log_gate.to(log_experts.dtype)
+        gate = log_gate.exp()
+        log_mixture = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
+        chosen = log_gate.argmax(-1)
+        rows = torch.arange(len(y), device=y.device)
+        log_top1 = log_experts[rows, chosen]
+        likelihoods = log_experts[rows, :, y]
+        probs = log_mixture.exp()
+        confidence, predicted = probs.max(-1)
+        right = predicted == y
+        self.rows += len(y)
+        terms = (
+            right,
+            -log_mixture[rows, y],
+            log_top1.argmax(-1) == y,
+            -log_top1[rows, y],
+            torch.where(gate > 0, gate * likelihoods, 0.0).sum(-1),
+            entropy(gate),
+            probs.square().sum(-1) - 2 * probs[rows, y] + 1,
+        )
+        self.sums += torch.stack([term.to(wide).sum() for term in terms])
+        self.gate_by_class.index_add_(0, y, gate.to(wide))
+        self.argmax_counts += torch.bincount(chosen, minlength=self.num_experts)
+        pairs = torch.bincount(y * self.num_classes + predicted, minlength=self.num_classes**2)
+        self.confusion += pairs.view_as(self.confusion)
+        bins = (confidence * BINS).long().clamp(0, BINS - 1)
+        for row, weights in enumerate((torch.ones_like(confidence), confidence, right)):
+            self.bins[row].index_add_(0, bins, weights.to(wide))
+
+    def result(self) -> Evaluation:
+        """The figures of all rows so far.
+
+        Raises:
+            GatewiseError: if there were none.
+        """
+        if not self.rows:
+            raise GatewiseError("there are no rows to evaluate; give data with at least one row")
+        accuracy, nll, accuracy_top1, nll_top1, jensen, gate_entropy, brier = (self.sums / self.rows).tolist()
+        mean_gate = self.gate_by_class.sum(0) / self.rows
+        used = int(experts_used(self.argmax_counts))
+        count, confidence, right = self.bins
+        return Evaluation(
+            accuracy=accuracy,
+            nll=nll,
+            accuracy_top1=accuracy_top1,
+            nll_top1=nll_top1,
+            jensen=jensen,
+            bound_gap=max(0.0, -nll - jensen),
+            gate_entropy=gate_entropy,
+            mutual_information=float(mutual_information(mean_gate, torch.as_tensor(gate_entropy))),
+            effective_experts=float(effective_experts(mean_gate)),
+            experts_used=used,
+            dead_experts=self.num_experts - used,
+            ece=float((confidence - right).abs().sum() / count.sum()),
+            brier=brier,
+            rows=self.rows,
+        )
+
+    def details(self) -> Details:
+        """What a report draws of all rows so far."""
+        per_class = self.confusion.sum(1)
+        count, confidence, right = self.bins
+        return Details(
+            expert_share=(self.argmax_counts / self.rows).tolist(),
+            mean_gate=(self.gate_by_class.sum(0) / self.rows).tolist(),
+            gate_by_class=[_ratio(gate, n) for gate, n in zip(self.gate_by_class, per_class, strict=True)],
+            reliability={
+                "confidence": _ratio(confidence, count),
+                "accuracy": _ratio(right, count),
+                "count": count.long().tolist(),
+            },
+            confusion=self.confusion.long().tolist(),
+        )
+
+
+def _ratio(numbers: Tensor, counts: Tensor) -> list[float | None]:
+    counts = counts.expand_as(numbers)
+    pairs = zip(numbers.tolist(), counts.tolist(), strict=True)
+    return [number / count if count else None for number, count in pairs]
+
+
+@torch.no_grad()
+def evaluate(mixture: MixtureOfExperts, x: Tensor, y: Tensor, num_classes: int, batch_size: int = 4096) -> Tally:
+    """Run a mixture over rows x `[N, ...]` with classes y `[N]`, in inference mode, and tally what it does."""
+    device = next(mixture.parameters()).device
+    tally = Tally(mixture.num_experts, num_classes, device)
+    was_training = mixture.training
+    mixture.eval()
+    for start in range(0, len(x), batch_size):
+        rows = slice(start, start + batch_size)
+        log_gate, log_experts = mixture.expert_log_probs(x[rows].to(device))
+        tally.update(log_gate, log_experts, y[rows].to(device))
+    mixture.train(was_training)
+    return tally

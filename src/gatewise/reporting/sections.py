@@ -1,0 +1,131 @@
+"""The sections after the verdict, each from the summary and the epochs. To add one, add it to `page.SECTIONS`."""
+
+import math
+from collections.abc import Callable
+
+from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
+from gatewise.reporting.curves import History, learning_pictures
+from gatewise.reporting.figures import confusion_matrix, expert_use, experts_by_class, reliability_diagram
+from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.wording import count, number, percent, setting, short
+
+MOST_CLASSES = 30  # a larger confusion matrix cannot be read
+NO_DETAILS = Paragraph("The run recorded no details of single experts and classes, so there is nothing to draw here.")
+
+
+def results(summary: Summary, history: History) -> Section:
+    """How well it does: mixture and top-1 side by side, then all other measures."""
+    parts = _parts(summary)
+    answers = [
+        row
+        for part, metrics in parts
+        for row in (
+            _answer(f"accuracy, {part}", metrics.accuracy, metrics.accuracy_top1, percent),
+            _answer(f"NLL, {part}", metrics.nll, metrics.nll_top1, number),
+        )
+    ]
+    note = (
+        "Mixture: all experts answer, weighted by the gate. Top-1: only the expert the gate likes best answers. "
+        "Accuracy: how often the most probable class is the true one. NLL (negative log-likelihood): minus the log of "
+        "the probability given to the true class, in nats (natural logarithm); lower is better."
+    )
+    return Section(
+        "Results",
+        [
+            Paragraph(note),
+            Table("Who answers", ["", "mixture", "top-1"], answers),
+            Table("Gate and calibration", ["", *(part for part, _ in parts)], _measures(summary)),
+        ],
+    )
+
+
+def learning(summary: Summary, history: History) -> Section:
+    """The course of training."""
+    pictures = learning_pictures(history, summary.best_epoch)
+    return Section("Learning curves", pictures or [Paragraph("No epoch was recorded, so there is nothing to draw.")])
+
+
+def experts(summary: Summary, history: History) -> Section:
+    """Who does the work."""
+    details = summary.details
+    if details is None:
+        return Section("Use of the experts", [NO_DETAILS])
+    use = expert_use(details.expert_share, details.mean_gate)
+    return Section("Use of the experts", [use, experts_by_class(details.gate_by_class, summary.data.classes)])
+
+
+def mistakes(summary: Summary, history: History) -> Section:
+    """Whether its probabilities can be trusted, and what it confuses."""
+    title, details, classes = "Calibration and mistakes", summary.details, summary.data.classes
+    if details is None:
+        return Section(title, [NO_DETAILS])
+    if len(classes) <= MOST_CLASSES:
+        confusion = confusion_matrix(details.confusion, classes)
+    else:
+        confusion = Paragraph(
+            f"The confusion matrix is not drawn: {len(classes)} classes, and more than {MOST_CLASSES} cannot be read. "
+            "summary.json has it under details.confusion."
+        )
+    return Section(title, [reliability_diagram(details.reliability), confusion])
+
+
+def repeat(summary: Summary, history: History) -> Section:
+    """What it takes to get these numbers again."""
+    data = summary.data
+    facts = [
+        Row("gatewise", [summary.gatewise], "the version that trained"),
+        Row("seed", [setting(summary.config.get("seed"))], "where the random numbers start"),
+        Row("data", [short(data.name, 200)], f"{count(data.rows, 'row')}: {_split(summary)}"),
+        Row("data hash", [data.hash], "equal for equal rows, from whatever file"),
+    ]
+    config = [Row(short(key, 80), [short(setting(value), 500)]) for key, value in summary.config.items()]
+    return Section(
+        "How to repeat it",
+        [
+            Command(summary.command),
+            Table("Origin", ["", "value"], facts, numeric=False),
+            Table("Configuration", ["key", "value"], config, numeric=False),
+        ],
+    )
+
+
+def _split(summary: Summary) -> str:
+    data = summary.data
+    return f"{data.train_rows:,} to train, {data.validation_rows:,} to validate, {data.test_rows:,} to test"
+
+
+def _parts(summary: Summary) -> list[tuple[str, Metrics]]:
+    test = [] if summary.test is None else [("test", summary.test)]
+    return [*test, ("validation", summary.validation)]
+
+
+def _answer(name: str, mixture: float | None, top1: float | None, shown: Callable[[float | None], str]) -> Row:
+    return Row(name, [shown(mixture), shown(top1)])
+
+
+def _measures(summary: Summary) -> list[Row]:
+    """The other measures, each with a phrase for a newcomer."""
+    experts, parts = summary.model.experts, [metrics for _, metrics in _parts(summary)]
+    most = number(math.log(experts), 2)
+
+    def row(name: str, key: str, note: str, digits: int = 3) -> Row:
+        return Row(name, [number(getattr(metrics, key), digits) for metrics in parts], note)
+
+    return [
+        row("Jensen bound", "jensen", "the experts' log-likelihoods, averaged by the gate: at most the mixture's own"),
+        row(
+            "bound gap", "bound_gap", "how far the Jensen bound lies below the mixture's log-likelihood; 0: not at all"
+        ),
+        row("gate entropy", "gate_entropy", f"how undecided the gate is on a row: 0, one expert; {most}, all alike"),
+        row(
+            "mutual information",
+            "mutual_information",
+            f"how much the choice depends on the row: 0, never; {most}, most",
+        ),
+        row("effective experts", "effective_experts", f"over how many of {experts} the mean gate spreads", 2),
+        row("experts used", "experts_used", "first choice on at least a tenth of an even share of the rows", 0),
+        row("dead experts", "dead_experts", "all others", 0),
+        row("ECE", "ece", "expected calibration error: how far confidence is from accuracy; 0 is best"),
+        row("Brier score", "brier", "mean squared error of the probabilities; 0 is best"),
+        row("rows", "rows", "that the measures were taken on", 0),
+    ]

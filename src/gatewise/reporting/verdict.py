@@ -1,0 +1,147 @@
+"""The verdict: what the numbers say, in words."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.wording import count, duration, number, percent
+
+COLLAPSED = 1.5  # effective experts; below it one expert does nearly everything
+UNCHOOSING = 0.01  # nats of mutual information; below it the gate gives every row the same mixture
+SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
+LOOSE = 0.1  # nats of bound gap
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of the verdict; `level` says whether it is good news, bad news, or a fact."""
+
+    level: Literal["good", "bad", "fact"]
+    text: str
+
+
+def verdict(summary: Summary) -> list[Finding]:
+    """What was trained, how good it is, and whether the gate does its work. A measure that is missing is left out."""
+    part, metrics = summary.judged
+    gate = [_use, _collapse, _choice, _top1, _gap] if summary.model.experts > 1 else [_single]
+    findings = [
+        _trained(summary),
+        _interrupted(summary),
+        _quality(summary, part, metrics),
+        _most_frequent(summary, metrics),
+        _untested(summary),
+        *(finding(summary, metrics) for finding in gate),
+    ]
+    return [finding for finding in findings if finding is not None]
+
+
+def _trained(summary: Summary) -> Finding:
+    data, model = summary.data, summary.model
+    what = "A single expert" if model.experts == 1 else f"A mixture of {model.experts} experts"
+    by = f"the objective {model.objective}" + (f" and the estimator {model.estimator}" if model.estimator else "")
+    run = "all" if model.evaluations >= model.experts else f"at most {model.evaluations}"
+    effort = f", running {run} of its {model.experts} experts for an example" if model.experts > 1 else ""
+    return Finding(
+        "fact",
+        f"{what} ({count(model.parameters, 'parameter')}) was trained on {data.name} "
+        f"({count(data.train_rows, 'row')} for training, {count(data.columns, 'column')}, "
+        f"{count(len(data.classes), 'class', 'classes')}) by {by}{effort}: {count(summary.epochs, 'epoch')} "
+        f"in {duration(summary.seconds)}, the best of them epoch {summary.best_epoch}.",
+    )
+
+
+def _interrupted(summary: Summary) -> Finding | None:
+    if not summary.interrupted:
+        return None
+    return Finding("bad", "The run was interrupted before its end: the numbers are those of the best epoch until then.")
+
+
+def _quality(summary: Summary, part: str, metrics: Metrics) -> Finding:
+    rows = count(metrics.rows, f"{part} row")
+    if metrics.accuracy is None or metrics.nll is None:
+        return Finding("bad", f"On {rows} the accuracy or the NLL is not a finite number: training has failed.")
+    even = math.log(len(summary.data.classes))
+    worse = metrics.nll > even
+    return Finding(
+        "bad" if worse else "fact",
+        f"On {rows} it is right on {percent(metrics.accuracy)}, and its NLL is {number(metrics.nll)} nats an example, "
+        f"{'worse' if worse else 'better'} than an even guess among the classes ({number(even)}).",
+    )
+
+
+def _most_frequent(summary: Summary, metrics: Metrics) -> Finding | None:
+    """Accuracy against always giving the commonest class, where the confusion matrix is of the same rows."""
+    totals = [sum(row) for row in summary.details.confusion] if summary.details else []
+    if not metrics.rows or sum(totals) != metrics.rows or metrics.accuracy is None:
+        return None
+    share = max(totals) / metrics.rows
+    told = f"Always answering the most frequent class would be right on {percent(share)}"
+    if metrics.accuracy > share:
+        return Finding("fact", f"{told}.")
+    return Finding("bad", f"{told}, so the labels that the model gives are worth nothing yet.")
+
+
+def _untested(summary: Summary) -> Finding | None:
+    if summary.test is not None:
+        return None
+    return Finding("fact", "There were no test rows. The validation rows chose the epoch, so their numbers flatter.")
+
+
+def _single(summary: Summary, metrics: Metrics) -> Finding:
+    return Finding("fact", "With one expert there is nothing to choose: this is an ordinary classifier, a baseline.")
+
+
+def _use(summary: Summary, metrics: Metrics) -> Finding | None:
+    experts, dead = summary.model.experts, metrics.dead_experts
+    if dead is None:
+        return None
+    if not dead:
+        return Finding("good", f"All {experts} experts are in use.")
+    told = "1 expert is dead: it is" if dead == 1 else f"{dead:.0f} experts are dead: they are"
+    return Finding("bad", f"Of {experts} experts {told} the gate's first choice on hardly any row.")
+
+
+def _collapse(summary: Summary, metrics: Metrics) -> Finding | None:
+    effective = metrics.effective_experts
+    if effective is None:
+        return None
+    spread = f"over the rows it spreads over {number(effective, 1)} of {summary.model.experts} experts"
+    if effective < COLLAPSED:
+        return Finding("bad", f"The gate has collapsed: {spread}.")
+    return Finding("good", f"The gate has not collapsed: {spread}.")
+
+
+def _choice(summary: Summary, metrics: Metrics) -> Finding | None:
+    information = metrics.mutual_information
+    if information is None:
+        return None
+    most = number(math.log(summary.model.experts), 2)
+    told = f"(mutual information {number(information)} of at most {most} nats)"
+    if information < UNCHOOSING:
+        return Finding("bad", f"The gate has stopped choosing: it gives every row the same mixture {told}.")
+    return Finding("good", f"The gate chooses: which expert answers depends on the row {told}.")
+
+
+def _top1(summary: Summary, metrics: Metrics) -> Finding | None:
+    if metrics.nll is None or metrics.nll_top1 is None:
+        return None
+    loss = metrics.nll_top1 - metrics.nll
+    if abs(loss) < SAME_NLL:
+        return Finding("good", f"Top-1 is as good as the mixture (NLL {number(metrics.nll_top1)}): one expert will do.")
+    if loss < 0:
+        return Finding("fact", f"Top-1 is better than the mixture by {number(-loss)} nats: one expert will do.")
+    return Finding("fact", f"Top-1 is worse than the mixture by {number(loss)} nats: predict with all experts.")
+
+
+def _gap(summary: Summary, metrics: Metrics) -> Finding | None:
+    gap = metrics.bound_gap
+    if gap is None:
+        return None
+    below = f"it lies {number(gap)} nats below the log-likelihood"
+    if gap < LOOSE:
+        return Finding("good", f"The Jensen bound is tight: {below}.")
+    # for any other objective the gap is a property of the mixture, not a fault
+    if summary.model.objective != "jensen":
+        return Finding("fact", f"The Jensen bound is loose: {below}. It is not what was trained, so nothing is lost.")
+    return Finding("bad", f"The Jensen bound that was trained is loose: {below}.")

@@ -1,0 +1,44 @@
+"""Numbers as words of the page: rounded, counted, and told when they are missing."""
+
+import json
+
+NONE = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Rounded to `digits` places, in powers of ten where that would be unreadable; a dash for None."""
+    if value is None:
+        return NONE
+    return f"{value:.2e}" if abs(value) >= 1e6 else f"{value:,.{digits}f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share of one in percent, to a tenth."""
+    return NONE if share is None else f"{100 * share:.1f} %"
+
+
+def count(amount: float, noun: str, plural: str = "") -> str:
+    """The amount and its noun: 1 row, 1,257 rows."""
+    return f"{amount:,.0f} {noun if amount == 1 else plural or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes or hours."""
+    if seconds is None:
+        return "unknown time"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:,.1f} h"
+
+
+def short(text: str, width: int) -> str:
+    """The text on one line, cut to `width` characters with an ellipsis."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def setting(value: object) -> str:
+    """A value of the configuration as TOML would write it, without quotes."""
+    if value is None:
+        return "not set"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,8 @@
+"""Training: the loop, and a run from data to a folder."""
+
+from gatewise.training.callbacks import Callback
+from gatewise.training.config import LoopConfig, RunConfig, load_config
+from gatewise.training.loop import Fit, fit
+from gatewise.training.run import Run, train
+
+__all__ = ["Callback", "Fit", "LoopConfig", "Run", "RunConfig", "fit", "load_config", "train"]

@@ -1,0 +1,22 @@
+"""What can watch a training: a small fixed set of hooks."""
+
+from typing import Any
+
+
+class Callback:
+    """Base of all callbacks; each hook does nothing unless a subclass writes it."""
+
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Before the first step."""
+
+    def on_step(self, step: int) -> None:
+        """After each optimiser step."""
+
+    def on_epoch(self, metrics: dict[str, Any]) -> None:
+        """After each epoch's validation, with its line of `metrics.jsonl`."""
+
+    def on_warning(self, message: str) -> None:
+        """When something is wrong with the gate or the experts; each kind is said once."""
+
+    def on_end(self) -> None:
+        """After the last step, also when training was stopped or failed."""

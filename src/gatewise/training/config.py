@@ -1,0 +1,138 @@
+"""The configuration of a run: flat, typed, and refused where it is not known.
+
+The keys are those of the TOML file, and the long names of the command line's flags with underscores.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gatewise.choices import nearest
+from gatewise.errors import GatewiseError
+from gatewise.schedules import as_schedule
+
+NUMBER_OR_SCHEDULE = float | str
+
+
+class LoopConfig(BaseModel):
+    """What the training loop needs to know."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    epochs: int = Field(100, ge=1, description="passes over the training rows, at most")
+    batch_size: int | None = Field(
+        None, ge=1, description="rows an optimiser step; unset: rows / 50, between 32 and 256"
+    )
+    accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
+    lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
+    lr_schedule: Literal["constant", "cosine"] = Field("cosine", description="the learning rate over training")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
+    patience: int = Field(20, ge=0, description="epochs without a better validation NLL before it stops; 0: never")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
+    seed: int = Field(0, ge=0, lt=2**63, description="fixes the split, the weights, the noise and the order of rows")
+
+
+class RunConfig(LoopConfig):
+    """Everything a run is made from: what `config.toml` in a run folder holds."""
+
+    data: str = Field(description="a bundled name, a .csv, .parquet or .npz file, or a folder of Parquet files")
+    target: str | None = Field(None, description="the column to predict")
+    test: str | None = Field(None, description="a file of test rows; unset: split off by test_size")
+    test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
+    validation_size: float = Field(0.1, gt=0, lt=1, description="share of the other rows kept for validation")
+    missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
+    numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
+
+    experts: int = Field(8, ge=1, description="how many experts")
+    expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
+    expert_hidden: list[int] = Field([64], description="widths of an expert's hidden layers")
+    gate_hidden: list[int] = Field([64], description="widths of the gate's hidden layers")
+    trunk_hidden: list[int] = Field([], description="widths of a trunk that gate and experts share; none: no trunk")
+    dropout: float = Field(0.0, ge=0, lt=1, description="after each hidden layer")
+
+    objective: str = Field("jensen", description="what is maximised")
+    estimator: str = Field("enumeration", description="the gradient estimator, where the objective takes one")
+    samples: int = Field(1, ge=1, description="draws an example")
+    temperature: NUMBER_OR_SCHEDULE | None = Field(
+        None, description="of the estimator: a number or FORM:FROM:TO; unset: exponential:1:0.3 where it has one"
+    )
+    baseline: str | None = Field(None, description="of the estimator; unset: its own default")
+    estimator_options: dict[str, Any] = Field({}, description="the estimator's other options")
+    regulariser: dict[str, NUMBER_OR_SCHEDULE] = Field({}, description="weights of the gate's regularisers")
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
+    threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
+
+    @field_validator("temperature")
+    @classmethod
+    def _schedule(cls, value: NUMBER_OR_SCHEDULE | None) -> NUMBER_OR_SCHEDULE | None:
+        if value is not None:
+            as_schedule(value)
+        return value
+
+    @field_validator("expert_hidden", "gate_hidden", "trunk_hidden")
+    @classmethod
+    def _widths(cls, value: list[int]) -> list[int]:
+        if any(width < 1 for width in value):
+            raise ValueError("every width must be at least 1")
+        return value
+
+    @field_validator("regulariser", mode="before")
+    @classmethod
+    def _weights(cls, value: Any) -> Any:
+        """Take "none" and a list of NAME=WEIGHT beside a table."""
+        if isinstance(value, dict):
+            return value
+        texts = [value] if isinstance(value, str) else value
+        if texts == ["none"]:
+            return {}
+        pairs = [text.partition("=") for text in texts]
+        if not all(name and equals and weight for name, equals, weight in pairs):
+            raise ValueError("give NAME=WEIGHT, such as load=0.01, or none")
+        return {name: weight for name, _, weight in pairs}
+
+    def to_toml(self) -> str:
+        """As TOML; what is unset is left out."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a TOML file.
+
+    Raises:
+        GatewiseError: if it cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GatewiseError(f"{path} is not TOML: {error}") from None
+
+
+def load_config(keys: dict[str, Any], where: str = "the configuration") -> RunConfig:
+    """Check keys and make them a `RunConfig`.
+
+    Args:
+        keys: name to value.
+        where: what messages call the source of the keys.
+
+    Raises:
+        GatewiseError: for the first key that is unknown or has a bad value.
+    """
+    for key in keys:
+        if key not in RunConfig.model_fields:
+            raise GatewiseError(f"{where} has an unknown key {key!r}{nearest(key, RunConfig.model_fields)}")
+    try:
+        return RunConfig(**keys)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"][:1])
+        said = first["msg"].removeprefix("Value error, ")
+        said = said[0].lower() + said[1:]
+        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
+        raise GatewiseError(f"{where}: {key}: {said}{given}") from None

@@ -1,0 +1,72 @@
+"""Is the gate still choosing, and are all experts alive? Said once, in words, with what to change."""
+
+from typing import Any
+
+COLLAPSED = 1.5
+"""Fewer effective experts than this is a collapse."""
+STILL = 0.01
+"""Less mutual information than this, in nats, and the gate does not choose."""
+
+
+class Health:
+    """Watches the training rows' gate statistics and says each kind of trouble once.
+
+    Early epochs are not judged: every gate begins without a choice, and an expert that has few rows in the first
+    epochs may still win some.
+
+    Args:
+        num_experts: K.
+        epochs: that training may take.
+        objective: its name, for the advice.
+    """
+
+    def __init__(self, num_experts: int, epochs: int, objective: str):
+        self.num_experts = num_experts
+        self.grace = min(5, epochs)
+        self.objective = objective
+        self.said: set[str] = set()
+        self.most_used = 0
+
+    def check(self, metrics: dict[str, Any]) -> list[str]:
+        """New warnings after an epoch, from its `train_` statistics."""
+        if self.num_experts == 1 or metrics["epoch"] < self.grace:
+            return []
+        used = metrics["train_experts_used"]
+        self.most_used = max(self.most_used, used)
+        found = {}
+        if metrics["train_effective_experts"] < COLLAPSED or used == 1:
+            found["collapse"] = self._collapse(metrics)
+        elif used < self.num_experts:
+            found["dead"] = self._dead(metrics, used)
+        if metrics["train_mutual_information"] < STILL and "collapse" not in found:
+            found["still"] = self._still(metrics)
+        new = [message for kind, message in found.items() if kind not in self.said]
+        self.said |= found.keys()
+        return new
+
+    def _collapse(self, metrics: dict[str, Any]) -> str:
+        return (
+            f"the gate has collapsed in epoch {metrics['epoch']}: its choices are worth "
+            f"{metrics['train_effective_experts']:.1f} of {self.num_experts} experts. {self._cure()}"
+        )
+
+    def _dead(self, metrics: dict[str, Any], used: int) -> str:
+        dead = self.num_experts - used
+        was = "died" if self.most_used > used else "never came alive"
+        return (
+            f"{dead} of {self.num_experts} experts {was} (epoch {metrics['epoch']}): the gate prefers "
+            f"{'it' if dead == 1 else 'them'} on almost no row. {self._cure()}"
+        )
+
+    def _still(self, metrics: dict[str, Any]) -> str:
+        return (
+            f"the gate has stopped choosing (epoch {metrics['epoch']}): I(z;x) = "
+            f"{metrics['train_mutual_information']:.3f} nats, so all rows get the same mixture. Weaken the "
+            "regularisers, add --regulariser mutual_information=0.1, or use fewer experts."
+        )
+
+    def _cure(self) -> str:
+        cure = "Strengthen the balance with --regulariser load=0.1 and keep the gate open with gate_entropy=0.1"
+        if self.objective == "jensen":
+            return cure + ", or train the marginal: --objective marginal."
+        return cure + ", or use fewer experts."

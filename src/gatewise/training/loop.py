@@ -1,0 +1,173 @@
+"""The training loop: mini-batches, validation, early stopping, the best weights kept."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise.diagnostics import evaluate
+from gatewise.errors import GatewiseError
+from gatewise.estimators import Tempered
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective, Regulariser
+from gatewise.training.callbacks import Callback
+from gatewise.training.config import LoopConfig
+from gatewise.training.gate_statistics import GateStatistics
+from gatewise.training.health import Health
+from gatewise.training.trainer import Rows, Trainer, batch_bounds, default_batch_size
+
+
+@dataclass
+class Fit:
+    """What came of a training. The mixture itself holds the best weights.
+
+    Attributes:
+        history: one dictionary an epoch, the lines of `metrics.jsonl`.
+        best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1.
+        warnings: what was said about the gate and the experts.
+        seconds: wall time.
+        stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
+    """
+
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best_epoch: int = 0
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: str | None = None
+
+
+def fit(
+    mixture: MixtureOfExperts,
+    objective: Objective,
+    train: Rows,
+    validation: Rows,
+    config: LoopConfig | None = None,
+    *,
+    regularisers: Sequence[Regulariser] = (),
+    num_classes: int | None = None,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Fit:
+    """Train a mixture, and leave it with the weights of the lowest validation NLL.
+
+    Args:
+        mixture: the model; trained in place on the device it is on.
+        objective: what is maximised, from `gatewise.objectives`.
+        train: x `[N, ...]` and classes y int64 `[N]`.
+        validation: the same, for early stopping.
+        config: see `LoopConfig`.
+        regularisers: of the gate.
+        num_classes: C; None takes the largest class of the training rows.
+        callbacks: see `Callback`.
+        should_stop: asked after every step; true ends training with what there is.
+
+    Raises:
+        GatewiseError: if there are no rows, nothing to train, or the loss is not finite.
+    """
+    config = config or LoopConfig()
+    if not len(train[0]) or not len(validation[0]):
+        raise GatewiseError("training needs at least one training row and one validation row")
+    loop = _Loop(mixture, objective, train, validation, config, regularisers, num_classes, list(callbacks), should_stop)
+    return loop.run()
+
+
+class _Loop:
+    """The state of one `fit` between epochs."""
+
+    def __init__(
+        self,
+        mixture: MixtureOfExperts,
+        objective: Objective,
+        train: Rows,
+        validation: Rows,
+        config: LoopConfig,
+        regularisers: Sequence[Regulariser],
+        num_classes: int | None,
+        watchers: list[Callback],
+        should_stop: Callable[[], bool],
+    ):
+        device = next(mixture.parameters()).device
+        self.mixture, self.objective, self.config = mixture, objective.to(device), config
+        self.train = train[0].to(device), train[1].to(device)
+        self.validation = validation[0].to(device), validation[1].to(device)
+        self.num_classes = num_classes or int(self.train[1].max()) + 1
+        self.watchers, self.should_stop = watchers, should_stop
+        rows = len(self.train[0])
+        self.batch_size = min(config.batch_size or default_batch_size(rows), rows)
+        self.steps_per_epoch = len(batch_bounds(rows, self.batch_size)) + 1
+        steps = config.epochs * self.steps_per_epoch
+        self.trainer = Trainer(mixture, objective, regularisers, config, steps)
+        self.health = Health(mixture.num_experts, config.epochs, objective.name)
+        self.result = Fit()
+        self.best: dict[str, Tensor] = {}
+        self.best_nll = math.inf
+
+    def run(self) -> Fit:
+        """All epochs, then the best weights."""
+        started = time.perf_counter()
+        for watcher in self.watchers:
+            watcher.on_start(self.config.epochs, self.steps_per_epoch)
+        try:
+            for epoch in range(1, self.config.epochs + 1):
+                metrics, interrupted = self.train_epoch()
+                if not interrupted or not self.best:
+                    self.judge({"epoch": epoch, "step": self.trainer.step, "seconds": 0.0, **metrics}, started)
+                if interrupted:
+                    self.result.stopped = "interrupted"
+                elif self.config.patience and epoch - self.result.best_epoch >= self.config.patience:
+                    self.result.stopped = "early"
+                if self.result.stopped:
+                    break
+        finally:
+            for watcher in self.watchers:
+                watcher.on_end()
+            if self.best:
+                self.mixture.load_state_dict(self.best)
+            self.mixture.eval()
+        self.result.seconds = time.perf_counter() - started
+        return self.result
+
+    def train_epoch(self) -> tuple[dict[str, Any], bool]:
+        """One pass over the training rows: its metrics, and whether it was interrupted."""
+        self.mixture.train()
+        self.objective.train()
+        statistics = GateStatistics(self.mixture.num_experts, self.trainer.device)
+        seen = []
+        interrupted = False
+        for x, y in self.trainer.batches(*self.train, self.batch_size):
+            seen.append(self.trainer.take_step(x, y, statistics))
+            for watcher in self.watchers:
+                watcher.on_step(self.trainer.step)
+            interrupted = self.should_stop()
+            if interrupted:
+                break
+        loss, objective = torch.stack(seen).mean(0).tolist()
+        if not math.isfinite(loss):
+            raise GatewiseError(
+                f"training diverged: the loss is {loss} by step {self.trainer.step}; lower lr (it was "
+                f"{self.config.lr}) or check the data for extreme values"
+            )
+        temperatures = [e.temperature for e in self.objective.estimators() if isinstance(e, Tempered)]
+        temperature = temperatures[0] if temperatures else None
+        metrics = {"temperature": temperature, "train_loss": loss, "train_objective": objective}
+        return metrics | statistics.metrics(), interrupted
+
+    def judge(self, metrics: dict[str, Any], started: float) -> None:
+        """Validate, keep the weights if they are the best, and tell the watchers."""
+        figures = evaluate(self.mixture, *self.validation, num_classes=self.num_classes).result().to_dict()
+        metrics["seconds"] = time.perf_counter() - started
+        metrics |= {f"validation_{name}": value for name, value in figures.items()}
+        self.result.history.append(metrics)
+        if figures["nll"] < self.best_nll:
+            self.best_nll, self.result.best_epoch = figures["nll"], metrics["epoch"]
+            self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
+        for watcher in self.watchers:
+            watcher.on_epoch(metrics)
+        for message in self.health.check(metrics):
+            self.result.warnings.append(message)
+            for watcher in self.watchers:
+                watcher.on_warning(message)

@@ -1,0 +1,147 @@
+"""One optimiser step at a time: schedules, micro-batches, mixed precision, clipping."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective, Regulariser
+from gatewise.training.config import LoopConfig
+from gatewise.training.gate_statistics import GateStatistics
+
+Rows = tuple[Tensor, Tensor]
+"""x `[N, ...]` and classes y int64 `[N]`."""
+
+
+def default_batch_size(rows: int) -> int:
+    """rows / 50, between 32 and 256, a power of two."""
+    return 2 ** round(math.log2(min(max(rows / 50, 32), 256)))
+
+
+def batch_bounds(rows: int, batch_size: int) -> tuple[int, ...]:
+    """Where an epoch's rows are cut into batches; a last batch of under half the size joins the one before it."""
+    return tuple(range(batch_size, rows - batch_size // 2, batch_size))
+
+
+class Trainer:
+    """One training: the optimiser, the order of rows and the noise, one step at a time.
+
+    Args:
+        mixture: the model, on its device.
+        objective: what is maximised.
+        regularisers: of the gate.
+        config: see `LoopConfig`.
+        steps: optimiser steps in all, for the schedules.
+    """
+
+    def __init__(
+        self,
+        mixture: MixtureOfExperts,
+        objective: Objective,
+        regularisers: Sequence[Regulariser],
+        config: LoopConfig,
+        steps: int,
+    ):
+        self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
+        self.config, self.steps, self.step = config, steps, 0
+        self.device = next(mixture.parameters()).device
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.parameters = [p for p in mixture.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
+        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.lr, fused=self.device.type != "mps")
+        objective.hold_statistics(True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Weights decay; biases, scales and the estimator's own parameters do not."""
+        matrices = [p for p in self.parameters if p.dim() > 1]
+        vectors = [p for p in self.parameters if p.dim() <= 1]
+        controls = list(self.objective.parameters())
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+            {"params": controls, "weight_decay": 0.0},
+        ]
+        return [group for group in groups if group["params"]]
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision where it was asked for, or by default on CUDA."""
+        precision = self.config.precision
+        if precision == "auto":
+            precision = "bfloat16" if self.device.type == "cuda" else "float32"
+        if precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def set_progress(self) -> None:
+        """Move learning rate, temperature and weights to where training is."""
+        progress = self.step / max(self.steps, 1)
+        self.objective.set_progress(progress)
+        for regulariser in self.regularisers:
+            regulariser.set_progress(progress)
+        rate = self.config.lr
+        if self.config.lr_schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * progress))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics) -> Tensor:
+        """One optimiser step on a batch; returns its loss and its objective `[2]`, detached."""
+        self.set_progress()
+        parts = list(zip(x.chunk(self.config.accumulate), y.chunk(self.config.accumulate), strict=True))
+        whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
+        seen = torch.zeros(2, device=self.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        for part_x, part_y in parts:
+            with self.autocast():
+                loss, value, control = self._loss(part_x, part_y, whole, statistics)
+            share = len(part_y) / len(y)
+            ((loss if control is None else loss + control) * share).backward()
+            seen += torch.stack([loss.detach(), value.detach()]) * share
+        if self.config.clip:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+        self.optimiser.step()
+        self.objective.commit()
+        self.step += 1
+        return seen
+
+    def _loss(
+        self, x: Tensor, y: Tensor, whole: dict[int, Tensor], statistics: GateStatistics
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss, the mean objective in it, and the loss of learned baselines."""
+        observed = self.mixture.observe(x, y)
+        estimate = self.objective(observed, self.generator)
+        statistics.update(observed.logits)
+        value = estimate.value.mean()
+        loss = -value
+        logits = observed.logits.float()
+        for i, regulariser in enumerate(self.regularisers):
+            loss = loss + (regulariser.linearised(logits, whole[i]) if i in whole else regulariser(logits))
+        return loss, value, estimate.control_loss
+
+    @torch.no_grad()
+    def _whole_statistics(self, parts: list[Tensor]) -> dict[int, Tensor]:
+        """The whole batch's gate statistics for regularisers that do not simply add up over micro-batches."""
+        wanted = {i: r for i, r in enumerate(self.regularisers) if not r.linear}
+        if not wanted:
+            return {}
+        rows = sum(map(len, parts))
+        whole: dict[int, Tensor] = {}
+        for part in parts:
+            with self.autocast():
+                logits = self.mixture.read(part)[1].float()
+            for i, regulariser in wanted.items():
+                term = regulariser.statistics(logits) * (len(part) / rows)
+                whole[i] = whole[i] + term if i in whole else term
+        return whole
+
+    def batches(self, x: Tensor, y: Tensor, batch_size: int) -> Iterator[Rows]:
+        """The rows in a new random order. A last batch of under half the size joins the one before it."""
+        order = torch.randperm(len(x), generator=self.generator, device=self.device)
+        for rows in order.tensor_split(batch_bounds(len(x), batch_size)):
+            yield x[rows], y[rows]
