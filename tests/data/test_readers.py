@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -81,10 +78,3 @@ def test_a_bundled_name_wins_over_a_folder(tmp_path, monkeypatch, refused):
     assert read("digits").records.name == "digits"
     with refused("digits: a folder without .parquet files"):
         read("./digits", "y")
-
-
-def test_the_core_does_not_import_the_readers_libraries():
-    code = "import sys, gatewise; assert not {'polars', 'sklearn', 'pandas'} & set(sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    code = "import sys, gatewise.data; assert {'polars', 'sklearn'} <= set(sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

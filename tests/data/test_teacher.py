@@ -9,13 +9,13 @@ from gatewise.data.teacher import _draw
 
 @pytest.fixture(scope="module")
 def records():
-    return teacher()
+    return teacher(rows=12000)
 
 
 def test_shape(records):
     assert records.columns == [f"x{d}" for d in range(16)]
     assert set(records.features.dtypes) == {pl.Float64}
-    assert (records.truth.shape, records.truth.dtype) == ((20000,), np.int64)
+    assert (records.truth.shape, records.truth.dtype) == ((12000,), np.int64)
 
 
 @pytest.mark.parametrize("seed", range(5))

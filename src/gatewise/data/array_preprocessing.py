@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatewise.data.arrays import check_numbers
+from gatewise.data.arrays import check_numbers, check_type
 from gatewise.data.records import MISSING, Records
 from gatewise.errors import GatewiseError
 
@@ -43,6 +43,7 @@ class ArrayPreprocessing:
                 f"{self.input_shape} a row; give a .npz file"
             )
         x = np.asarray(records.features)
+        check_type(x, records.name)
         if x.shape[1:] != self.input_shape:
             raise GatewiseError(
                 f"{records.name}: rows of shape {x.shape[1:]}, but the model was trained on "
@@ -56,7 +57,7 @@ class ArrayPreprocessing:
         if not finite.all():
             row = int(np.unravel_index(finite.argmin(), out.shape)[0])
             raise GatewiseError(
-                f"{records.name}: row {row} (from 0) has a number that is NaN, infinite or too far from those "
+                f"{records.place(row)}: a number that is NaN, infinite or too far from those "
                 "trained on; mend or drop it"
             )
         return out

@@ -58,10 +58,15 @@ def _records(path: Path, arrays: dict[str, np.ndarray], part: str, require_targe
     return Records(features=x, labels=labels, name=str(path))
 
 
-def check_numbers(x: np.ndarray, name: str) -> None:
-    """Raises GatewiseError unless x is [N, ...] with rows, of real numbers all finite in float32."""
+def check_type(x: np.ndarray, name: str) -> None:
+    """Raises GatewiseError unless x is of integers, booleans, or floats of at most 64 bits."""
     if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
         raise GatewiseError(f"{name} holds {x.dtype} values; give integers, float32 or float64")
+
+
+def check_numbers(x: np.ndarray, name: str) -> None:
+    """Raises GatewiseError unless x is [N, ...] with rows, of real numbers all finite in float32."""
+    check_type(x, name)
     if x.ndim < 2 or x.size == 0:
         raise GatewiseError(f"{name} has shape {x.shape}; give rows of numbers, shape [N, ...]")
     if x.dtype.kind != "f":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import first_true, plain
+from gatewise.data.columns import Place, first_true, plain, within_range
 from gatewise.data.records import Records
 from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
@@ -30,11 +30,7 @@ class Column:
 
 def plain_features(frame: pl.DataFrame, records: Records) -> pl.DataFrame:
     """The columns as Float64 or String, whoever made the frame; raises GatewiseError for other types."""
-
-    def place(row: int) -> str:
-        return f"{records.name}, row {row + 1}"
-
-    return pl.DataFrame([plain(column, records.missing, place) for column in frame.iter_columns()])
+    return pl.DataFrame([plain(column, records.missing, records.place) for column in frame.iter_columns()])
 
 
 def describe(series: pl.Series) -> Column | None:
@@ -49,8 +45,11 @@ def describe(series: pl.Series) -> Column | None:
     return Column(series.name, tuple(sorted(most["level"]))) if len(most) else None
 
 
-def codes(frame: pl.DataFrame, columns: Sequence[Column], name: str) -> np.ndarray:
-    """The columns as float64 [N, columns]: numbers with NaN as missing, and the codes of levels."""
+def codes(frame: pl.DataFrame, columns: Sequence[Column], place: Place) -> np.ndarray:
+    """The columns as float64 [N, columns]: numbers with NaN as missing, and the codes of levels.
+
+    Raises GatewiseError for text in a column of numbers.
+    """
     out = np.empty((len(frame), len(columns)))
     for i, column in enumerate(columns):
         series = frame[column.name]
@@ -59,7 +58,7 @@ def codes(frame: pl.DataFrame, columns: Sequence[Column], name: str) -> np.ndarr
                 column.levels, range(len(column.levels)), default=OTHER, return_dtype=pl.Float64
             )
         elif series.dtype == pl.String:
-            series = _numbers(series, name)
+            series = _numbers(series, place)
         out[:, i] = series.to_numpy()
     return out
 
@@ -68,7 +67,7 @@ def _levels(series: pl.Series) -> pl.Series:
     """Text by which a level is known, the same for 1, 1.0 and "01".
 
     A column of text may hold numbers alone in a later file, which then arrive as numbers: whatever reads as
-    a number is therefore known by its value.
+    a number is therefore known by its value, and "nan" is missing.
     """
     numbers = series.cast(pl.Float64, strict=False)
     written = numbers.cast(pl.String).str.strip_suffix(".0")
@@ -77,12 +76,12 @@ def _levels(series: pl.Series) -> pl.Series:
     return written.fill_null(NO_VALUE)
 
 
-def _numbers(series: pl.Series, name: str) -> pl.Series:
+def _numbers(series: pl.Series, place: Place) -> pl.Series:
     numbers = series.cast(pl.Float64, strict=False)
     row = first_true(numbers.is_null() & series.is_not_null())
     if row is not None:
         raise GatewiseError(
-            f"{name}, row {row + 1}: column {shown(series.name)} holds {shown(series[row])}, but the model was "
+            f"{place(row)}: column {shown(series.name)} holds {shown(series[row])}, but the model was "
             "trained on numbers there; write a number, or leave it empty if it is missing"
         )
-    return numbers.fill_nan(None)
+    return within_range(numbers.fill_nan(None), place)

@@ -33,7 +33,7 @@ def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
     """
     dtype = column.dtype
     if dtype.is_numeric() or dtype == pl.Null:
-        return _within_range(column.cast(pl.Float64).fill_nan(None), place)
+        return within_range(column.cast(pl.Float64).fill_nan(None), place)
     if dtype == pl.Boolean:
         return column.cast(pl.String)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -51,9 +51,11 @@ def strip_missing(column: pl.Series, missing: Sequence[str]) -> pl.Series:
     return stripped.set(stripped.is_in(markers).fill_null(False), None)
 
 
-def _within_range(numbers: pl.Series, place: Place) -> pl.Series:
-    row = first_true(numbers.abs() > LARGEST)
-    if row is not None:
+def within_range(numbers: pl.Series, place: Place) -> pl.Series:
+    """The Float64 column itself; raises GatewiseError for a number that float32 cannot hold."""
+    beyond = np.abs(numbers.to_numpy()) > LARGEST  # nulls are NaN here; polars is slow on wide tables
+    if beyond.any():
+        row = int(beyond.argmax())
         raise GatewiseError(
             f"{place(row)}: column {shown(numbers.name)} holds {numbers[row]}, which is infinite or beyond "
             "3.4e38; write a finite number, or leave the field empty if it is missing"

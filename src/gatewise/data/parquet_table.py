@@ -50,7 +50,10 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet" and file.is_file())
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet" and file.is_file())
+    except OSError as error:
+        raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     if not files:
         raise GatewiseError(f"{path}: a folder without .parquet files in it; give a file or such a folder")
     return files

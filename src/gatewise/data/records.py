@@ -40,6 +40,10 @@ class Records:
         """The feature columns' names in order; None for an array."""
         return self.features.columns if isinstance(self.features, pl.DataFrame) else None
 
+    def place(self, row: int) -> str:
+        """The words for a row counted from 0, for messages: "adult.csv, row 1" is the first."""
+        return f"{self.name}, row {row + 1}"
+
     def take(self, rows: np.ndarray) -> "Records":
         """The rows at these positions (int [M]), in that order."""
         return replace(

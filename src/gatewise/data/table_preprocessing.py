@@ -47,7 +47,7 @@ class TablePreprocessing:
         numbers = [i for i, column in enumerate(columns) if column.levels is None]
         texts = [i for i, column in enumerate(columns) if column.levels is not None]
         transformer = _transformer(numbers, texts, numeric, len(frame))
-        transformer.fit(codes(frame, columns, records.name))  # pyrefly: ignore[bad-argument-type]
+        transformer.fit(codes(frame, columns, records.place))  # pyrefly: ignore[bad-argument-type]
         return cls(columns, records.missing, transformer)
 
     def transform(self, records: Records) -> np.ndarray:
@@ -62,22 +62,25 @@ class TablePreprocessing:
                 f"{records.name}: an array, but the model was trained on a table with the columns "
                 f"{listing(names)}; give such a table"
             )
+        there = dict.fromkeys(records.features.columns)
         for name in names:
-            if name not in records.features.columns:
-                hint = nearest(name, records.features.columns)
+            if name not in there:
+                hint = nearest(name, list(there))
                 raise GatewiseError(
                     f"{records.name}: no column {shown(name)}, which the model was trained on; {hint}add it"
                 )
+        if not len(records):
+            return np.empty((0, *self.input_shape), dtype=np.float32)  # scikit-learn refuses no rows
         frame = plain_features(records.features.select(names), records)
         with np.errstate(over="ignore", invalid="ignore"):
-            matrix = codes(frame, self.columns, records.name)
+            matrix = codes(frame, self.columns, records.place)
             values = self.transformer.transform(matrix)  # pyrefly: ignore[bad-argument-type]
             out = np.ascontiguousarray(values, dtype=np.float32)
         finite = np.isfinite(out)
         if not finite.all():
             row, feature = np.unravel_index(finite.argmin(), out.shape)
             raise GatewiseError(
-                f"{records.name}, row {row + 1}: column {shown(self.feature_names[feature])} is too far from "
+                f"{records.place(int(row))}: column {shown(self.feature_names[feature])} is too far from "
                 "the values trained on; mend or drop the row"
             )
         return out
