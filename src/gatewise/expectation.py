@@ -172,14 +172,15 @@ def sample(
     Raises:
         GatewiseError: if the estimator is not a way of drawing points.
     """
-    check_arguments(logits, estimator, num_samples or 1, event_dims=0)
+    count = 1 if num_samples is None else num_samples
+    check_arguments(logits, estimator, count, event_dims=0)
     draw = getattr(estimator, "draw", None)
     if draw is None:
         raise GatewiseError(
             f"estimator {estimator.name!r} gives a gradient, not a point to go on computing with; "
             "sample takes one that draws points, such as 'gumbel-softmax', or use expect"
         )
-    point: Tensor = draw(logits, num_samples or 1, generator)
+    point: Tensor = draw(logits, count, generator)
     return point.squeeze(0) if num_samples is None else point
 
 
@@ -213,6 +214,11 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
     if logits.dim() < 1 + event_dims or logits.shape[-1] == 0:
         wanted = "[*batch, L, K]" if event_dims else "[*batch, K]"
         raise GatewiseError(f"logits must have shape {wanted} with K >= 1, got {list(logits.shape)}")
+    if event_dims not in getattr(estimator, "event_dims", (0, 1)):
+        raise GatewiseError(
+            f"estimator {estimator.name!r} takes one latent an example, event_dims=0; for several with one joint value "
+            "use one such as 'score-function'"
+        )
     counts = estimator.sample_counts
     if num_samples not in counts:
         what = "an even number from" if counts.step == 2 else "a whole number from"
@@ -311,7 +317,8 @@ class _OfPoint(_Adapter):
 
     def at_index(self, index: Tensor) -> Tensor:
         categories = torch.arange(self.num_categories, device=self.device)
-        corner = (index.unsqueeze(-1) == categories).to(self.dtype)
+        # f sees category 0 where nothing is asked: at a point of all zeros it may have no value and no gradient
+        corner = (index.clamp_min(0).unsqueeze(-1) == categories).to(self.dtype)
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
         return torch.where(asked, self.at_point(corner), 0.0)
 

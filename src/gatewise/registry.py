@@ -31,7 +31,8 @@ class Registry(Generic[Base]):
         if not isinstance(name, str):
             raise GatewiseError(f"{cls.__qualname__} needs a class attribute name to be registered as {self.kind}")
         known = self._known.get(name)
-        if known is not None and known.__qualname__ != cls.__qualname__:
+        # the same class defined anew (a module reloaded, a notebook cell run again) replaces its old self
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise GatewiseError(f"{self.kind} {name!r} is registered already, as {known.__qualname__}")
         self._known[name] = cls
         return cls

@@ -43,11 +43,15 @@ class Case:
         return ",".join([self.name, *(f"{key}={value}" for key, value in self.options.items())])
 
     def make(self) -> GradientEstimator:
-        return gw.estimators.get(self.name, **self.options)
+        """A new one, the same each time, leaving torch's own generator as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return gw.estimators.get(self.name, **self.options)
 
     def counts(self, most: int) -> list[int]:
         """The sample counts from 1 to `most` that it takes."""
-        return [count for count in range(1, most + 1) if count in self.make().sample_counts]
+        taken = self.make().sample_counts
+        return [count for count in range(1, most + 1) if count in taken]
 
 
 CASES = [Case(name, options) for name in gw.estimators.names() for options in VARIANTS.get(name, [{}])]
@@ -128,6 +132,29 @@ def joint_probs(logits: Tensor, event_dims: int) -> Tensor:
     for latent in range(logits.shape[-2]):
         product = product * probs[..., latent, :][..., outcomes[:, latent]]
     return product
+
+
+def exact(logits: Tensor, event_dims: int = 0, contains_logits: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """The same three by autograd of the sum written out."""
+    logits = logits.detach().requires_grad_()
+    weights = WEIGHTS[: logits.shape[-1]].clone().requires_grad_()
+    log_probs = logits.log_softmax(-1) if contains_logits else None
+    value = (joint_probs(logits, event_dims) * Toy(weights, (), event_dims, log_probs).table()).sum()
+    return value, *torch.autograd.grad(value, (logits, weights))
+
+
+def independent_draws(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Every outcome of S independent draws of (L latents of) K categories, `[S, N]` or `[S, N, L]`, and its probability."""
+    latents = logits.shape[0] if logits.dim() == 2 else 1
+    outcomes = joint_outcomes(num_samples * latents, logits.shape[-1]).view(-1, num_samples, latents)
+    probs = logits.softmax(-1).expand(latents, -1)
+    probability = probs[torch.arange(latents), outcomes].prod(-1).prod(-1)
+    index = outcomes.transpose(0, 1)
+    return (index if logits.dim() == 2 else index.squeeze(-1)), probability
+
+
+JOINT_DRAWS = {"score-function": independent_draws}
+"""How the index estimators draw; each has a `draw_index` that the test replaces."""
 
 
 def context_of(batch: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:

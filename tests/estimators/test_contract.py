@@ -26,12 +26,12 @@ def run(case, batch=(3,), event_dims=0, dtype=torch.float64, seed=1, num_samples
     """An estimate of the toy with everything that it was made from."""
     estimator = estimator or case.make()
     logits = logits_for(batch, event_dims, dtype) if logits is None else logits
-    toy = Toy(WEIGHTS.to(dtype).requires_grad_(), batch, event_dims)
+    toy = Toy(WEIGHTS.detach().clone().to(dtype).requires_grad_(), batch, event_dims)
     estimate = gw.expect(
         toy,
         logits,
         estimator,
-        num_samples=num_samples or case.counts(4)[0],
+        num_samples=case.counts(4)[0] if num_samples is None else num_samples,
         generator=None if seed is None else seeded(seed),
         event_dims=event_dims,
         context=context_of(batch),
@@ -73,13 +73,15 @@ def test_the_docstring_is_its_own_and_names_its_options(case: Case):
 
 
 @every_case
-def test_options_are_modules_own(case: Case):
-    """Every estimator can be copied, put into a state dict and loaded from it."""
+def test_state_is_saved_and_restored(case: Case):
     first, second = case.make(), case.make()
     run(case, estimator=first)
     second.load_state_dict(first.state_dict())
-    for name, tensor in first.state_dict().items():
-        assert torch.equal(tensor, second.state_dict()[name])
+    gradients = []
+    for estimator in (first, second):
+        estimate, _, _, logits = run(case, estimator=estimator)
+        gradients.append(torch.autograd.grad(estimate.value.sum(), logits)[0])
+    assert torch.equal(*gradients)
 
 
 # Shapes and types
@@ -90,7 +92,7 @@ def test_options_are_modules_own(case: Case):
 @one_or_two_latents
 def test_shapes(case, batch, event_dims):
     for num_samples in case.counts(4)[:2]:
-        estimate, estimator, _, logits = run(case, batch, event_dims, num_samples=num_samples)
+        estimate, _, _, logits = run(case, batch, event_dims, num_samples=num_samples)
         assert estimate.value.shape == batch
         assert estimate.info.evaluations.shape == batch
         assert estimate.info.evaluations.dtype == torch.int64
@@ -100,10 +102,8 @@ def test_shapes(case, batch, event_dims):
             assert estimate.info.point.shape == (num_samples, *logits.shape)
         if estimate.control_loss is not None:
             assert estimate.control_loss.shape == ()
-        estimate.value.sum().backward()
-        assert logits.grad.shape == logits.shape
-        assert logits.grad.norm() > 0
-        assert isinstance(estimator, GradientEstimator)
+        (gradient,) = torch.autograd.grad(estimate.value.sum(), logits)
+        assert gradient.shape == logits.shape
 
 
 @every_case
@@ -133,21 +133,19 @@ def test_narrow_logits_with_wide_values(case):
 
 @every_case
 def test_value_has_the_sign_of_f(case):
-    f = gw.expect(
-        lambda point: 3.0 + point @ WEIGHTS.abs(), LOGITS.expand(64, 5), case.make(), case.counts(4)[0], seeded(1)
-    ) if "context_dim" not in case.options else run_signed(case)
-    assert (f.value > 2.9).all()
+    def f(point):
+        return 3.0 + point @ WEIGHTS.abs()
 
-
-def run_signed(case):
-    return gw.expect(
-        lambda point: 3.0 + point @ WEIGHTS.abs(),
-        LOGITS.expand(64, 5),
-        case.make(),
-        case.counts(4)[0],
-        seeded(1),
-        context=context_of((64,)),
-    )
+    for sign in (1.0, -1.0):
+        value = gw.expect(
+            lambda point, sign=sign: sign * f(point),
+            LOGITS.expand(64, 5),
+            case.make(),
+            case.counts(4)[0],
+            seeded(1),
+            context=context_of((64,)),
+        ).value
+        assert (sign * value > 2.9).all()
 
 
 # Randomness
@@ -197,7 +195,7 @@ def test_refused_sample_counts_say_what_is_taken(case):
     refused = {0, -1, counts.start - 1, counts.start - counts.step} | ({counts.start + 1} if counts.step > 1 else set())
     for count in refused:
         with pytest.raises(gw.GatewiseError) as refusal:
-            run(case, num_samples=count or -7)
+            run(case, num_samples=count)
         message = str(refusal.value)
         assert "\n" not in message
         assert case.name in message
@@ -327,7 +325,6 @@ def test_evaluations_are_counted_and_bounded(case):
         assert evaluations.max() <= estimator.evaluations(num_samples, 5)
         if toy.calls == {"index"}:
             assert torch.equal(evaluations, distinct(toy, (2, 40)))
-            assert num_samples == 1 or evaluations.unique().numel() > 1
         else:
             assert (evaluations == 5).all()
 
@@ -342,21 +339,19 @@ def test_each_distinct_pair_is_asked_once(case, event_dims):
         return WEIGHTS[index].sum(-1) if event_dims else WEIGHTS[index]
 
     batch = (40,)
+    num_samples = case.counts(8)[-1]
     estimate = gw.expect(
         gw.by_index(f),
         logits_for(batch, event_dims),
         case.make(),
-        num_samples=8,
+        num_samples=num_samples,
         event_dims=event_dims,
         context=context_of(batch),
     )
     asked = torch.cat(seen).view(-1, 40, 1 + event_dims)
-    repeats = 0
     for example in range(40):
         named = [tuple(pair) for pair in asked[:, example].tolist() if -1 not in pair]
         assert len(named) == len(set(named)) == estimate.info.evaluations[example]
-        repeats += 8 - len(named)
-    assert repeats > 0
 
 
 # Hard inputs
@@ -429,11 +424,11 @@ def test_compiles_without_a_break(case):
     """A call of the compiled function gives the eager one's value and gradient, also after the schedules moved."""
     estimator, twin = case.make(), case.make()
     twin.load_state_dict(estimator.state_dict())
-    weights, context = WEIGHTS.float(), context_of((6,))
+    weights, context, num_samples = WEIGHTS.float(), context_of((6,)), case.counts(4)[0]
 
     def step(logits, estimator):
         f = lambda point: (point @ weights).square()  # noqa: E731
-        return gw.expect(f, logits, estimator, case.counts(4)[0], context=context).value
+        return gw.expect(f, logits, estimator, num_samples, context=context).value
 
     torch._dynamo.reset()
     compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
@@ -447,12 +442,15 @@ def test_compiles_without_a_break(case):
             value.sum().backward()
             results.append((value, logits.grad))
         torch.testing.assert_close(results[0], results[1])
+    torch.testing.assert_close(estimator.state_dict(), twin.state_dict())
 
 
 @pytest.mark.parametrize("case", POINT_CASES, ids=str)
 def test_maps_over_examples(case):
+    estimator = case.make()
+
     def one(logits, weights):
-        return gw.expect(lambda point: (point @ weights).square(), logits, case.make(), num_samples=2).value
+        return gw.expect(lambda point: (point @ weights).square(), logits, estimator, num_samples=2).value
 
     def gradient(logits, weights):
         return torch.func.grad(one)(logits, weights)

@@ -9,24 +9,7 @@ from torch import Tensor
 
 import gatewise as gw
 from gatewise.estimators import Baseline, GradientEstimator, ScoreFunction
-from gatewise.expectation import joint_outcomes
-from tests.estimators.cases import CASES, CONTEXT_DIM, INDEX_CASES, LOGITS, WEIGHTS, Case, Toy, joint_probs
-
-Draws = tuple[Tensor, Tensor]
-
-
-def independent_draws(logits: Tensor, num_samples: int) -> Draws:
-    """Every outcome of S independent draws of (L latents of) K categories, `[S, N]` or `[S, N, L]`, and its probability."""
-    latents = logits.shape[0] if logits.dim() == 2 else 1
-    outcomes = joint_outcomes(num_samples * latents, logits.shape[-1]).view(-1, num_samples, latents)
-    probs = logits.softmax(-1).expand(latents, -1)
-    probability = probs[torch.arange(latents), outcomes].prod(-1).prod(-1)
-    index = outcomes.transpose(0, 1)
-    return (index if logits.dim() == 2 else index.squeeze(-1)), probability
-
-
-JOINT_DRAWS = {"score-function": independent_draws}
-"""How the index estimators draw; each has a `draw_index` that the test replaces."""
+from tests.estimators.cases import CASES, CONTEXT_DIM, INDEX_CASES, JOINT_DRAWS, LOGITS, WEIGHTS, Case, Toy, exact
 
 CLAIMING = [case for case in INDEX_CASES if "logits" in case.make().unbiased]
 
@@ -71,15 +54,6 @@ def expected(
         context=torch.linspace(-1, 1, CONTEXT_DIM).expand(*batch, CONTEXT_DIM),
     )
     value = (probability * estimate.value).sum()
-    return value, *torch.autograd.grad(value, (logits, weights))
-
-
-def exact(logits: Tensor, event_dims: int = 0, contains_logits: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """The same three by autograd of the sum written out."""
-    logits = logits.detach().requires_grad_()
-    weights = WEIGHTS[: logits.shape[-1]].clone().requires_grad_()
-    log_probs = logits.log_softmax(-1) if contains_logits else None
-    value = (joint_probs(logits, event_dims) * Toy(weights, (), event_dims, log_probs).table()).sum()
     return value, *torch.autograd.grad(value, (logits, weights))
 
 

@@ -52,8 +52,9 @@ def _complain(message: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = app(args=words, obj=words, standalone_mode=False)
     except GatewiseError as error:
         status = _complain(str(error))
     except UsageProblem as error:

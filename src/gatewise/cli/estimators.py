@@ -1,6 +1,7 @@
 """`gatewise estimators`."""
 
 import json
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +36,7 @@ def estimators(json_: Json = False) -> None:
     Console().print(table)
 
 
-def describe(name: str) -> dict[str, object]:
+def describe(name: str) -> dict[str, Any]:
     """An estimator's facts, with its default options."""
     estimator = registry.get(name)
     counts = estimator.sample_counts

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from gatewise.training.config import read_toml
 
 
 def train(
+    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -81,7 +81,7 @@ def train(
             folder,
             callbacks=[watcher(screen)],
             should_stop=stop,
-            command=shlex.join(["gatewise", *sys.argv[1:]]),
+            command=shlex.join(["gatewise", *context.obj]),
         )
     if json_:
         print(json.dumps({"run": str(folder), **run.summary}))

@@ -1,5 +1,5 @@
 """What a mixture does with its experts, and how well it predicts."""
 
-from gatewise.diagnostics.evaluation import Details, Evaluation, Tally, evaluate
+from gatewise.diagnostics.evaluation import BINS, Details, Evaluation, Tally, evaluate
 
-__all__ = ["Details", "Evaluation", "Tally", "evaluate"]
+__all__ = ["BINS", "Details", "Evaluation", "Tally", "evaluate"]

@@ -69,7 +69,8 @@ class Tempered(GradientEstimator):
     def __init__(self, temperature: float | str | Schedule = 1.0):
         super().__init__()
         self.schedule = as_schedule(temperature)
-        self.set_progress(0.0)
+        for progress in (1.0, 0.0):  # a schedule that ends at 0 is refused now, not at the end of training
+            self.set_progress(progress)
 
     def set_progress(self, progress: float) -> None:
         """Set the temperature from its schedule."""

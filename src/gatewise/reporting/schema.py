@@ -1,16 +1,15 @@
 """What the report reads of a run: summary.json and the epochs of metrics.jsonl, checked before anything is drawn."""
 
 import math
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-
-UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
+from gatewise.reporting.wording import printable
 
 
 def finite(value: object) -> float | None:
@@ -22,13 +21,13 @@ def finite(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def printable(value: object) -> object:
-    """Text without control characters and lone surrogates, which no page can hold; anything else as it is."""
-    return UNPRINTABLE.sub("\ufffd", value) if isinstance(value, str) else value
+def as_array(values: Sequence) -> np.ndarray:
+    """The numbers as float64, however nested, with NaN for None."""
+    return np.array(values, dtype=float)
 
 
 Number = Annotated[float | None, BeforeValidator(finite)]
-Text = Annotated[str, BeforeValidator(printable)]
+Text = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstance(value, str) else value)]
 
 
 class _Part(BaseModel):

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
 from gatewise.reporting.curves import History, learning_pictures
-from gatewise.reporting.figures import confusion_matrix, expert_use, experts_by_class, reliability_diagram
+from gatewise.reporting.figures import expert_use, reliability_diagram
+from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class
 from gatewise.reporting.schema import Metrics, Summary
 from gatewise.reporting.wording import count, number, percent, setting, short
 
@@ -34,24 +35,30 @@ def results(summary: Summary, history: History) -> Section:
         [
             Paragraph(note),
             Table("Who answers", ["", "mixture", "top-1"], answers),
-            Table("Gate and calibration", ["", *(part for part, _ in parts)], _measures(summary)),
+            Table(
+                "Gate and calibration" if summary.model.experts > 1 else "Calibration",
+                ["", *(part for part, _ in parts)],
+                _measures(summary),
+            ),
         ],
     )
 
 
 def learning(summary: Summary, history: History) -> Section:
     """The course of training."""
-    pictures = learning_pictures(history, summary.best_epoch)
+    pictures = learning_pictures(history, summary.best_epoch, summary.model.experts)
     return Section("Learning curves", pictures or [Paragraph("No epoch was recorded, so there is nothing to draw.")])
 
 
 def experts(summary: Summary, history: History) -> Section:
     """Who does the work."""
-    details = summary.details
+    title, details = "Use of the experts", summary.details
+    if summary.model.experts == 1:
+        return Section(title, [Paragraph("One expert answers every row.")])
     if details is None:
-        return Section("Use of the experts", [NO_DETAILS])
+        return Section(title, [NO_DETAILS])
     use = expert_use(details.expert_share, details.mean_gate)
-    return Section("Use of the experts", [use, experts_by_class(details.gate_by_class, summary.data.classes)])
+    return Section(title, [use, experts_by_class(details.gate_by_class, summary.data.classes)])
 
 
 def mistakes(summary: Summary, history: History) -> Section:
@@ -111,7 +118,7 @@ def _measures(summary: Summary) -> list[Row]:
     def row(name: str, key: str, note: str, digits: int = 3) -> Row:
         return Row(name, [number(getattr(metrics, key), digits) for metrics in parts], note)
 
-    return [
+    gate = [
         row("Jensen bound", "jensen", "the experts' log-likelihoods, averaged by the gate: at most the mixture's own"),
         row(
             "bound gap", "bound_gap", "how far the Jensen bound lies below the mixture's log-likelihood; 0: not at all"
@@ -125,6 +132,9 @@ def _measures(summary: Summary) -> list[Row]:
         row("effective experts", "effective_experts", f"over how many of {experts} the mean gate spreads", 2),
         row("experts used", "experts_used", "first choice on at least a tenth of an even share of the rows", 0),
         row("dead experts", "dead_experts", "all others", 0),
+    ]
+    return [
+        *(gate if experts > 1 else []),
         row("ECE", "ece", "expected calibration error: how far confidence is from accuracy; 0 is best"),
         row("Brier score", "brier", "mean squared error of the probabilities; 0 is best"),
         row("rows", "rows", "that the measures were taken on", 0),

@@ -43,7 +43,7 @@ def draw(name: str, label: str, width: float, height: float, paint: Callable[[Fi
     Args:
         name: unique in the page; the ids inside begin with it.
         label: what is seen, for those who do not see it.
-        width: that the text is made for; the page may scale it a little.
+        width: the page may shrink it a little, and scrolls it beyond that.
         height: likewise.
         paint: draws on an empty figure.
     """
@@ -74,7 +74,7 @@ def _inline(text: str, name: str, label: str, width: float) -> str:
         "viewBox": view,
         "role": "img",
         "aria-label": label,
-        "style": f"min-width: {0.9 * width:.0f}px; max-width: {1.2 * width:.0f}px",
+        "style": f"width: {width:.0f}px; min-width: {0.85 * width:.0f}px",  # below that the text is too small
     }
     return ElementTree.tostring(root, encoding="unicode")
 

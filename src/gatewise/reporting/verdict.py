@@ -42,12 +42,13 @@ def _trained(summary: Summary) -> Finding:
     by = f"the objective {model.objective}" + (f" and the estimator {model.estimator}" if model.estimator else "")
     run = "all" if model.evaluations >= model.experts else f"at most {model.evaluations}"
     effort = f", running {run} of its {model.experts} experts for an example" if model.experts > 1 else ""
+    best = f", the best of them epoch {summary.best_epoch}" if summary.epochs > 1 and summary.best_epoch else ""
     return Finding(
         "fact",
         f"{what} ({count(model.parameters, 'parameter')}) was trained on {data.name} "
         f"({count(data.train_rows, 'row')} for training, {count(data.columns, 'column')}, "
         f"{count(len(data.classes), 'class', 'classes')}) by {by}{effort}: {count(summary.epochs, 'epoch')} "
-        f"in {duration(summary.seconds)}, the best of them epoch {summary.best_epoch}.",
+        f"in {duration(summary.seconds)}{best}.",
     )
 
 
@@ -98,17 +99,19 @@ def _use(summary: Summary, metrics: Metrics) -> Finding | None:
         return None
     if not dead:
         return Finding("good", f"All {experts} experts are in use.")
-    told = "1 expert is dead: it is" if dead == 1 else f"{dead:.0f} experts are dead: they are"
-    return Finding("bad", f"Of {experts} experts {told} the gate's first choice on hardly any row.")
+    told = f"{dead:.0f} of {experts} experts {'is' if dead == 1 else 'are'} dead"
+    return Finding("bad", f"{told}: the gate's first choice on hardly any row.")
 
 
 def _collapse(summary: Summary, metrics: Metrics) -> Finding | None:
-    effective = metrics.effective_experts
+    experts, effective = summary.model.experts, metrics.effective_experts
     if effective is None:
         return None
-    spread = f"over the rows it spreads over {number(effective, 1)} of {summary.model.experts} experts"
+    spread = f"over all rows its weight is spread over {number(effective, 1)} of {experts} experts"
     if effective < COLLAPSED:
         return Finding("bad", f"The gate has collapsed: {spread}.")
+    if effective < experts / 2:
+        return Finding("fact", f"The gate has not collapsed, but it is narrow: {spread}.")
     return Finding("good", f"The gate has not collapsed: {spread}.")
 
 
@@ -128,10 +131,14 @@ def _top1(summary: Summary, metrics: Metrics) -> Finding | None:
         return None
     loss = metrics.nll_top1 - metrics.nll
     if abs(loss) < SAME_NLL:
-        return Finding("good", f"Top-1 is as good as the mixture (NLL {number(metrics.nll_top1)}): one expert will do.")
+        return Finding(
+            "good", f"Top-1 is as good as the mixture (NLL {number(metrics.nll_top1)}): one expert a row is enough."
+        )
     if loss < 0:
-        return Finding("fact", f"Top-1 is better than the mixture by {number(-loss)} nats: one expert will do.")
-    return Finding("fact", f"Top-1 is worse than the mixture by {number(loss)} nats: predict with all experts.")
+        return Finding(
+            "fact", f"Top-1 is better than the mixture by {number(-loss)} nats: let one expert a row answer."
+        )
+    return Finding("fact", f"Top-1 is worse than the mixture by {number(loss)} nats: let all experts answer.")
 
 
 def _gap(summary: Summary, metrics: Metrics) -> Finding | None:

@@ -1,8 +1,10 @@
-"""Numbers as words of the page: rounded, counted, and told when they are missing."""
+"""Values as words of the page: rounded, counted, cut, and told when they are missing."""
 
 import json
+import re
 
 NONE = "–"
+UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -14,7 +16,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(share: float | None) -> str:
     """A share of one in percent, to a tenth."""
-    return NONE if share is None else f"{100 * share:.1f} %"
+    return NONE if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
 
 
 def count(amount: float, noun: str, plural: str = "") -> str:
@@ -32,13 +34,19 @@ def duration(seconds: float | None) -> str:
 
 
 def short(text: str, width: int) -> str:
-    """The text on one line, cut to `width` characters with an ellipsis."""
+    """The text on one line, with an ellipsis in its middle where it is longer than `width`: labels differ at ends."""
     line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"
+    tail = width // 2
+    return line if len(line) <= width else f"{line[: width - tail - 1]}…{line[-tail:]}"
+
+
+def printable(text: str) -> str:
+    """The text without control characters and lone surrogates, which no page can hold."""
+    return UNPRINTABLE.sub("\ufffd", text)
 
 
 def setting(value: object) -> str:
     """A value of the configuration as TOML would write it, without quotes."""
     if value is None:
         return "not set"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))

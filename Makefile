@@ -1,0 +1,44 @@
+# setup   the virtual environment .venv with gatewise and all it needs
+# demo    train on the bundled digits, print the results and where the report is
+# test    the whole suite
+# lint    ruff and pyrefly
+# bench   every benchmark; results go to benchmarks/results
+
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@sed -n 's/^# \([a-z]*\)  */  make \1\t/p' Makefile
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/tested: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	touch $@
+
+demo: setup
+	$(BIN)/gatewise train digits
+
+test: .venv/tested
+	$(BIN)/python -m pytest
+
+lint: .venv/tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+
+bench: setup
+	$(BIN)/python benchmarks/loop_overhead.py
+	$(BIN)/python benchmarks/main_job.py
+	$(BIN)/python benchmarks/defaults.py
+
+clean:
+	rm -rf .venv runs dist build

@@ -1,0 +1,38 @@
+"""What the benchmarks share: where data lie, tables on the screen, results as JSON."""
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def data_file(name: str) -> Path:
+    """A file of the folder in GATEWISE_DATA, or of ../shared/data beside the project; ends the benchmark if missing."""
+    folder = Path(os.environ.get("GATEWISE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not (folder / name).is_file():
+        sys.exit(f"skipped: {name} is not in {folder}; set GATEWISE_DATA to the folder that has it")
+    return folder / name
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Rows with the same keys, as a table in Markdown."""
+    texts = [{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
+    widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in texts[0]}
+    for line in ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *texts):
+        print("| " + " | ".join(line[key].ljust(width) for key, width in widths.items()) + " |", flush=True)
+
+
+def write_result(name: str, rows: list[dict[str, Any]]) -> Path:
+    """Write rows with the machine they were measured on to results/NAME.json."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    machine = {"processor": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    print(f"\nwritten to {path}", file=sys.stderr)
+    return path

@@ -1,0 +1,81 @@
+"""Runs that never were: summaries and histories in the shape that training writes."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+
+def make_metrics(experts: int, rows: int, **changes: Any) -> dict[str, Any]:
+    metrics = {
+        "accuracy": 0.956, "nll": 0.165, "accuracy_top1": 0.951, "nll_top1": 0.198, "jensen": -0.21,
+        "bound_gap": 0.045, "gate_entropy": 0.74, "mutual_information": 1.21, "effective_experts": 0.9 * experts,
+        "experts_used": experts, "dead_experts": 0, "ece": 0.018, "brier": 0.071, "rows": rows,
+    }  # fmt: skip
+    return {**metrics, **changes}
+
+
+def make_details(experts: int, classes: int, rows: int) -> dict[str, Any]:
+    draw = np.random.default_rng(0)
+    gate = draw.dirichlet(np.full(experts, 0.3), classes)
+    labels = draw.integers(0, classes, rows)
+    predicted = np.where(draw.random(rows) < 0.95, labels, draw.integers(0, classes, rows))
+    confusion = np.zeros((classes, classes), dtype=int)
+    np.add.at(confusion, (labels, predicted), 1)
+    count = [0] * 5 + [int(c) for c in draw.multinomial(rows, [0.01] * 5 + [0.02, 0.03, 0.05, 0.1, 0.75])]
+    middle = (np.arange(15) + 0.5) / 15
+    return {
+        "expert_share": draw.dirichlet(np.full(experts, 4.0)).tolist(),
+        "mean_gate": gate.mean(0).tolist(),
+        "gate_by_class": gate.tolist(),
+        "reliability": {
+            "confidence": [float(m) if c else None for m, c in zip(middle, count, strict=True)],
+            "accuracy": [float(m**1.3) if c else None for m, c in zip(middle, count, strict=True)],
+            "count": count,
+        },
+        "confusion": confusion.tolist(),
+    }
+
+
+def make_summary(experts: int = 8, classes: int = 10, **changes: Any) -> dict[str, Any]:
+    summary = {
+        "gatewise": "0.1.0",
+        "command": "gatewise train digits --experts 8 --estimator score-function --seed 3 --out runs/digits",
+        "config": {
+            "data": "digits", "experts": experts, "objective": "jensen", "estimator": "score-function", "epochs": 60,
+            "baseline": "leave-one-out", "samples": 2, "temperature": "linear:1:0.3", "gate_entropy": 0.1,
+            "batch_size": 128, "learning_rate": 1e-3, "seed": 3, "target": None, "amp": False,
+        },
+        "data": {
+            "name": "digits", "rows": 1797, "train_rows": 1257, "validation_rows": 180, "test_rows": 360,
+            "columns": 64, "classes": [str(label) for label in range(classes)], "hash": "9f" * 32,
+        },
+        "model": {
+            "experts": experts, "parameters": 84312, "evaluations": min(2, experts), "objective": "jensen",
+            "estimator": "score-function",
+        },
+        "best_epoch": 47, "epochs": 60, "seconds": 193.4,
+        "validation": make_metrics(experts, 180, accuracy=0.961, nll=0.151),
+        "test": make_metrics(experts, 360),
+        "details": make_details(experts, classes, 360),
+        "warnings": [], "interrupted": False,
+    }  # fmt: skip
+    return {**copy.deepcopy(summary), **changes}
+
+
+def make_history(epochs: int = 60) -> list[dict[str, Any]]:
+    draw = np.random.default_rng(1)
+    history = []
+    for epoch in range(1, epochs + 1):
+        done = epoch / epochs
+        falling = float(np.exp(-5 * done))
+        history.append({
+            "epoch": epoch, "step": 10 * epoch, "seconds": 3.2 * epoch, "temperature": 1 - 0.7 * done,
+            "train_loss": 2.2 * falling, "train_objective": -2.3 * falling - 0.05, "train_gate_entropy": 0.6 + falling,
+            "train_mutual_information": 1.3 - falling, "train_effective_experts": 7.1, "train_experts_used": 8,
+            "validation_nll": 2.2 * falling + 0.15 + 0.05 * done**2 + float(draw.normal(0, 0.01)),
+            "validation_accuracy": 0.96 - 0.8 * falling + float(draw.normal(0, 0.004)),
+            "validation_accuracy_top1": 0.95 - 0.8 * falling + float(draw.normal(0, 0.006)),
+            "validation_gate_entropy": 0.65 + falling, "validation_mutual_information": 1.2 - falling,
+        })  # fmt: skip
+    return history

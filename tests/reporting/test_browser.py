@@ -1,0 +1,44 @@
+"""A real browser shows the page."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gatewise.reporting import render
+from tests.reporting.runs import make_history, make_summary
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--window-size=390,900",
+)  # fmt: skip
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not on PATH")
+
+
+def chromium(profile: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(render(make_summary(), make_history()), encoding="utf-8")
+    return path.as_uri()
+
+
+def test_the_browser_sees_the_whole_page(page, tmp_path):
+    done = chromium(tmp_path / "profile", "--dump-dom", page)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("<svg") == 8
+    assert "This page loads nothing." in done.stdout
+
+
+def test_the_browser_takes_its_picture(page, tmp_path):
+    picture = tmp_path / "page.png"
+    done = chromium(tmp_path / "profile", f"--screenshot={picture}", page)
+    assert done.returncode == 0, done.stderr
+    assert picture.stat().st_size > 10_000

@@ -1,0 +1,194 @@
+"""The page: whole, escaped, well-formed, offline, small, for every kind of run."""
+
+import functools
+import html.parser
+import json
+import re
+
+import pytest
+
+from gatewise.errors import GatewiseError
+from gatewise.reporting import render
+from tests.reporting.runs import make_history, make_metrics, make_summary
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+LOADS = {"src", "href", "xlink:href", "data", "action", "poster", "srcset"}
+
+
+class Page(html.parser.HTMLParser):
+    """What a browser would see; fails where a tag is not closed by its own end."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict]] = []
+        self.seen: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.seen.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.seen).split())
+
+    def pictures(self) -> list[dict]:
+        return [attrs for tag, attrs in self.tags if tag == "svg"]
+
+
+def check(text: str) -> Page:
+    """What holds for every page."""
+    page = Page(text)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "iframe", "object", "metadata"}
+    for _, attrs in page.tags:
+        assert not any(name.startswith("on") for name in attrs)
+        assert all(attrs[name].startswith(("#", "data:image/png")) for name in LOADS & attrs.keys())
+    assert not re.search(r"@import|url\((?!#)", text)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:url\(|href=")#([^)"]+)', text)
+    assert set(references) <= set(ids)
+    for picture in page.pictures():
+        assert picture["role"] == "img"
+        assert len(picture["aria-label"]) > 30
+    assert "#0000f" not in text  # every colour of ours became the page's
+    assert len(text.encode()) < 1_000_000
+    return page
+
+
+def hostile(number: int) -> str:
+    return f'<script>alert({number})</script> "$x_1$" 中文 \u202eünï\x00\ud800 &amp; ' + "long" * 20
+
+
+def make_absent() -> dict:
+    summary = make_summary(4, 3)
+    summary["details"]["gate_by_class"][1] = [None] * 4
+    summary["details"]["confusion"] = [[1, 0, 2], [0, 0, 0], [3, 0, 4]]
+    return summary
+
+
+CASES = {
+    "plain": (make_summary(), make_history()),
+    "one expert": (make_summary(1, 2), make_history(3)),
+    "one epoch, no test": (make_summary(2, 2, test=None, details=None), make_history(1)),
+    "no epoch": (make_summary(2, 2), []),
+    "many": (make_summary(64, 200), make_history(200)),
+    "thirty classes": (make_summary(13, 30), []),
+    "a class that is absent": (make_absent(), []),
+    "nothing but rows": (make_summary(test={"rows": 0}, seconds=None, details=None), [{"epoch": 1}, {"epoch": 2}]),
+    "not numbers": (
+        make_summary(
+            test=make_metrics(8, 360, nll=float("nan"), accuracy=float("inf"), ece=None, brier="?"), details=None
+        ),
+        [{"epoch": n, "validation_nll": float("nan") if n % 2 else 10**400, "temperature": "?"} for n in range(4)],
+    ),
+    "no best epoch": (make_summary(interrupted=True, best_epoch=0, details=None), make_history(2)),
+}
+
+
+@functools.cache
+def shown(case: str) -> Page:
+    return check(render(*CASES[case]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_kind_of_run_has_a_page(case):
+    assert shown(case).text
+
+
+def test_the_page_holds_its_sections_in_order():
+    page = shown("plain")
+    titles = [
+        "Warnings",
+        "Results",
+        "Learning curves",
+        "Use of the experts",
+        "Calibration and mistakes",
+        "How to repeat",
+    ]
+    places = [page.text.index(title) for title in titles]
+    assert places == sorted(places)
+    assert page.text.index("On 360 test rows") < places[0]
+    assert len(page.pictures()) == 8
+    for piece in ("No warnings.", make_summary()["command"], "9f9f9f", "linear:1:0.3", "not set", "0.1.0"):
+        assert piece in page.text
+
+
+def test_labels_are_text_and_nothing_else():
+    summary = make_summary(3, 4, warnings=[hostile(1)], command=hostile(2))
+    summary["data"]["classes"] = [hostile(n) for n in range(4)]
+    summary["data"]["name"] = hostile(3)
+    summary["config"] = {hostile(4): hostile(5), "list": [1, {"a": None}], "seed": None}
+    page = check(render(summary, []))
+    assert page.text.count("<script>alert(") >= 5
+    assert "\x00" not in page.text
+
+
+def test_warnings_are_sentences():
+    page = check(render(make_summary(warnings=["the gate has collapsed. Add it."], details=None), []))
+    assert "The gate has collapsed. Add it." in page.text
+    assert "No warnings" not in page.text
+
+
+def test_a_confusion_matrix_that_cannot_be_read_is_not_drawn():
+    assert "not drawn" not in shown("thirty classes").text
+    assert "The confusion matrix is not drawn: 200 classes" in shown("many").text
+    assert len(shown("many").pictures()) == 7
+
+
+def test_the_same_run_gives_the_same_bytes():
+    assert render(*CASES["no epoch"]) == render(*json.loads(json.dumps(CASES["no epoch"])))
+
+
+def remove(summary: dict, *path: str) -> dict:
+    inner = summary
+    for key in path[:-1]:
+        inner = inner[key]
+    del inner[path[-1]]
+    return summary
+
+
+def short_details(key: str) -> dict:
+    summary = make_summary()
+    summary["details"][key] = summary["details"][key][:-1]
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("summary", "where"),
+    [
+        ([], "the whole"),
+        (remove(make_summary(), "config"), "config"),
+        (remove(make_summary(), "data", "classes"), "data.classes"),
+        (remove(make_summary(), "test", "rows"), "test.rows"),
+        (make_summary(best_epoch="last"), "best_epoch"),
+        (short_details("expert_share"), "details.expert_share"),
+        (short_details("mean_gate"), "details.mean_gate"),
+        (short_details("gate_by_class"), "details.gate_by_class"),
+        (short_details("confusion"), "details.confusion"),
+    ],
+)
+def test_a_summary_that_does_not_fit_is_refused_by_name(summary, where):
+    with pytest.raises(GatewiseError, match=rf"^summary: .*{where}.*; restore the file.*$") as caught:
+        render(summary, [])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("epoch", [3, None, {}, {"epoch": None}, {"epoch": "one"}])
+def test_an_epoch_that_has_no_number_is_refused_by_line(epoch):
+    with pytest.raises(GatewiseError, match=r"^history: line 2 is no object with an epoch number"):
+        render(make_summary(), [{"epoch": 1}, epoch])

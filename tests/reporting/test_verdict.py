@@ -1,0 +1,91 @@
+"""The verdict says, in words, each state that the numbers can be in."""
+
+import pytest
+
+from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.verdict import Finding, verdict
+from tests.reporting.runs import make_metrics, make_summary
+
+
+def findings(experts: int = 8, changes: dict | None = None, **metrics: object) -> list[Finding]:
+    summary = make_summary(experts, test=make_metrics(experts, **{"rows": 360, **metrics}), **(changes or {}))
+    return verdict(parse_summary(summary, "summary"))
+
+
+def level(found: list[Finding], text: str) -> str:
+    """The level of the one sentence that holds the text."""
+    (finding,) = [finding for finding in found if text in finding.text]
+    return finding.level
+
+
+def said(found: list[Finding]) -> str:
+    return " ".join(finding.text for finding in found)
+
+
+def test_a_good_run_has_no_bad_news():
+    found = findings()
+    assert {finding.level for finding in found} == {"good", "fact"}
+    first = found[0].text
+    for piece in ("8 experts", "84,312 parameters", "digits", "1,257 rows", "10 classes", "score-function", "epoch 47"):
+        assert piece in first
+    assert "at most 2 of its 8 experts" in first
+    assert "On 360 test rows it is right on 95.6\N{NO-BREAK SPACE}%, and its NLL is 0.165" in said(found)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "text", "expected"),
+    [
+        ({"dead_experts": 0}, "All 8 experts are in use", "good"),
+        ({"dead_experts": 1}, "1 of 8 experts is dead", "bad"),
+        ({"dead_experts": 3}, "3 of 8 experts are dead", "bad"),
+        ({"effective_experts": 1.49}, "has collapsed", "bad"),
+        ({"effective_experts": 1.5}, "has not collapsed, but it is narrow", "fact"),
+        ({"effective_experts": 4.0}, "has not collapsed: over all rows", "good"),
+        ({"mutual_information": 0.0099}, "stopped choosing", "bad"),
+        ({"mutual_information": 0.01}, "The gate chooses", "good"),
+        ({"nll": 0.2, "nll_top1": 0.205}, "as good as the mixture", "good"),
+        ({"nll": 0.2, "nll_top1": 0.25}, "worse than the mixture by 0.050", "fact"),
+        ({"nll": 0.2, "nll_top1": 0.15}, "better than the mixture by 0.050", "fact"),
+        ({"bound_gap": 0.099}, "is tight", "good"),
+        ({"bound_gap": 0.1}, "that was trained is loose", "bad"),
+        ({"nll": 2.5}, "worse than an even guess", "bad"),
+        ({"accuracy": 0.05}, "worth nothing", "bad"),
+        ({"nll": float("nan")}, "not a finite number", "bad"),
+        ({"accuracy": None}, "not a finite number", "bad"),
+    ],
+)
+def test_each_state_has_its_sentence(metrics, text, expected):
+    assert level(findings(**metrics), text) == expected
+
+
+def test_a_loose_bound_is_no_fault_of_a_run_that_did_not_train_it():
+    model = {**make_summary()["model"], "objective": "marginal", "estimator": None, "evaluations": 8}
+    found = findings(changes={"model": model}, bound_gap=0.5)
+    assert level(found, "is loose") == "fact"
+    assert "objective marginal, running all of its 8 experts" in found[0].text
+
+
+def test_measures_that_are_missing_are_left_out():
+    missing = dict.fromkeys(("dead_experts", "effective_experts", "mutual_information", "nll_top1", "bound_gap"))
+    found = said(findings(**missing))
+    assert not any(word in found for word in ("in use", "dead", "collapsed", "chooses", "Top-1", "bound"))
+
+
+def test_one_expert_has_no_gate_to_judge():
+    found = said(findings(experts=1, effective_experts=1.0, mutual_information=0.0))
+    assert found.startswith("A single expert")
+    assert "nothing to choose" in found
+    assert not any(word in found for word in ("collapsed", "stopped", "dead", "Top-1"))
+
+
+def test_no_test_rows_and_an_interruption_are_told():
+    found = verdict(parse_summary(make_summary(test=None, interrupted=True), "summary"))
+    assert "On 180 validation rows" in said(found)
+    assert level(found, "no test rows") == "fact"
+    assert level(found, "interrupted") == "bad"
+
+
+def test_the_most_frequent_class_is_told_only_of_the_same_rows():
+    assert "most frequent class" in said(findings())
+    assert "most frequent class" not in said(findings(rows=361))
+    assert "most frequent class" not in said(findings(changes={"details": None}))

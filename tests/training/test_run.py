@@ -1,0 +1,231 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from gatewise import GatewiseError
+from gatewise.data import read
+from gatewise.training import Run, load_config, train
+from gatewise.training.folder import Model
+from gatewise.training.model import build_objective, choose_device
+from gatewise.training.predict import predictions
+
+
+def quick(**keys):
+    return load_config({"data": "wine", "epochs": 4, "expert_hidden": [8], "gate_hidden": [8], "experts": 3, **keys})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return train(quick(), tmp_path_factory.mktemp("runs") / "wine")
+
+
+def test_the_run_folder(run):
+    names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
+    assert {
+        "config.toml",
+        "environment.json",
+        "metrics.jsonl",
+        "summary.json",
+        "report.html",
+        "model/weights.safetensors",
+        "model/model.json",
+        "model/preprocessing.skops",
+    } <= names
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert {"step", "seconds", "temperature", "train_loss", "validation_nll"} <= lines[0].keys()
+    summary = json.loads((run.folder / "summary.json").read_text())
+    assert {"config", "data", "best_epoch", "validation", "test", "warnings", "seconds"} <= summary.keys()
+    assert summary["data"]["rows"] == 178
+    assert summary["data"]["classes"] == ["class_0", "class_1", "class_2"]
+    assert summary["data"]["test_rows"] == 36
+
+
+def test_a_run_loads_and_gives_the_same_figures(run):
+    loaded = Run.load(run.folder)
+    again = loaded.evaluate(loaded.test_rows()).to_dict()
+    assert again == pytest.approx(run.summary["test"], rel=1e-6, abs=1e-9)
+    assert loaded.config == run.config
+
+
+def test_loading_never_unpickles(run, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("pickle was used")
+
+    monkeypatch.setattr("pickle.Unpickler", refuse)
+    monkeypatch.setattr("pickle.load", refuse)
+    monkeypatch.setattr("pickle.loads", refuse)
+    monkeypatch.setattr("torch.load", refuse)
+    Run.load(run.folder)
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(run, tmp_path):
+    before = torch.random.get_rng_state()
+    again = train(quick(), tmp_path / "again")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    for a, b in zip(run.model.mixture.parameters(), again.model.mixture.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"expert": "linear"},
+        {"data": "digits", "expert": "conv", "epochs": 1},
+        {"trunk_hidden": [16], "dropout": 0.1},
+        {"objective": "marginal"},
+        {"estimator": "score-function", "baseline": "learned", "samples": 2},
+        {"estimator": "gumbel-softmax", "temperature": "cosine:1:0.5"},
+        {"regulariser": {"load": 0.1, "importance": 0.1, "z_loss": 0.01}, "accumulate": 2},
+        {"experts": 1},
+        {"test_size": 0.0},
+        {"precision": "bfloat16"},
+    ],
+)
+def test_kinds_of_runs(tmp_path, keys):
+    run = train(quick(**{"epochs": 2, **keys}), tmp_path / "run")
+    loaded = Run.load(run.folder)
+    rows = read(run.config.data).records
+    torch.testing.assert_close(
+        loaded.model.mixture.predict_proba(loaded.model.inputs(rows)),
+        run.model.mixture.predict_proba(run.model.inputs(rows)),
+    )
+    assert np.isfinite(run.summary["validation"]["nll"])
+
+
+def test_predictions(run):
+    rows = read("wine").records
+    frame = predictions(run.model, rows, batch_size=50)
+    assert frame.columns == ["label", "p_class_0", "p_class_1", "p_class_2", "expert"]
+    assert len(frame) == 178
+    probs = frame.select(pl.col("^p_.*$")).to_numpy()
+    np.testing.assert_allclose(probs.sum(1), 1, atol=1e-5)
+    assert (np.asarray(frame["label"]) == np.asarray(run.model.spec.classes)[probs.argmax(1)]).all()
+    assert set(frame["expert"]) <= {0, 1, 2}
+    assert len(predictions(run.model, rows.take(np.arange(0)))) == 0
+    top1 = predictions(run.model, rows, route="top1")
+    assert (top1["expert"] == frame["expert"]).all()
+
+
+def test_an_interrupted_run_keeps_its_model(tmp_path):
+    run = train(quick(), tmp_path / "run", should_stop=lambda: True)
+    assert run.summary["interrupted"]
+    assert Run.load(run.folder).evaluate(run.test_rows()).rows == 36
+
+
+def test_a_folder_in_use_is_left_alone(run):
+    before = (run.folder / "summary.json").read_text()
+    with pytest.raises(GatewiseError, match="is there already"):
+        train(quick(), run.folder)
+    assert (run.folder / "summary.json").read_text() == before
+
+
+def test_bad_data_leave_nothing_behind(tmp_path):
+    with pytest.raises(GatewiseError):
+        train(quick(data="nowhere.csv"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_changed_data_are_not_evaluated_by_guess(tmp_path):
+    wine = read("wine").records
+    table = wine.features.with_columns(pl.Series("kind", wine.labels.tolist()))
+    table.write_csv(tmp_path / "wine.csv")
+    run = train(quick(data=str(tmp_path / "wine.csv"), target="kind"), tmp_path / "run")
+    table.head(100).write_csv(tmp_path / "wine.csv")
+    with pytest.raises(GatewiseError, match="has changed since"):
+        run.test_rows()
+
+
+def test_a_run_without_test_rows(tmp_path):
+    run = train(quick(test_size=0.0), tmp_path / "run")
+    assert run.summary["test"] is None
+    with pytest.raises(GatewiseError, match="kept no test rows"):
+        run.test_rows()
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: (folder / "summary.json").unlink(), "summary.json is missing"),
+        (lambda folder: (folder / "summary.json").write_text("{"), "is not JSON"),
+        (lambda folder: (folder / "config.toml").write_text("="), "is not TOML"),
+        (lambda folder: (folder / "model/model.json").write_text('{"format": 2}'), "does not describe a model"),
+        (lambda folder: (folder / "model/weights.safetensors").write_bytes(b"x" * 100), "not a safetensors file"),
+        (lambda folder: (folder / "model/weights.safetensors").unlink(), "weights.safetensors is missing"),
+        (lambda folder: (folder / "model/preprocessing.json").unlink(), "preprocessing.json"),
+        (lambda folder: _edit(folder / "model/model.json", experts=4), "does not fit model.json"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_line(run, tmp_path, damage, said):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    damage(copy)
+    with pytest.raises(GatewiseError) as error:
+        Run.load(copy)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def _edit(path: Path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_no_such_run(tmp_path):
+    with pytest.raises(GatewiseError, match="there is no run folder"):
+        Run.load(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"objective": "jenson"}, "unknown objective 'jenson'; did you mean 'jensen'"),
+        ({"estimator": "gumbel"}, "unknown estimator 'gumbel'"),
+        ({"objective": "marginal", "estimator": "score-function"}, "marginal objective is exact and takes no estimator"),
+        ({"objective": "marginal", "temperature": 0.5}, "takes no temperature"),
+        ({"estimator": "score-function", "temperature": 0.5}, "has no option 'temperature'"),
+        ({"estimator": "score-function", "baseline": "leave-one-out"}, "takes at least 2 samples"),
+        ({"estimator": "score-function", "baseline": "best"}, "unknown baseline 'best'"),
+        ({"estimator": "gumbel-softmax", "temperature": "linear:1:0"}, "temperature must be positive"),
+    ],
+)
+def test_combinations_that_cannot_work(keys, said):
+    with pytest.raises(GatewiseError) as error:
+        build_objective(quick(**keys), features=13).set_progress(1.0)
+    assert said in str(error.value)
+
+
+def test_devices():
+    assert choose_device("cpu").type == "cpu"
+    with pytest.raises(GatewiseError, match="unknown device 'gpu'"):
+        choose_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(GatewiseError, match="not there"):
+            choose_device("cuda")
+
+
+def test_a_model_that_cannot_be_built(tmp_path):
+    with pytest.raises(GatewiseError, match=r"needs images .* got rows of shape \[13\]"):
+        train(quick(expert="conv"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_are_written_whole_or_not_at_all(run, tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    run.model.save(folder)
+    before = (folder / "weights.safetensors").read_bytes()
+
+    def fail(weights, path):
+        Path(path).write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("gatewise.training.folder.save_file", fail)
+    with pytest.raises(GatewiseError, match="disk full"):
+        run.model.save(folder)
+    assert (folder / "weights.safetensors").read_bytes() == before
+    assert Model.load(folder).spec == run.model.spec
