@@ -79,7 +79,9 @@ def test_latents_are_refused_by_an_estimator_of_one():
 @pytest.mark.parametrize("event_dims", [0, 1])
 def test_a_callable_on_points_sees_corners_at_indices(event_dims):
     logits = torch.zeros(6, 2, 3) if event_dims else LOGITS
-    integrand = as_integrand(lambda point: (point @ TABLE).prod(-1) if event_dims else point @ TABLE, logits, event_dims)
+    integrand = as_integrand(
+        lambda point: (point @ TABLE).prod(-1) if event_dims else point @ TABLE, logits, event_dims
+    )
     index = torch.randint(3, (5, *logits.shape[:-1]), generator=seeded(1))
     expected = TABLE[index].prod(-1) if event_dims else TABLE[index]
     torch.testing.assert_close(integrand.at_index(index), expected)
@@ -148,6 +150,16 @@ def test_by_index_of_latents_compares_whole_outcomes():
     assert values.tolist() == [[1], [10], [1], [0]]
 
 
+def test_by_index_of_many_joint_outcomes():
+    """All 4096 at once, for 16 examples: comparing every pair of them would take gigabytes."""
+    logits = torch.zeros(16, 12, 2, requires_grad=True)
+    f = gw.by_index(lambda index: index.sum(-1).float())
+    value = gw.expect(f, logits, one("enumeration"), event_dims=1).value
+    torch.testing.assert_close(value, torch.full((16,), 6.0))
+    value.sum().backward()
+    torch.testing.assert_close(logits.grad, torch.tensor([-0.25, 0.25]).expand(16, 12, 2))
+
+
 def test_by_index_of_a_function_that_is_not_differentiable():
     """A black box in numpy: the logits learn all the same."""
 
@@ -173,7 +185,7 @@ def test_an_error_in_f_that_has_nothing_to_do_with_repeats_is_its_own():
     def f(index):
         raise RuntimeError("the disk is full")
 
-    with pytest.raises(RuntimeError, match="^the disk is full$"):
+    with pytest.raises(RuntimeError, match=r"^the disk is full$"):
         gw.expect(gw.by_index(f), LOGITS, one("score-function"))
 
 

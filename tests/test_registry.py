@@ -38,9 +38,9 @@ def test_one_is_made_with_its_options(registry):
 
 
 def test_an_unknown_name_is_told_the_nearest(registry):
-    with pytest.raises(gw.GatewiseError, match="^unknown vegetable 'carot'; did you mean 'carrot'\\?$"):
+    with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'carot'; did you mean 'carrot'\?$"):
         registry.get("carot")
-    with pytest.raises(gw.GatewiseError, match="^unknown vegetable 'x'; choose one of beetroot, carrot$"):
+    with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'x'; choose one of beetroot, carrot$"):
         registry.get("x")
     with pytest.raises(gw.GatewiseError, match="unknown vegetable"):
         registry.options("x")

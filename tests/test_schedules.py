@@ -74,7 +74,7 @@ def test_text_that_is_no_schedule_is_refused_with_the_forms(text):
 
 @pytest.mark.parametrize("text", ["exponential:1:0", "exponential:-1:1"])
 def test_an_exponential_needs_positive_ends(text):
-    with pytest.raises(gw.GatewiseError, match="two positive ends.*use linear"):
+    with pytest.raises(gw.GatewiseError, match=r"two positive ends.*use linear"):
         as_schedule(text)
 
 

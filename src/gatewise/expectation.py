@@ -347,7 +347,7 @@ class _OfIndex(_Adapter):
         return torch.where(asked, values, 0.0).gather(0, source)
 
     def at_all(self) -> Tensor:
-        return self.at_index(self.every_index()).movedim(0, -1)
+        return self.call(self.every_index(), "indices of shape").movedim(0, -1)
 
     def at_point(self, point: Tensor) -> Tensor:
         raise GatewiseError("a function made by by_index has no value between categories")

@@ -144,7 +144,7 @@ def exact(logits: Tensor, event_dims: int = 0, contains_logits: bool = False) ->
 
 
 def independent_draws(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Every outcome of S independent draws of (L latents of) K categories, `[S, N]` or `[S, N, L]`, and its probability."""
+    """Every outcome of S independent draws, `[S, N]` or `[S, N, L]`, and its probability `[N]`."""
     latents = logits.shape[0] if logits.dim() == 2 else 1
     outcomes = joint_outcomes(num_samples * latents, logits.shape[-1]).view(-1, num_samples, latents)
     probs = logits.softmax(-1).expand(latents, -1)

@@ -142,9 +142,7 @@ def test_enumeration_of_f_with_log_probs_under_a_mask():
 
 def test_enumeration_refuses_too_many_joint_outcomes():
     with pytest.raises(gw.GatewiseError, match=r"13 latents of 2 categories.*score-function"):
-        gw.expect(
-            lambda point: point.sum((-1, -2)), torch.zeros(13, 2), gw.estimators.get("enumeration"), event_dims=1
-        )
+        gw.expect(lambda point: point.sum((-1, -2)), torch.zeros(13, 2), gw.estimators.get("enumeration"), event_dims=1)
 
 
 def test_the_table_covers_every_registered_estimator():

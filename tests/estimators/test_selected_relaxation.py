@@ -86,6 +86,26 @@ def test_scale_multiplies_the_gradient_and_not_the_value():
     torch.testing.assert_close(gradient_twice, 2 * gradient)
 
 
+def test_for_several_latents_the_directions_add_up():
+    """scale · (f - b) Σ_l ∇β_{k_l}, from the same noise."""
+    logits = torch.stack([LOGITS, LOGITS.flip(0), LOGITS.roll(1)]).requires_grad_()
+    noisy = gw.noise.perturbed(logits, 4, seeded(5))
+    index, relaxed = noisy.argmax(-1), (noisy / 0.7).softmax(-1)
+    f = LOG_LIKELIHOODS[index].prod(-1)
+    direction = relaxed.gather(-1, index.unsqueeze(-1)).squeeze(-1).sum(-1)
+    (expected,) = torch.autograd.grad((2 * f * direction).mean(), logits)
+    value = gw.expect(
+        gw.by_index(lambda index: LOG_LIKELIHOODS[index].prod(-1)),
+        logits,
+        gw.estimators.get("selected-relaxation", temperature=0.7, scale=2.0),
+        num_samples=4,
+        event_dims=1,
+        generator=seeded(5),
+    ).value
+    torch.testing.assert_close(value, f.mean())
+    torch.testing.assert_close(torch.autograd.grad(value, logits)[0], expected)
+
+
 def test_a_scale_that_is_not_positive_is_refused():
     with pytest.raises(gw.GatewiseError, match="scale must be positive"):
         gw.estimators.get("selected-relaxation", scale=0.0)

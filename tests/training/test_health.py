@@ -3,9 +3,12 @@ from gatewise.training.health import Health
 GOOD = {"train_effective_experts": 3.5, "train_experts_used": 4, "train_mutual_information": 0.4}
 
 
-def said(*changes, objective="jensen"):
-    health = Health(num_experts=4, epochs=50, objective=objective)
-    return [health.check({"epoch": epoch, **GOOD, **change}) for epoch, change in enumerate(changes, start=5)]
+def said(*changes, objective="jensen", epochs=50, first=6):
+    health = Health(num_experts=4, epochs=epochs, objective=objective)
+    return [health.check({"epoch": epoch, **GOOD, **change}) for epoch, change in enumerate(changes, start=first)]
+
+
+COLLAPSE = {"train_effective_experts": 1.2, "train_experts_used": 1}
 
 
 def test_a_healthy_gate_is_not_warned_of():
@@ -13,31 +16,42 @@ def test_a_healthy_gate_is_not_warned_of():
 
 
 def test_collapse_is_said_once_with_a_cure():
-    first, second = said({"train_effective_experts": 1.2, "train_experts_used": 1}, {"train_effective_experts": 1.2})
-    assert len(first) == 1
-    assert "collapsed in epoch 5" in first[0]
-    assert "1.2 of 4 experts" in first[0]
-    assert "load=0.1" in first[0]
-    assert "--objective marginal" in first[0]
-    assert second == []
+    *early, message, after = said(COLLAPSE, COLLAPSE, COLLAPSE, COLLAPSE)
+    assert early == [[], []]
+    assert after == []
+    assert len(message) == 1
+    assert "collapsed in epoch 8" in message[0]
+    assert "1.2 of 4 experts" in message[0]
+    assert "load=0.1" in message[0]
+    assert "--objective marginal" in message[0]
+
+
+def test_what_does_not_last_is_not_said():
+    assert not any(said(COLLAPSE, COLLAPSE, {}, COLLAPSE, COLLAPSE, {}))
 
 
 def test_an_expert_that_dies_and_one_that_never_lived():
-    _, died = said({}, {"train_experts_used": 3})
-    assert "1 of 4 experts died" in died[0]
-    (never,) = said({"train_experts_used": 2}, objective="marginal")
-    assert "2 of 4 experts never came alive" in never[0]
-    assert "--objective" not in never[0]
+    dead = {"train_experts_used": 3}
+    assert "1 of 4 experts died" in said({}, dead, dead, dead)[-1][0]
+    (never,) = said(dead, dead, dead, objective="marginal")[-1]
+    assert "1 of 4 experts never came alive" in never
+    assert "--objective" not in never
 
 
 def test_a_gate_that_stopped_choosing():
-    (message,) = said({"train_mutual_information": 0.004})[0]
+    still = {"train_mutual_information": 0.004}
+    (message,) = said(still, still, still)[-1]
     assert "stopped choosing" in message
     assert "mutual_information=0.1" in message
 
 
-def test_the_first_epochs_and_a_single_expert_are_not_judged():
-    health = Health(num_experts=4, epochs=50, objective="jensen")
-    assert health.check({"epoch": 4, **GOOD, "train_experts_used": 1}) == []
+def test_the_first_epochs_are_not_judged_but_a_short_training_is():
+    assert not any(said(*[COLLAPSE] * 7, first=1))
+    assert any(said(*[COLLAPSE] * 8, first=1))
+    assert any(said(*[COLLAPSE] * 4, first=1, epochs=4))
+
+
+def test_a_single_expert_has_no_choice_to_lose():
     alone = Health(num_experts=1, epochs=50, objective="jensen")
-    assert alone.check({"epoch": 9, **GOOD, "train_effective_experts": 1.0, "train_experts_used": 1}) == []
+    ones = {"train_effective_experts": 1.0, "train_experts_used": 1, "train_mutual_information": 0.0}
+    assert not any(alone.check({"epoch": epoch, **ones}) for epoch in range(1, 20))

@@ -172,4 +172,4 @@ def test_batches_cover_all_rows_and_none_is_tiny(rows):
 
 
 def test_default_batch_size():
-    assert [default_batch_size(rows) for rows in (10, 1500, 3200, 10**6)] == [32, 32, 64, 256]
+    assert [default_batch_size(rows) for rows in (10, 700, 1293, 10**6)] == [32, 32, 64, 256]

@@ -186,7 +186,10 @@ def test_no_such_run(tmp_path):
     [
         ({"objective": "jenson"}, "unknown objective 'jenson'; did you mean 'jensen'"),
         ({"estimator": "gumbel"}, "unknown estimator 'gumbel'"),
-        ({"objective": "marginal", "estimator": "score-function"}, "marginal objective is exact and takes no estimator"),
+        (
+            {"objective": "marginal", "estimator": "score-function"},
+            "marginal objective is exact and takes no estimator",
+        ),
         ({"objective": "marginal", "temperature": 0.5}, "takes no temperature"),
         ({"estimator": "score-function", "temperature": 0.5}, "has no option 'temperature'"),
         ({"estimator": "score-function", "baseline": "leave-one-out"}, "takes at least 2 samples"),

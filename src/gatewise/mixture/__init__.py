@@ -4,7 +4,7 @@ from gatewise.mixture.conv import ConvExpert
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
-from gatewise.mixture.mlp import MLPBank, mlp
+from gatewise.mixture.perceptrons import MLPBank, mlp
 
 __all__ = [
     "Categorical",

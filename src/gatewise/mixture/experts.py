@@ -45,35 +45,44 @@ class ExpertList(Experts):
                 raise GatewiseError(f"expert {k} is a {type(module).__name__}; every expert must be a torch.nn.Module")
         self.members = nn.ModuleList(modules)
         self.num_experts = len(modules)
+        self._rest_frozen()
 
     def train(self, mode: bool = True) -> "ExpertList":
         """Set the mode, leaving frozen experts in inference mode."""
         super().train(mode)
+        self._rest_frozen()
+        return self
+
+    def _rest_frozen(self) -> None:
         for member in self.members:
             parameters = list(member.parameters())
             if parameters and not any(p.requires_grad for p in parameters):
                 member.eval()
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]`."""
-        outputs = [member(x) for member in self.members]
-        shapes = {tuple(output.shape) for output in outputs}
-        if len(shapes) > 1:
-            described = ", ".join(f"expert {k}: {list(output.shape)}" for k, output in enumerate(outputs))
-            raise GatewiseError(f"all experts must put out the same shape; got {described}")
-        return torch.stack(outputs, dim=1)
+        outputs = {k: member(x) for k, member in enumerate(self.members)}
+        self._refuse_different_shapes(outputs)
+        return torch.stack(list(outputs.values()), dim=1)
 
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Outputs `[N, O]`; an expert without rows is not run."""
         self._refuse_batch_statistics()
-        outputs = [member(rows) for member, rows in zip(self.members, x.split(list(counts)), strict=True) if len(rows)]
-        return torch.cat(outputs) if outputs else self.members[0](x)
+        parts = enumerate(x.split(list(counts)))
+        outputs = {k: self.members[k](rows) for k, rows in parts if len(rows)}
+        self._refuse_different_shapes(outputs)
+        return torch.cat(list(outputs.values())) if outputs else self.members[0](x)
+
+    def _refuse_different_shapes(self, outputs: dict[int, Tensor]) -> None:
+        if len({output.shape[1:] for output in outputs.values()}) > 1:
+            described = ", ".join(f"expert {k}: {list(output.shape[1:])}" for k, output in outputs.items())
+            raise GatewiseError(f"all experts must put out the same shape a row; got {described}")
 
     def _refuse_batch_statistics(self) -> None:
         for k, member in enumerate(self.members):
             for name, module in member.named_modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training:
+                of_the_batch = module.training or not getattr(module, "track_running_stats", True)
+                if isinstance(module, nn.modules.batchnorm._BatchNorm) and of_the_batch:
                     raise GatewiseError(
                         f"expert {k} has batch normalisation ({name or type(module).__name__}), whose statistics "
                         "would come from only the rows routed to it; use LayerNorm or GroupNorm, move it into the "

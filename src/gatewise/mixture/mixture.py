@@ -1,7 +1,6 @@
 """The mixture: log p(y|x) = log Σ_z p(y|z,x) p(z|x), with a gate p(z|x) and experts p(y|z,x)."""
 
 from collections.abc import Iterable
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -52,15 +51,16 @@ class MixtureOfExperts(nn.Module):
         return self.experts.num_experts
 
     def read(self, x: Tensor, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`."""
+        """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`, in float32 at least."""
         features = x if self.trunk is None else self.trunk(x)
         logits = self.gate(features if gate_x is None else gate_x)
-        if logits.dim() != 2 or logits.shape[1] != self.num_experts:
+        if logits.shape != (len(x), self.num_experts):
             raise GatewiseError(
                 f"the gate put out shape {list(logits.shape)} for {len(x)} rows and {self.num_experts} experts; "
                 f"it must be [{len(x)}, {self.num_experts}]"
             )
-        return features, logits
+        # as the head does: the softmax of bfloat16 sums to 1 only within 1 %
+        return features, logits if logits.dtype.itemsize >= 4 else logits.float()
 
     def observe(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> "Observed":
         """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits."""
@@ -139,20 +139,25 @@ class Observed:
         self.features = features
         self.logits = logits
         self.y = y
-
-    @cached_property
-    def _all(self) -> Tensor:
-        outputs = self.mixture.experts(self.features)
-        y = self.y.unsqueeze(1).expand(outputs.shape[:2])
-        return self.mixture.head.log_prob(outputs, y)
+        self._all: Tensor | None = None
+        self._all_has_graph = False
 
     @property
     def context(self) -> Tensor:
         """What a learned baseline sees of each example, `[B, D]`: the experts' input, flattened and detached."""
-        return self.features.detach().flatten(1)
+        features = self.features.detach()
+        return features.flatten(1) if features.dim() > 1 else features.unsqueeze(1)
 
     def at_all(self) -> Tensor:
-        """log p(y|z,x) for every expert, `[B, K]`; the experts run once however often this is asked."""
+        """log p(y|z,x) for every expert, `[B, K]`; the experts run once however often this is asked.
+
+        (Once more if it was first asked under `no_grad` and a gradient is wanted now.)
+        """
+        if self._all is None or (torch.is_grad_enabled() and not self._all_has_graph):
+            outputs = self.mixture.experts(self.features)
+            y = self.y.unsqueeze(1).expand(outputs.shape[:2])
+            self._all = self.mixture.head.log_prob(outputs, y)
+            self._all_has_graph = torch.is_grad_enabled()
         return self._all
 
     def at_index(self, index: Tensor) -> Tensor:

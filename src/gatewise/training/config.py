@@ -22,16 +22,20 @@ class LoopConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
-    epochs: int = Field(100, ge=1, description="passes over the training rows, at most")
+    epochs: int | None = Field(
+        None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
+    )
     batch_size: int | None = Field(
-        None, ge=1, description="rows an optimiser step; unset: rows / 50, between 32 and 256"
+        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 32 to 256"
     )
     accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
     lr_schedule: Literal["constant", "cosine"] = Field("cosine", description="the learning rate over training")
-    weight_decay: float = Field(1e-4, ge=0, description="AdamW's decoupled weight decay")
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
-    patience: int = Field(20, ge=0, description="epochs without a better validation NLL before it stops; 0: never")
+    patience: int | None = Field(
+        None, ge=0, description="epochs without a better validation NLL before it stops; 0: never; unset: epochs / 4"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
     seed: int = Field(0, ge=0, lt=2**63, description="fixes the split, the weights, the noise and the order of rows")
 
@@ -43,16 +47,16 @@ class RunConfig(LoopConfig):
     target: str | None = Field(None, description="the column to predict")
     test: str | None = Field(None, description="a file of test rows; unset: split off by test_size")
     test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
-    validation_size: float = Field(0.1, gt=0, lt=1, description="share of the other rows kept for validation")
+    validation_size: float = Field(0.125, gt=0, lt=1, description="share of the other rows kept for validation")
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
 
     experts: int = Field(8, ge=1, description="how many experts")
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
-    expert_hidden: list[int] = Field([64], description="widths of an expert's hidden layers")
-    gate_hidden: list[int] = Field([64], description="widths of the gate's hidden layers")
+    expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")
+    gate_hidden: list[int] = Field([], description="widths of the gate's hidden layers; none: a linear gate")
     trunk_hidden: list[int] = Field([], description="widths of a trunk that gate and experts share; none: no trunk")
-    dropout: float = Field(0.0, ge=0, lt=1, description="after each hidden layer")
+    dropout: float = Field(0.2, ge=0, lt=1, description="after each hidden layer of experts and trunk")
 
     objective: str = Field("jensen", description="what is maximised")
     estimator: str = Field("enumeration", description="the gradient estimator, where the objective takes one")
@@ -62,7 +66,9 @@ class RunConfig(LoopConfig):
     )
     baseline: str | None = Field(None, description="of the estimator; unset: its own default")
     estimator_options: dict[str, Any] = Field({}, description="the estimator's other options")
-    regulariser: dict[str, NUMBER_OR_SCHEDULE] = Field({}, description="weights of the gate's regularisers")
+    regulariser: dict[str, NUMBER_OR_SCHEDULE] = Field(
+        {"importance": 0.1, "load": 0.1}, description="weights of the gate's regularisers"
+    )
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")

@@ -8,11 +8,15 @@ STILL = 0.01
 """Less mutual information than this, in nats, and the gate does not choose."""
 
 
+PERSISTENT = 3
+"""Epochs in a row that a trouble must last before it is said."""
+
+
 class Health:
     """Watches the training rows' gate statistics and says each kind of trouble once.
 
-    Early epochs are not judged: every gate begins without a choice, and an expert that has few rows in the first
-    epochs may still win some.
+    A gate begins without a choice, and an expert that has few rows early on may still win some: the first epochs are
+    not judged, and what lasts for fewer than `PERSISTENT` epochs is not said. What the last epochs leave is.
 
     Args:
         num_experts: K.
@@ -22,27 +26,34 @@ class Health:
 
     def __init__(self, num_experts: int, epochs: int, objective: str):
         self.num_experts = num_experts
-        self.grace = min(5, epochs)
+        self.grace = min(max(5, epochs // 10), epochs - PERSISTENT)
         self.objective = objective
         self.said: set[str] = set()
+        self.lasted = {"collapse": 0, "dead": 0, "still": 0}
         self.most_used = 0
 
     def check(self, metrics: dict[str, Any]) -> list[str]:
         """New warnings after an epoch, from its `train_` statistics."""
-        if self.num_experts == 1 or metrics["epoch"] < self.grace:
+        if self.num_experts == 1:
             return []
+        self.most_used = max(self.most_used, metrics["train_experts_used"])
+        found = self._troubles(metrics)
+        for kind in self.lasted:
+            self.lasted[kind] = self.lasted[kind] + 1 if kind in found and metrics["epoch"] > self.grace else 0
+        new = [kind for kind in found if self.lasted[kind] >= PERSISTENT and kind not in self.said]
+        self.said |= set(new)
+        return [found[kind] for kind in new]
+
+    def _troubles(self, metrics: dict[str, Any]) -> dict[str, str]:
         used = metrics["train_experts_used"]
-        self.most_used = max(self.most_used, used)
-        found = {}
         if metrics["train_effective_experts"] < COLLAPSED or used == 1:
-            found["collapse"] = self._collapse(metrics)
-        elif used < self.num_experts:
+            return {"collapse": self._collapse(metrics)}
+        found = {}
+        if used < self.num_experts:
             found["dead"] = self._dead(metrics, used)
-        if metrics["train_mutual_information"] < STILL and "collapse" not in found:
+        if metrics["train_mutual_information"] < STILL:
             found["still"] = self._still(metrics)
-        new = [message for kind, message in found.items() if kind not in self.said]
-        self.said |= found.keys()
-        return new
+        return found
 
     def _collapse(self, metrics: dict[str, Any]) -> str:
         return (

@@ -18,7 +18,7 @@ from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig
 from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.health import Health
-from gatewise.training.trainer import Rows, Trainer, batch_bounds, default_batch_size
+from gatewise.training.trainer import Rows, Trainer, batch_bounds, default_batch_size, default_epochs, default_patience
 
 
 @dataclass
@@ -99,9 +99,10 @@ class _Loop:
         rows = len(self.train[0])
         self.batch_size = min(config.batch_size or default_batch_size(rows), rows)
         self.steps_per_epoch = len(batch_bounds(rows, self.batch_size)) + 1
-        steps = config.epochs * self.steps_per_epoch
-        self.trainer = Trainer(mixture, objective, regularisers, config, steps)
-        self.health = Health(mixture.num_experts, config.epochs, objective.name)
+        self.epochs = config.epochs or default_epochs(self.steps_per_epoch)
+        self.patience = default_patience(self.epochs) if config.patience is None else config.patience
+        self.trainer = Trainer(mixture, objective, regularisers, config, self.epochs * self.steps_per_epoch)
+        self.health = Health(mixture.num_experts, self.epochs, objective.name)
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
@@ -110,15 +111,15 @@ class _Loop:
         """All epochs, then the best weights."""
         started = time.perf_counter()
         for watcher in self.watchers:
-            watcher.on_start(self.config.epochs, self.steps_per_epoch)
+            watcher.on_start(self.epochs, self.steps_per_epoch)
         try:
-            for epoch in range(1, self.config.epochs + 1):
+            for epoch in range(1, self.epochs + 1):
                 metrics, interrupted = self.train_epoch()
                 if not interrupted or not self.best:
                     self.judge({"epoch": epoch, "step": self.trainer.step, "seconds": 0.0, **metrics}, started)
                 if interrupted:
                     self.result.stopped = "interrupted"
-                elif self.config.patience and epoch - self.result.best_epoch >= self.config.patience:
+                elif self.patience and epoch - self.result.best_epoch >= self.patience:
                     self.result.stopped = "early"
                 if self.result.stopped:
                     break

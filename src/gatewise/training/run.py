@@ -149,10 +149,11 @@ def train(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         model, objective = _build(config, parts, device)
+        penalties = regularisers(config.regulariser)
         data = {part: model.rows(rows) for part, rows in (("train", parts.train), ("validation", parts.validation))}
         if parts.test is not None:
             model.rows(parts.test)  # a test file that does not fit is refused before training, not after
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         write_text(folder / "config.toml", config.to_toml())
         write_json(folder / "environment.json", environment())
         with MetricsFile(folder / "metrics.jsonl") as metrics:
@@ -162,7 +163,7 @@ def train(
                 data["train"],
                 data["validation"],
                 LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
-                regularisers=regularisers(config.regulariser),
+                regularisers=penalties,
                 num_classes=len(model.spec.classes),
                 callbacks=[metrics, *callbacks],
                 should_stop=should_stop,
@@ -174,6 +175,13 @@ def train(
     write_json(folder / "summary.json", summary)
     write_report(folder)
     return Run(folder, config, model, summary)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
 
 
 def _build(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:

@@ -19,8 +19,18 @@ Rows = tuple[Tensor, Tensor]
 
 
 def default_batch_size(rows: int) -> int:
-    """rows / 50, between 32 and 256, a power of two."""
-    return 2 ** round(math.log2(min(max(rows / 50, 32), 256)))
+    """A twentieth of the rows, as a power of two from 32 to 256."""
+    return 2 ** round(math.log2(min(max(rows / 20, 32), 256)))
+
+
+def default_epochs(steps_per_epoch: int) -> int:
+    """As many as make 2000 steps, from 15 to 300."""
+    return min(max(round(2000 / steps_per_epoch), 15), 300)
+
+
+def default_patience(epochs: int) -> int:
+    """A quarter of the epochs, at least 5."""
+    return max(5, epochs // 4)
 
 
 def batch_bounds(rows: int, batch_size: int) -> tuple[int, ...]:

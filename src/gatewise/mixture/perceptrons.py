@@ -28,7 +28,7 @@ class MLPBank(Experts):
     """K perceptrons of one shape, `mlp(in_features, hidden, out_features, dropout)` each, stacked layer by layer.
 
     One parameter `[K, in, out]` and one `[K, out]` a layer: K experts are a few large multiplications and a few
-    optimiser tensors. Each expert starts as torch's own `nn.Linear` would.
+    optimiser tensors.
 
     Args:
         num_experts: K.
@@ -61,11 +61,17 @@ class MLPBank(Experts):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew, each expert by itself."""
-        for weight, bias in zip(self.weights, self.biases, strict=True):
-            bound = 1 / math.sqrt(weight.shape[1])
+        """Draw all weights anew, each expert by itself.
+
+        He's uniform bounds before a ReLU (1502.01852), 1/sqrt(in) for the outputs, no bias: on average the classes
+        begin equal, and the experts unlike each other.
+        """
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            fan_in = weight.shape[1]
+            bound = 1 / math.sqrt(fan_in) if layer == last else math.sqrt(6 / fan_in)
             nn.init.uniform_(weight, -bound, bound)
-            nn.init.uniform_(bias, -bound, bound)
+            nn.init.zeros_(bias)
 
     def expert(self, k: int) -> nn.Sequential:
         """A copy of expert k as a plain module."""

@@ -1,0 +1,143 @@
+"""What imports what: `import gatewise` needs torch alone, and nothing imports what is above it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gatewise
+
+SOURCE = Path(gatewise.__file__).parent
+
+LAYERS = {
+    "errors": 0,
+    "choices": 0,
+    "schedules": 1,
+    "registry": 1,
+    "expectation": 1,
+    "noise": 1,
+    "estimators": 2,
+    "mixture": 2,
+    "objectives": 3,
+    "data": 1,
+    "diagnostics": 4,
+    "reporting": 4,
+    "distributed": 4,
+    "testing": 4,
+    "training": 5,
+    "sklearn": 6,
+    "cli": 6,
+    "__main__": 7,
+}
+"""An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
+
+CORE = {"errors", "choices", "schedules", "registry", "expectation", "noise", "estimators", "mixture", "objectives"}
+
+NOT_IMPORTED = (
+    "polars",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "pyarrow",
+    "typer",
+    "rich",
+    "pydantic",
+    "jinja2",
+    "skops",
+    "safetensors",
+    "gatewise.training",
+    "gatewise.reporting",
+    "gatewise.data",
+    "gatewise.cli",
+)
+
+
+def files() -> list[Path]:
+    return sorted(path for path in SOURCE.rglob("*.py"))
+
+
+def part_of(path: Path) -> str:
+    """The module or package right under gatewise that a file belongs to."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(source: str) -> set[str]:
+    """Full names of the modules imported anywhere in a file, but for those under `if TYPE_CHECKING`."""
+    found: set[str] = set()
+    pending: list[ast.AST] = [ast.parse(source)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending.extend(node.orelse)
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written in full"
+            found.add(node.module)
+            if node.module == "gatewise":
+                found |= {f"gatewise.{alias.name}" for alias in node.names}
+        pending.extend(ast.iter_child_nodes(node))
+    return found
+
+
+def parts_imported(source: str) -> set[str]:
+    """The parts of gatewise that a file imports, as `gatewise.part` or `from gatewise import part`."""
+    names = [name.split(".") for name in imports(source)]
+    parts = {name[1] for name in names if name[0] == "gatewise" and len(name) > 1}
+    return {part for part in parts if (SOURCE / part).is_dir() or (SOURCE / f"{part}.py").is_file()}
+
+
+def test_import_gatewise_needs_torch_alone():
+    code = f"import gatewise, sys; print([name for name in {NOT_IMPORTED} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_every_part_has_a_layer():
+    unknown = {part_of(path) for path in files()} - set(LAYERS) - {"__init__"}
+    assert not unknown, f"say in LAYERS where {unknown} stands"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_nothing_imports_what_is_above_it(path):
+    part = part_of(path)
+    if part == "__init__":
+        return
+    for other in parts_imported(path.read_text()) - {part}:
+        assert LAYERS[other] < LAYERS[part], f"{part} imports {other}"
+        assert other != "data" or part not in CORE, f"{part} imports data"
+
+
+@pytest.mark.parametrize("part", sorted(CORE))
+def test_the_core_imports_the_standard_library_and_torch(part):
+    own = [path for path in files() if part_of(path) == part]
+    assert own
+    for path in own:
+        names = imports(path.read_text())
+        assert "gatewise" not in names, f"{path} imports the public page, which imports it"
+        roots = {name.split(".")[0] for name in names}
+        assert roots <= set(sys.stdlib_module_names) | {"torch", "gatewise"}, path
+
+
+def test_the_reader_of_imports_sees_them():
+    source = """
+import os.path
+from gatewise import objectives, expect
+from gatewise.estimators.base import Tempered
+if TYPE_CHECKING:
+    from gatewise.cli import main
+def late():
+    import gatewise.training.loop
+"""
+    assert parts_imported(source) == {"objectives", "estimators", "training"}
+    assert "os.path" in imports(source)
+
+
+def test_the_public_names_exist():
+    assert sorted(gatewise.__all__) == gatewise.__all__
+    for name in gatewise.__all__:
+        assert hasattr(gatewise, name)
