@@ -13,7 +13,8 @@ SOURCE = Path(gatewise.__file__).parent
 
 LAYERS = {
     "errors": 0,
-    "choices": 0,
+    "wording": 0,
+    "files": 1,
     "schedules": 1,
     "registry": 1,
     "expectation": 1,
@@ -33,7 +34,7 @@ LAYERS = {
 }
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 
-CORE = {"errors", "choices", "schedules", "registry", "expectation", "noise", "estimators", "mixture", "objectives"}
+CORE = {"errors", "wording", "schedules", "registry", "expectation", "noise", "estimators", "mixture", "objectives"}
 
 NOT_IMPORTED = (
     "polars",

@@ -3,9 +3,9 @@
 import pytest
 
 import gatewise as gw
-from gatewise.choices import nearest
 from gatewise.estimators.registry import ESTIMATORS
 from gatewise.registry import Registry
+from gatewise.wording import instead
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_one_is_made_with_its_options(registry):
     assert registry.options("beetroot") == {}
 
 
-def test_an_unknown_name_is_told_the_nearest(registry):
+def test_an_unknown_name_is_told_the_instead(registry):
     with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'carot'; did you mean 'carrot'\?$"):
         registry.get("carot")
     with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'x'; choose one of beetroot, carrot$"):
@@ -90,8 +90,8 @@ def test_a_class_without_a_name_is_refused(registry):
 
 
 def test_nearest_names_one_or_all():
-    assert nearest("gumbel", ["gumbel-rao", "arsm"]) == "; did you mean 'gumbel-rao'?"
-    assert nearest("zzz", ["gumbel-rao", "arsm"]) == "; choose one of gumbel-rao, arsm"
+    assert instead("gumbel", ["gumbel-rao", "arsm"]) == "; did you mean 'gumbel-rao'?"
+    assert instead("zzz", ["gumbel-rao", "arsm"]) == "; choose one of gumbel-rao, arsm"
 
 
 def test_the_librarys_own_registries_are_open():

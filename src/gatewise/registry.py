@@ -3,8 +3,8 @@
 import inspect
 from typing import Any, Generic, TypeVar
 
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
+from gatewise.wording import instead
 
 Base = TypeVar("Base")
 Registered = TypeVar("Registered", bound=type)
@@ -48,7 +48,7 @@ class Registry(Generic[Base]):
             GatewiseError: for an unknown name.
         """
         if name not in self._known:
-            raise GatewiseError(f"unknown {self.kind} {name!r}{nearest(str(name), self.names())}")
+            raise GatewiseError(f"unknown {self.kind} {name!r}{instead(str(name), self.names())}")
         return self._known[name]
 
     def options(self, name: str) -> dict[str, Any]:

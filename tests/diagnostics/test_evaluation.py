@@ -14,7 +14,7 @@ def scene():
     mixture = MixtureOfExperts(mlp(5, [8], 4), MLPBank(4, 5, [6], 3)).double()
     with torch.no_grad():
         for parameter in mixture.parameters():
-            parameter.mul_(4)
+            parameter.mul_(2)
     return mixture, torch.randn(301, 5, dtype=torch.float64), torch.randint(0, 3, (301,))
 
 
@@ -49,7 +49,9 @@ def test_expected_calibration_error_by_hand(scene):
     right = (predicted == y).double()
     bins = (confidence * BINS).long().clamp(max=BINS - 1)
     by_hand = sum(
-        (bins == b).double().mean() * ((confidence - right)[bins == b].mean()).abs() for b in range(BINS) if (bins == b).any()
+        (bins == b).double().mean() * ((confidence - right)[bins == b].mean()).abs()
+        for b in range(BINS)
+        if (bins == b).any()
     )
     assert evaluate(mixture, x, y, 3).result().ece == pytest.approx(by_hand.item())
 

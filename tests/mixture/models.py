@@ -17,8 +17,10 @@ def data(dtype=torch.float64, rows=ROWS):
 
 def bank_mixture(dtype=torch.float64, hidden=(6,), experts=EXPERTS, dropout=0.0, **options):
     torch.manual_seed(3)
-    gate = nn.Linear(FEATURES, experts)
-    return gw.MixtureOfExperts(gate, MLPBank(experts, FEATURES, hidden, CLASSES, dropout), **options).to(dtype)
+    bank = MLPBank(experts, FEATURES, hidden, CLASSES, dropout)
+    for bias in bank.biases:  # they start at 0, where a forgotten bias goes unseen
+        nn.init.uniform_(bias, -1, 1)
+    return gw.MixtureOfExperts(nn.Linear(FEATURES, experts), bank, **options).to(dtype)
 
 
 def list_mixture(bank: gw.MixtureOfExperts) -> gw.MixtureOfExperts:

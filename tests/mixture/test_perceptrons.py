@@ -27,6 +27,8 @@ def test_mlp_has_the_layers_it_should():
 def test_a_bank_is_its_experts(experts, features, hidden, outputs, counts):
     torch.manual_seed(0)
     bank = MLPBank(experts, features, hidden, outputs).double()
+    for bias in bank.biases:
+        nn.init.uniform_(bias, -1, 1)
     modules = [bank.expert(k) for k in range(experts)]
     x = torch.randn(6, features, generator=seeded(1), dtype=torch.float64)
     torch.testing.assert_close(bank(x), torch.stack([module(x) for module in modules], dim=1))
@@ -58,25 +60,27 @@ def test_an_expert_has_the_banks_type_and_dropout(dtype):
     assert [layer.p for layer in module if isinstance(layer, nn.Dropout)] == [0.25]
 
 
-def test_experts_start_as_torchs_linear_would():
-    """Uniform on ±1/√in, weights and biases; each expert by itself."""
+def test_experts_start_unlike_each_other_and_without_bias():
+    """Uniform with He's bound √(6/in) before a ReLU and 1/√in for the outputs; biases 0."""
     torch.manual_seed(0)
     bank = MLPBank(200, 16, (9,), 5)
-    for weight, bias in zip(bank.weights, bank.biases, strict=True):
-        bound = weight.shape[1] ** -0.5
-        for parameter in (weight.detach(), bias.detach()):
-            assert parameter.abs().max() <= bound
-            assert parameter.abs().max() > 0.98 * bound
-            assert parameter.mean().abs() < 0.05 * bound
-            assert parameter.std() == pytest.approx(bound / 3**0.5, rel=0.05)
-            assert not torch.equal(parameter[0], parameter[1])
+    for weight, bound in zip(bank.weights, ((6 / 16) ** 0.5, (1 / 9) ** 0.5), strict=True):
+        weight = weight.detach()
+        assert 0.98 * bound < weight.abs().max() <= bound
+        assert weight.mean().abs() < 0.05 * bound
+        assert weight.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+        assert not torch.equal(weight[0], weight[1])
+    assert all((bias == 0).all() for bias in bank.biases)
 
 
 def test_reset_parameters_draws_anew():
     bank = MLPBank(2, 3, (4,), 2)
-    before = [p.clone() for p in bank.parameters()]
+    before = [weight.clone() for weight in bank.weights]
+    with torch.no_grad():
+        bank.biases[0].fill_(7.0)
     bank.reset_parameters()
-    assert not any(torch.equal(old, new) for old, new in zip(before, bank.parameters(), strict=True))
+    assert not any(torch.equal(old, new) for old, new in zip(before, bank.weights, strict=True))
+    assert (bank.biases[0] == 0).all()
 
 
 def test_dropout_keeps_the_mean_and_is_drawn_for_every_expert():

@@ -59,7 +59,7 @@ def test_a_bad_line_is_named(write_run):
 def test_a_report_that_cannot_be_written_is_told_and_leaves_nothing(write_run):
     run = write_run(history=[])
     (run / "report.html").mkdir()
-    with pytest.raises(GatewiseError, match="cannot be written"):
+    with pytest.raises(GatewiseError, match="cannot write"):
         write_report(run)
     assert json.loads((run / "summary.json").read_text(encoding="utf-8"))
     assert len(list(run.iterdir())) == 3

@@ -42,10 +42,9 @@ def test_regularisers_from_flags():
 
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.integers(), st.text(max_size=5), st.lists(st.integers()))))
 def test_any_keys_are_taken_or_refused_in_words(keys):
-    try:
-        load_config(keys)
-    except GatewiseError as error:
-        assert str(error)
+    unknown = set(keys) - set(RunConfig.model_fields)
+    with pytest.raises(GatewiseError, match="unknown key" if unknown else "data: field required"):
+        load_config({key: value for key, value in keys.items() if key != "data"})
 
 
 def test_toml_that_cannot_be_read(tmp_path):

@@ -9,8 +9,8 @@ import polars as pl
 
 from gatewise.data.columns import LARGEST, label_text
 from gatewise.data.records import Records, Source
-from gatewise.data.wording import listing
 from gatewise.errors import GatewiseError
+from gatewise.wording import listing
 
 NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

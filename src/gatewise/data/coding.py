@@ -12,8 +12,8 @@ import polars as pl
 
 from gatewise.data.columns import Place, first_true, plain, within_range
 from gatewise.data.records import Records
-from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import shown
 
 NO_VALUE = "(missing)"  # the level of a text column that stands for a missing value
 OTHER = -1  # the code of a text that is rare or was never seen

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
-from gatewise.data.wording import listing, nearest, shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import listing, nearest, shown
 
 LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from gatewise.data.columns import label_text, parse_numbers, plain, split_target, strip_missing
 from gatewise.data.records import Records
-from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import shown
 
 
 def read_csv(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:

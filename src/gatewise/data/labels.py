@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatewise.data.wording import listing, shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import listing, shown
 
 
 @dataclass(frozen=True)

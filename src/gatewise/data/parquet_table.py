@@ -9,8 +9,8 @@ import pyarrow.parquet
 
 from gatewise.data.columns import label_text, plain, split_target
 from gatewise.data.records import Records
-from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import shown
 
 
 def read_parquet(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:

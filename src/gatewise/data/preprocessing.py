@@ -9,8 +9,8 @@ import numpy as np
 from gatewise.data.array_preprocessing import ArrayPreprocessing
 from gatewise.data.records import Records
 from gatewise.data.table_preprocessing import TablePreprocessing
-from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import shown
 
 
 class Preprocessing(Protocol):

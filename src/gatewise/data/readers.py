@@ -9,8 +9,8 @@ from gatewise.data.bundled import BUNDLED
 from gatewise.data.csv_table import read_csv
 from gatewise.data.parquet_table import read_parquet
 from gatewise.data.records import MISSING, Records, Source
-from gatewise.data.wording import nearest, shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import nearest, shown
 
 ENDINGS = (".csv", ".parquet", ".npz")
 

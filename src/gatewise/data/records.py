@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from gatewise.errors import GatewiseError
+
 MISSING = ("", "?", "NA")  # what stands for a missing value in a text field, unless the user says otherwise
 
 
@@ -43,6 +45,12 @@ class Records:
     def place(self, row: int) -> str:
         """The words for a row counted from 0, for messages: "adult.csv, row 1" is the first."""
         return f"{self.name}, row {row + 1}"
+
+    def known_labels(self) -> np.ndarray:
+        """The labels, where they are needed; raises GatewiseError where there are none."""
+        if self.labels is None:
+            raise GatewiseError(f"{self.name}: no labels, and they are needed here; give rows with their labels")
+        return self.labels
 
     def take(self, rows: np.ndarray) -> "Records":
         """The rows at these positions (int [M]), in that order."""

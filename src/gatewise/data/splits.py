@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from gatewise.data.wording import shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import shown
 
 
 class Split(NamedTuple):

@@ -16,8 +16,8 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.records import Records
-from gatewise.data.wording import listing, nearest, shown
 from gatewise.errors import GatewiseError
+from gatewise.wording import listing, nearest, shown
 
 TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
 

@@ -6,9 +6,9 @@ A baseline must not depend on the draw that it is subtracted from; each here say
 import torch
 from torch import Tensor, nn
 
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
 from gatewise.expectation import MANY
+from gatewise.wording import instead
 
 
 class Baseline(nn.Module):
@@ -141,5 +141,5 @@ def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: floa
         "learned": lambda: Learned(context_dim),
     }
     if baseline not in kinds:
-        raise GatewiseError(f"unknown baseline {baseline!r}{nearest(str(baseline), kinds)}")
+        raise GatewiseError(f"unknown baseline {baseline!r}{instead(str(baseline), kinds)}")
     return kinds[baseline]()

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
 from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
+from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
 
@@ -105,7 +105,7 @@ class MixtureOfExperts(nn.Module):
             GatewiseError: for an unknown route, or a k outside 1..K.
         """
         if route not in ROUTES:
-            raise GatewiseError(f"unknown route {route!r}{nearest(str(route), ROUTES)}")
+            raise GatewiseError(f"unknown route {route!r}{instead(str(route), ROUTES)}")
         if route == "topk" and not 1 <= k <= self.num_experts:
             raise GatewiseError(f"route 'topk' takes k from 1 to {self.num_experts} experts, got {k}")
         with torch.no_grad():

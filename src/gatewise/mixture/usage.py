@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor
 
+COLLAPSED = 1.5
+"""Fewer effective experts than this is a collapse: one expert does nearly everything."""
+STILL = 0.01
+"""Less mutual information than this, in nats, and the gate does not choose."""
+
 
 def entropy(probs: Tensor) -> Tensor:
     """-Σ_k p_k log p_k in nats, `[...]`, for probabilities `[..., K]`; exact zeros count 0, with a gradient of 0."""

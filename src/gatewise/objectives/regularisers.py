@@ -11,10 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
 from gatewise.mixture.usage import entropy
 from gatewise.schedules import Schedule, as_schedule
+from gatewise.wording import instead
 
 
 class Regulariser:
@@ -152,7 +152,7 @@ def regularisers(weights: Mapping[str, float | str]) -> list[Regulariser]:
     made = []
     for name, weight in weights.items():
         if name not in REGULARISERS:
-            raise GatewiseError(f"unknown regulariser {name!r}{nearest(name, REGULARISERS)}")
+            raise GatewiseError(f"unknown regulariser {name!r}{instead(name, REGULARISERS)}")
         if weight not in (0, "0"):
             made.append(REGULARISERS[name](weight))
     return made

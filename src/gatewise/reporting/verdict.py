@@ -4,11 +4,10 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.schema import Metrics, Summary
 from gatewise.reporting.wording import count, duration, number, percent
 
-COLLAPSED = 1.5  # effective experts; below it one expert does nearly everything
-UNCHOOSING = 0.01  # nats of mutual information; below it the gate gives every row the same mixture
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
 LOOSE = 0.1  # nats of bound gap
 
@@ -121,7 +120,7 @@ def _choice(summary: Summary, metrics: Metrics) -> Finding | None:
         return None
     most = number(math.log(summary.model.experts), 2)
     told = f"(mutual information {number(information)} of at most {most} nats)"
-    if information < UNCHOOSING:
+    if information < STILL:
         return Finding("bad", f"The gate has stopped choosing: it gives every row the same mixture {told}.")
     return Finding("good", f"The gate chooses: which expert answers depends on the row {told}.")
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
 from gatewise.schedules import as_schedule
+from gatewise.wording import instead
 
 NUMBER_OR_SCHEDULE = float | str
 
@@ -132,7 +132,7 @@ def load_config(keys: dict[str, Any], where: str = "the configuration") -> RunCo
     """
     for key in keys:
         if key not in RunConfig.model_fields:
-            raise GatewiseError(f"{where} has an unknown key {key!r}{nearest(key, RunConfig.model_fields)}")
+            raise GatewiseError(f"{where} has an unknown key {key!r}{instead(key, RunConfig.model_fields)}")
     try:
         return RunConfig(**keys)
     except ValidationError as error:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
 from gatewise.errors import GatewiseError
+from gatewise.files import read_json, write_json
 from gatewise.mixture import MixtureOfExperts
-from gatewise.training.files import read_json, write_json
 from gatewise.training.model import ModelSpec
 
 
@@ -44,7 +44,7 @@ class Model:
 
     def rows(self, records: Records) -> tuple[Tensor, Tensor]:
         """Rows and their classes, for `fit` and `evaluate`."""
-        return self.inputs(records), torch.from_numpy(self.classes.encode(records.labels))
+        return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.name))
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors`, `model.json` and the preprocessing into `folder`."""

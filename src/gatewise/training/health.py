@@ -2,11 +2,7 @@
 
 from typing import Any
 
-COLLAPSED = 1.5
-"""Fewer effective experts than this is a collapse."""
-STILL = 0.01
-"""Less mutual information than this, in nats, and the gate does not choose."""
-
+from gatewise.mixture.usage import COLLAPSED, STILL
 
 PERSISTENT = 3
 """Epochs in a row that a trouble must last before it is said."""

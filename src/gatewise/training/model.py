@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from gatewise import estimators, objectives
-from gatewise.choices import nearest
 from gatewise.errors import GatewiseError
 from gatewise.mixture import ConvExpert, MixtureOfExperts, MLPBank, mlp
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
+from gatewise.wording import instead
 
 
 class ModelSpec(BaseModel):
@@ -105,7 +105,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
     kind, _, number = name.partition(":")
     if kind not in there or (number and not number.isdigit()):
-        raise GatewiseError(f"unknown device {name!r}{nearest(name, ['auto', *there])}")
+        raise GatewiseError(f"unknown device {name!r}{instead(name, ['auto', *there])}")
     if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
         raise GatewiseError(f"device {name!r} is not there on this machine; use --device auto")
     return torch.device(name)

@@ -13,11 +13,11 @@ from gatewise import __version__
 from gatewise.data import Classes, Records, fit_preprocessing, read, split
 from gatewise.diagnostics import Evaluation, Tally, evaluate
 from gatewise.errors import GatewiseError
+from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
-from gatewise.training.files import read_json, write_json, write_text
 from gatewise.training.folder import Model, environment
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
@@ -104,10 +104,8 @@ def read_parts(config: RunConfig) -> Parts:
     rows, test = source.records, source.test
     if config.test is not None:
         test = read(config.test, config.target, missing=config.missing).records
-    labels = rows.labels
-    if labels is None:
-        raise GatewiseError(f"{rows.name} has no labels to learn from")
-    Classes.from_labels(labels)
+    labels = rows.known_labels()
+    Classes.from_labels(labels, rows.name)
     size = 0.0 if test is not None else config.test_size
     kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
     if test is None and len(kept.test):
@@ -186,7 +184,7 @@ def _make_folder(folder: Path) -> None:
 
 def _build(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
     preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
-    classes = Classes.from_labels(parts.whole.labels)
+    classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
     return Model(spec.build().to(device), spec, preprocessing), build_objective(config, spec.features)
 

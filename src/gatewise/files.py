@@ -1,4 +1,4 @@
-"""Small files of a run folder, written whole or not at all."""
+"""Small files, written whole or not at all, and read with one line for what is wrong with them."""
 
 import json
 import os

@@ -1,7 +1,7 @@
 """Pieces of error messages: a value, a list of names, the nearest name."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def shown(value: object, width: int = 60) -> str:
@@ -20,3 +20,9 @@ def nearest(name: str, names: Sequence[str]) -> str:
     """The words "did you mean ...? " where one of `names` is close to `name`, else nothing."""
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {shown(close[0])}? " if close else ""
+
+
+def instead(given: str, known: Iterable[str]) -> str:
+    """The end of a sentence that refuses a name: the nearest known one if one is close, else all of them."""
+    known = list(known)
+    return f"; {nearest(given, known).rstrip()}" if nearest(given, known) else f"; choose one of {', '.join(known)}"
