@@ -50,7 +50,7 @@ REGULARISERS: dict[str, dict[str, float]] = {
     "importance 0.1, load 0.1": {"importance": 0.1, "load": 0.1},
 }
 LARGE = ("mnist", "adult")
-FOR_LARGE = ("none", "gate_entropy 0.1", "importance 0.1, load 0.1")
+FOR_LARGE = ("none", "importance 0.1, load 0.1")
 """The larger data sets try fewer regularisers."""
 
 

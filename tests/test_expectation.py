@@ -61,7 +61,7 @@ def test_an_odd_count_is_refused_where_pairs_are_drawn():
     class Pairs(GradientEstimator):
         name, sample_counts = "pairs", range(2, 9, 2)
 
-    with pytest.raises(gw.GatewiseError, match="'pairs' takes an even number from 2 to 8 samples, got num_samples=3"):
+    with pytest.raises(gw.GatewiseError, match="'pairs' takes an even number of samples from 2 to 8, got 3"):
         gw.expect(TABLE.__getitem__, LOGITS, Pairs(), num_samples=3)
 
 

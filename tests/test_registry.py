@@ -37,7 +37,7 @@ def test_one_is_made_with_its_options(registry):
     assert registry.options("beetroot") == {}
 
 
-def test_an_unknown_name_is_told_the_instead(registry):
+def test_an_unknown_name_is_told_the_nearest(registry):
     with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'carot'; did you mean 'carrot'\?$"):
         registry.get("carot")
     with pytest.raises(gw.GatewiseError, match=r"^unknown vegetable 'x'; choose one of beetroot, carrot$"):
@@ -89,7 +89,7 @@ def test_a_class_without_a_name_is_refused(registry):
         registry.register(type("Nameless", (), {}))
 
 
-def test_nearest_names_one_or_all():
+def test_instead_names_one_or_all():
     assert instead("gumbel", ["gumbel-rao", "arsm"]) == "; did you mean 'gumbel-rao'?"
     assert instead("zzz", ["gumbel-rao", "arsm"]) == "; choose one of gumbel-rao, arsm"
 

@@ -219,13 +219,17 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
             f"estimator {estimator.name!r} takes one latent an example, event_dims=0; for several with one joint value "
             "use one such as 'score-function'"
         )
+    check_num_samples(estimator, num_samples)
+
+
+def check_num_samples(estimator: Any, num_samples: int) -> None:
+    """Raise `GatewiseError` for a number of samples that the estimator does not take."""
     counts = estimator.sample_counts
-    if num_samples not in counts:
-        what = "an even number from" if counts.step == 2 else "a whole number from"
-        upper = "" if counts[-1] >= MANY - 2 else f" to {counts[-1]}"
-        raise GatewiseError(
-            f"estimator {estimator.name!r} takes {what} {counts.start}{upper} samples, got num_samples={num_samples}"
-        )
+    if num_samples in counts:
+        return
+    what = "an even number of samples" if counts.step == 2 else "a number of samples"
+    upper = "" if counts[-1] >= MANY - 2 else f" to {counts[-1]}"
+    raise GatewiseError(f"estimator {estimator.name!r} takes {what} from {counts.start}{upper}, got {num_samples}")
 
 
 MANY = 2**31

@@ -61,7 +61,7 @@ TRAIN = {
     "device not there": ("iris --device tpu", "unknown device 'tpu'"),
     "a folder in use": ("iris --out taken", "taken is there already"),
     "a temperature that reaches 0": ("iris --estimator gumbel-softmax --temperature linear:1:0", "positive"),
-    "too few samples": ("iris --estimator score-function --set baseline=leave-one-out", "at least 2 samples"),
+    "too few samples": ("iris --estimator score-function --set baseline=leave-one-out", "samples from 2, got 1"),
     "test file without the target": ("good.csv --target y --test good2.csv", "good2.csv"),
 }
 

@@ -136,7 +136,7 @@ def test_leave_one_out_is_the_mean_of_the_others():
 def test_leave_one_out_needs_two(name):
     estimator = gw.estimators.get(name, baseline="leave-one-out")
     assert estimator.sample_counts.start == 2
-    with pytest.raises(gw.GatewiseError, match="from 2 samples, got num_samples=1"):
+    with pytest.raises(gw.GatewiseError, match="samples from 2, got 1"):
         batch_of(estimator, 4)
 
 
@@ -210,9 +210,6 @@ def test_a_baseline_reduces_the_variance(baseline, at_most):
 
     def spread(kind):
         estimator = gw.estimators.get("score-function", baseline=kind, decay=0.5)
-        if kind == "learned":
-            with torch.no_grad():
-                estimator.baseline.constant.fill_(12.0)
         for seed in range(3):
             estimate, _, logits = batch_of(estimator, 2000, seed=seed, num_samples=2)
         return torch.autograd.grad(estimate.value.sum(), logits)[0].var(0).sum().item()

@@ -394,7 +394,7 @@ def test_a_gate_of_other_rows_is_refused():
 
 def test_x_and_y_must_have_the_same_rows():
     x, y = data()
-    with pytest.raises(gw.GatewiseError, match=f"x has {ROWS} rows and y has 3"):
+    with pytest.raises(gw.GatewiseError, match=r"one target a row of x, got \[3\]"):
         bank_mixture().observe(x, y[:3])
 
 
@@ -458,3 +458,23 @@ def test_any_shape_and_any_logits(experts, rows, classes, hidden, scale, draw):
     torch.testing.assert_close(observed.at_index(index), picked)
     observed.log_prob().sum().backward()
     assert all(p.grad.isfinite().all() for p in mixture.parameters())
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (torch.zeros(6, 1, dtype=torch.int64), r"y must have shape \[6\].*got \[6, 1\]"),
+        (torch.zeros(5, dtype=torch.int64), r"y must have shape \[6\].*got \[5\]"),
+        (torch.zeros(6), "classes as integers 0 to 2, got torch.float32"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(y, said):
+    mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 2), gw.MLPBank(2, 4, [3], 3))
+    with pytest.raises(gw.GatewiseError, match=said):
+        mixture.log_prob(torch.zeros(6, 4), y)
+
+
+def test_targets_may_be_any_integers():
+    mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 2), gw.MLPBank(2, 4, [3], 3))
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    assert torch.equal(mixture.log_prob(x, y), mixture.log_prob(x, y.to(torch.uint8)))

@@ -178,9 +178,9 @@ def test_points_estimators_of_the_bound_are_linear():
 
 
 def test_sample_counts_are_refused_when_made():
-    with pytest.raises(gw.GatewiseError, match="'score-function' takes at least 2 samples here, got 1"):
+    with pytest.raises(gw.GatewiseError, match="'score-function' takes a number of samples from 2, got 1"):
         Jensen(ScoreFunction("leave-one-out"), num_samples=1)
-    with pytest.raises(gw.GatewiseError, match="takes at least 1 samples here, got 0; set samples to 1"):
+    with pytest.raises(gw.GatewiseError, match="takes a number of samples from 1, got 0"):
         gw.objectives.get("jensen", num_samples=0)
 
 

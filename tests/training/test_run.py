@@ -192,7 +192,7 @@ def test_no_such_run(tmp_path):
         ),
         ({"objective": "marginal", "temperature": 0.5}, "takes no temperature"),
         ({"estimator": "score-function", "temperature": 0.5}, "has no option 'temperature'"),
-        ({"estimator": "score-function", "baseline": "leave-one-out"}, "takes at least 2 samples"),
+        ({"estimator": "score-function", "baseline": "leave-one-out"}, "takes a number of samples from 2, got 1"),
         ({"estimator": "score-function", "baseline": "best"}, "unknown baseline 'best'"),
         ({"estimator": "gumbel-softmax", "temperature": "linear:1:0"}, "temperature must be positive"),
     ],

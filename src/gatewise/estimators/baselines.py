@@ -91,18 +91,21 @@ class LeaveOneOut(Baseline):
 
 
 class Learned(Baseline):
-    """b(x), a small network of the context, fitted to f by least squares (NVIL: Mnih and Gregor 2014, 1402.0030).
+    """b(x), a running mean and on top of it a small network of the context, fitted by least squares.
 
-    It sees the example and not the draw.
+    It sees the example and not the draw. The mean takes the size of f, so that the network learns the rest at once
+    (NVIL: Mnih and Gregor 2014, 1402.0030).
 
     Args:
         context_dim: features of the `context` given to `expect`; None learns one number for all examples.
         hidden: width of the network's one hidden layer.
+        decay: of the running mean.
     """
 
-    def __init__(self, context_dim: int | None = None, hidden: int = 64):
+    def __init__(self, context_dim: int | None = None, hidden: int = 64, decay: float = 0.9):
         super().__init__()
         self.context_dim = context_dim
+        self.mean = RunningMean(decay)
         self.constant = nn.Parameter(torch.zeros(()))
         self.network = None
         if context_dim is not None:
@@ -110,8 +113,9 @@ class Learned(Baseline):
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """b(x), `[*batch]`, or one number; differentiable in the baseline's own parameters alone."""
+        level = self.mean(values, context) + self.constant
         if self.network is None:
-            return self.constant.to(values.dtype)
+            return level.to(values.dtype)
         if context is None or context.shape[-1] != self.context_dim:
             got = "none" if context is None else f"{context.shape[-1]} features"
             raise GatewiseError(
@@ -119,11 +123,19 @@ class Learned(Baseline):
                 "pass expect(..., context=x), or make it with context_dim=None"
             )
         features = context.detach().to(self.constant.dtype)
-        return (self.constant + self.network(features).squeeze(-1)).to(values.dtype)
+        return (level + self.network(features).squeeze(-1)).to(values.dtype)
 
     def loss(self, values: Tensor, baseline: Tensor) -> Tensor:
         """The mean squared error of b."""
         return (values - baseline).square().mean()
+
+    def observe(self, values: Tensor) -> None:
+        """Hold the batch's sum for the mean."""
+        self.mean.observe(values)
+
+    def commit(self) -> None:
+        """Move the mean."""
+        self.mean.commit()
 
 
 def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: float) -> Baseline:
@@ -138,7 +150,7 @@ def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: floa
         "none": NoBaseline,
         "running-mean": lambda: RunningMean(decay),
         "leave-one-out": LeaveOneOut,
-        "learned": lambda: Learned(context_dim),
+        "learned": lambda: Learned(context_dim, decay=decay),
     }
     if baseline not in kinds:
         raise GatewiseError(f"unknown baseline {baseline!r}{instead(str(baseline), kinds)}")

@@ -62,7 +62,7 @@ class ScoreFunction(WithBaseline):
     Args:
         baseline: "none", "running-mean", "leave-one-out" (needs S >= 2), "learned", or a `Baseline`.
         context_dim: for "learned", the features of the context; None learns one number.
-        decay: for "running-mean", the weight of the past.
+        decay: for "running-mean" and "learned", the weight of the past in the mean.
 
     Raises:
         GatewiseError: for an unknown baseline.

@@ -27,7 +27,7 @@ class SelectedRelaxation(Tempered, WithBaseline):
         baseline: as for `score-function`.
         scale: the factor on the logits' gradient; 1 is the proposal, 2 its repair.
         context_dim: for "learned", the features of the context.
-        decay: for "running-mean", the weight of the past.
+        decay: for "running-mean" and "learned", the weight of the past in the mean.
 
     Raises:
         GatewiseError: for an unknown baseline, or a temperature that is not positive.

@@ -2,8 +2,11 @@
 
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from gatewise.errors import GatewiseError
 
 
 class Head(Protocol):
@@ -22,8 +25,16 @@ class Categorical:
     """Classes 0..C-1 with the outputs as logits; computed in float32 at least."""
 
     def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """log p(y), `[...]`, for logits `[..., C]` and int64 classes y `[...]`."""
-        return self.log_probs(outputs).gather(-1, y.unsqueeze(-1)).squeeze(-1)
+        """log p(y), `[...]`, for logits `[..., C]` and integer classes y `[...]`.
+
+        Raises:
+            GatewiseError: for classes that are not integers.
+        """
+        if y.is_floating_point() or y.dtype == torch.bool:
+            raise GatewiseError(
+                f"y must hold classes as integers 0 to {outputs.shape[-1] - 1}, got {y.dtype}; use .long()"
+            )
+        return self.log_probs(outputs).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
 
     def log_probs(self, outputs: Tensor) -> Tensor:
         """log p of every class, `[..., C]`."""

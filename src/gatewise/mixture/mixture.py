@@ -64,8 +64,8 @@ class MixtureOfExperts(nn.Module):
 
     def observe(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> "Observed":
         """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits."""
-        if y.shape[:1] != x.shape[:1]:
-            raise GatewiseError(f"x has {len(x)} rows and y has {len(y)}; they must agree")
+        if y.shape != x.shape[:1]:
+            raise GatewiseError(f"y must have shape [{len(x)}], one target a row of x, got {list(y.shape)}")
         features, logits = self.read(x, gate_x)
         return Observed(self, features, logits, y)
 

@@ -6,10 +6,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
 from gatewise.estimators import get as get_estimator
-from gatewise.expectation import Estimate
+from gatewise.expectation import Estimate, check_num_samples
 from gatewise.mixture import Observed
 
 
@@ -82,9 +81,5 @@ def as_estimator(estimator: str | GradientEstimator, num_samples: int) -> Gradie
         GatewiseError: for an unknown name, or a count that the estimator refuses.
     """
     made = get_estimator(estimator) if isinstance(estimator, str) else estimator
-    if num_samples not in made.sample_counts:
-        raise GatewiseError(
-            f"estimator {made.name!r} takes at least {made.sample_counts.start} samples here, got {num_samples}; "
-            f"set samples to {made.sample_counts.start}"
-        )
+    check_num_samples(made, num_samples)
     return made

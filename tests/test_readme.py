@@ -1,0 +1,30 @@
+"""The README's Python runs as it stands, and its table of estimators is the registry's."""
+
+import re
+from pathlib import Path
+
+import gatewise as gw
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_code_runs_and_learns(capsys):
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    scope: dict = {}
+    for block in blocks:
+        exec(block, scope)
+    assert float(capsys.readouterr().out.split(":")[1]) > 0.95
+    assert scope["logits"].grad.abs().sum() > 0
+
+
+def test_the_table_of_estimators_states_the_facts():
+    rows = dict(re.findall(r"^\| `([a-z-]+)`[^|]*\| (.*)\|$", README, re.MULTILINE))
+    assert sorted(rows) == gw.estimators.names()
+    for name, row in rows.items():
+        estimator = gw.estimators.get(name)
+        claimed = row.split(" | ")[1]
+        assert set(claimed.split(", ")) == (estimator.unbiased or {"nothing"})
+        asked = {"all categories": "all", "the categories drawn": "index", "points": "point"}[row.split(" | ")[0]]
+        assert estimator.calls == {asked}
+        assert row.split(" | ")[2].strip() == ("K" if estimator.evaluations(1, 9) == 9 else "S")
