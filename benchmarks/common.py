@@ -20,12 +20,24 @@ def data_file(name: str) -> Path:
     return folder / name
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
+def table(rows: list[dict[str, Any]]) -> str:
     """Rows with the same keys, as a table in Markdown."""
     texts = [{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
     widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in texts[0]}
-    for line in ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *texts):
-        print("| " + " | ".join(line[key].ljust(width) for key, width in widths.items()) + " |", flush=True)
+    lines = ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *texts)
+    return "\n".join(
+        "| " + " | ".join(line[key].ljust(width) for key, width in widths.items()) + " |" for line in lines
+    )
+
+
+def fill_page(page: str, name: str, text: str) -> None:
+    """Put text between the marks `<!-- NAME -->` and `<!-- end of NAME -->` of a page of the repository."""
+    path = RESULTS.parents[1] / page
+    before, start, rest = path.read_text(encoding="utf-8").partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->")
+    if not start or not end:
+        sys.exit(f"{page} has no place for {name}: give it the lines <!-- {name} --> and <!-- end of {name} -->")
+    path.write_text(f"{before}{start}{text}\n{end}{after}", encoding="utf-8")
 
 
 def write_result(name: str, rows: list[dict[str, Any]]) -> Path:

@@ -1,7 +1,7 @@
 """Which defaults measure best: objective × estimator × regulariser, on four data sets, over three seeds.
 
-Every cell is what `gatewise train` does with that cell's flags and defaults otherwise. Prints one table a data set and
-writes `results/defaults.json`. A run that was stopped goes on where it was (`--fresh` starts anew); about three
+Every cell is what `gatewise train` does with that cell's flags and defaults otherwise. Prints one table a data set,
+writes `results/defaults.json` and fills docs/defaults.md. A run that was stopped goes on where it was (`--fresh` starts anew); about three
 quarters of an hour on 2 cores.
 
     python benchmarks/defaults.py [--data digits breast_cancer mnist adult] [--jobs 2] [--fresh]
@@ -17,7 +17,7 @@ from typing import Any
 
 import joblib
 import numpy as np
-from common import RESULTS, data_file, print_table, write_result
+from common import RESULTS, data_file, fill_page, table, write_result
 
 from gatewise.training import load_config, train
 
@@ -49,6 +49,7 @@ REGULARISERS: dict[str, dict[str, float]] = {
     "load 0.1": {"load": 0.1},
     "importance 0.1, load 0.1": {"importance": 0.1, "load": 0.1},
 }
+DATA = ("digits", "breast_cancer", "mnist", "adult")
 LARGE = ("mnist", "adult")
 FOR_LARGE = ("none", "importance 0.1, load 0.1")
 """The larger data sets try fewer regularisers."""
@@ -95,7 +96,7 @@ def summarise(lines: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="+", default=["digits", "breast_cancer", "mnist", "adult"])
+    parser.add_argument("--data", nargs="+", default=list(DATA))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--fresh", action="store_true")
     arguments = parser.parse_args()
@@ -114,13 +115,15 @@ def main() -> None:
                 lines.append(line)
                 file.write(json.dumps(line) + "\n")
                 file.flush()
-    rows = []
+    rows, sections = [], []
     for name in arguments.data:
-        print(f"\n### {name}\n")
-        table = summarise(lines, name)
-        print_table(table)
-        rows += [{"data": name, **row} for row in table]
-    write_result("defaults", rows)
+        of_data = summarise(lines, name)
+        sections.append(f"### {name}\n\n{table(of_data)}\n")
+        rows += [{"data": name, **row} for row in of_data]
+    print("\n".join(sections))
+    if len(sections) == len(DATA):
+        fill_page("docs/defaults.md", "defaults", "\n".join(sections))
+        write_result("defaults", rows)
 
 
 if __name__ == "__main__":

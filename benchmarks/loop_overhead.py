@@ -14,7 +14,7 @@ import time
 
 import torch
 import torch.nn.functional as F
-from common import print_table, write_result
+from common import table, write_result
 
 import gatewise as gw
 from gatewise.objectives import Load, regularisers
@@ -88,7 +88,7 @@ def main() -> None:
                 "ratio of minima": min(seconds[ours]) / min(seconds[bare]),
             }
         )
-    print_table(rows)
+    print(table(rows))
     write_result("loop_overhead", rows)
 
 
