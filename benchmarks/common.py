@@ -25,9 +25,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     texts = [{key: f"{v:.4g}" if isinstance(v, float) else str(v) for key, v in row.items()} for row in rows]
     widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in texts[0]}
     lines = ({key: key for key in widths}, {key: "-" * width for key, width in widths.items()}, *texts)
-    return "\n".join(
-        "| " + " | ".join(line[key].ljust(width) for key, width in widths.items()) + " |" for line in lines
-    )
+    cells = ([line[key].ljust(width) for key, width in widths.items()] for line in lines)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
 
 
 def fill_page(page: str, name: str, text: str) -> None:

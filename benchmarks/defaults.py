@@ -1,8 +1,8 @@
 """Which defaults measure best: objective × estimator × regulariser, on four data sets, over three seeds.
 
 Every cell is what `gatewise train` does with that cell's flags and defaults otherwise. Prints one table a data set,
-writes `results/defaults.json` and fills docs/defaults.md. A run that was stopped goes on where it was (`--fresh` starts anew); about three
-quarters of an hour on 2 cores.
+writes `results/defaults.json` and fills docs/defaults.md. A run that was stopped goes on where it was (`--fresh` starts
+anew); about three quarters of an hour on 2 cores.
 
     python benchmarks/defaults.py [--data digits breast_cancer mnist adult] [--jobs 2] [--fresh]
 """

@@ -1,7 +1,8 @@
 """The main job on real data, with the defaults: accuracy, NLL, top-1, experts used, and whether the gate matters.
 
 Each row is measured on test rows by the code behind `gatewise train`; `bound` is what the figure must reach. Prints a
-table, writes `results/main_job.json`, fills README.md; exits with status 1 if a bound is missed. About ten minutes on 2 cores.
+table, writes `results/main_job.json`, fills README.md; exits with status 1 if a bound is missed. About ten minutes on
+2 cores.
 
     python benchmarks/main_job.py [digits adult mnist linear collapse]
 """
