@@ -260,3 +260,20 @@ def test_an_estimator_that_forgets_a_method_says_so():
         Empty().draw(LOGITS, 1)
     with pytest.raises(TypeError, match="GradientEstimator does not define forward"):
         GradientEstimator().forward(None, LOGITS)
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.integers(0, 1), st.integers(0, 10**6))
+def test_first_asked_agrees_with_the_definition(samples, batch, latents, event_dims, seed):
+    generator = torch.Generator().manual_seed(seed)
+    index = torch.randint(-1 + event_dims, 3, (samples, batch, latents)[: 2 + event_dims], generator=generator)
+    asked, source = first_asked(index, event_dims)
+    for s in range(samples):
+        for b in range(batch):
+            earlier = [t for t in range(samples) if torch.equal(index[t, b], index[s, b])]
+            assert source[s, b] == earlier[0]
+            assert asked[s, b] == (earlier[0] == s and bool((index[s, b] >= 0).all()))
+
+
+def test_first_asked_takes_many_draws():
+    asked, _ = first_asked(torch.randint(0, 8, (20_000, 4)))
+    assert asked.sum(0).tolist() == [8, 8, 8, 8]

@@ -273,15 +273,24 @@ def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:
         asked: bool `[S, *batch]`, true where the pair (example, category) stands for the first time.
         source: int64 `[S, *batch]`, the draw in which the same category stood first.
     """
-    same = index.unsqueeze(0) == index.unsqueeze(1)
-    named = index >= 0
-    if event_dims:
-        same, named = same.all(-1), named.all(-1)
     num_samples = index.shape[0]
-    draws = torch.arange(num_samples, device=index.device).view(1, -1, *[1] * (same.dim() - 2))
-    source = torch.where(same, draws, num_samples).amin(1)
-    own = draws.view(-1, *[1] * (source.dim() - 1))
-    return (source == own) & named, source
+    if num_samples == 1:
+        named = index >= 0
+        named = named.all(-1) if event_dims else named
+        return named, torch.zeros_like(named, dtype=torch.int64)
+    draws = torch.arange(num_samples, device=index.device)
+    if event_dims:
+        same = (index.unsqueeze(0) == index.unsqueeze(1)).all(-1)
+        candidates = torch.where(same, draws.view(1, -1, *[1] * (same.dim() - 2)), num_samples)
+        source, named = candidates.amin(1), (index >= 0).all(-1)
+    else:
+        # sorted stably, equal categories stand together with the first draw in front
+        ordered, draw = index.sort(dim=0, stable=True)
+        places = draws.view(-1, *[1] * (index.dim() - 1)).expand_as(index)
+        starts = torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered[1:] != ordered[:-1]])
+        front = torch.where(starts, places, 0).cummax(0).values
+        source, named = torch.empty_like(index).scatter(0, draw, draw.gather(0, front)), index >= 0
+    return (source == draws.view(-1, *[1] * (source.dim() - 1))) & named, source
 
 
 class _Adapter:

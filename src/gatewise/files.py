@@ -1,31 +1,43 @@
-"""Small files, written whole or not at all, and read with one line for what is wrong with them."""
+"""Files written whole or not at all, and read with one line for what is wrong with them."""
 
+import contextlib
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name beside it and rename it into place.
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, renamed into place when the block ends: what was there before stays until then.
 
     Raises:
-        GatewiseError: if it cannot be written; what was there before is untouched.
+        GatewiseError: if it cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        yield part
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise GatewiseError(f"cannot write {path}: {error.strerror}") from None
+        raise GatewiseError(f"cannot write {path}: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, whole or not at all."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write an object as JSON, one line a key."""
+    lines = (f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}" for key, item in value.items())
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def as_schedule(value: "float | str | Schedule") -> Schedule:
     if callable(value):
         return value
     if not isinstance(value, str):
-        return Constant(float(value))
+        value = str(value)
     kind, *texts = value.strip().split(":")
     try:
         numbers = [float(text) for text in texts or [kind]]

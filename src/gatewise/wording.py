@@ -6,8 +6,12 @@ from collections.abc import Iterable, Sequence
 
 def shown(value: object, width: int = 60) -> str:
     """The value in quotes, on one line and at most about `width` characters long."""
-    text = repr(str(value))
-    return text if len(text) <= width else text[: width - 4] + "...'"
+    return shortened(repr(str(value)), width)
+
+
+def shortened(text: str, width: int = 60) -> str:
+    """The text, at most about `width` characters long, with its last character kept."""
+    return text if len(text) <= width else f"{text[: width - 4]}...{text[-1]}"
 
 
 def listing(names: Sequence[str], limit: int = 10) -> str:

@@ -496,7 +496,14 @@ def test_a_temperature_follows_its_schedule_and_changes_the_estimate(name):
 
 
 @pytest.mark.parametrize("name", TEMPERED)
-@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), "linear:1:0", "cosine:0:1"])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, "linear:1:0", "cosine:0:1", "step:1:0:1"])
 def test_a_temperature_that_is_or_will_be_zero_is_refused_at_once(name, temperature):
     with pytest.raises(gw.GatewiseError, match=rf"{name}.*positive"):
+        gw.estimators.get(name, temperature=temperature)
+
+
+@pytest.mark.parametrize("name", TEMPERED)
+@pytest.mark.parametrize("temperature", [float("nan"), float("inf"), "nan", "warm"])
+def test_a_temperature_that_is_no_number_is_refused(name, temperature):
+    with pytest.raises(gw.GatewiseError, match="is not a schedule"):
         gw.estimators.get(name, temperature=temperature)

@@ -171,3 +171,26 @@ def test_batches_cover_all_rows_and_none_is_tiny(rows):
 
 def test_default_batch_size():
     assert [default_batch_size(rows) for rows in (10, 700, 1293, 10**6)] == [32, 32, 64, 256]
+
+
+def test_the_seed_of_a_fit_fixes_dropout_too():
+    first, second = small(dropout=0.5), small(dropout=0.5)
+    before = torch.random.get_rng_state()
+    train(first, epochs=2)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.rand(7)
+    train(second, epochs=2)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_fit_leaves_the_running_baseline_running():
+    estimator = gw.estimators.get("score-function")
+    train(small(), gw.objectives.get("jensen", estimator=estimator), epochs=1)
+    assert not estimator.hold_statistics
+
+
+def test_a_class_that_only_validation_has():
+    x, y = blobs(64)
+    result = fit(small(), gw.objectives.get("jensen"), (x, y.clamp(max=1)), (x, y), LoopConfig(epochs=1))
+    assert result.best_epoch == 1

@@ -12,6 +12,7 @@ from gatewise.training import Run, load_config, train
 from gatewise.training.folder import Model
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.predict import predictions
+from gatewise.training.run import make_folder
 
 
 def quick(**keys):
@@ -140,6 +141,61 @@ def test_changed_data_are_not_evaluated_by_guess(tmp_path):
         run.test_rows()
 
 
+def test_a_changed_test_file_or_seed_is_not_evaluated_by_guess(tmp_path):
+    wine = read("wine").records
+    table = wine.features.with_columns(pl.Series("kind", wine.labels.tolist()))
+    table.head(140).write_csv(tmp_path / "train.csv")
+    table.write_csv(tmp_path / "test.csv")
+    files = {"data": str(tmp_path / "train.csv"), "target": "kind"}
+    run = train(quick(**files, test=str(tmp_path / "test.csv")), tmp_path / "run")
+    assert run.test_rows().hash() == run.summary["data"]["test_hash"]
+    table.head(150).write_csv(tmp_path / "test.csv")
+    with pytest.raises(GatewiseError, match=r"test\.csv.* has changed since"):
+        run.test_rows()
+    split_off = train(quick(), tmp_path / "split")
+    text = (tmp_path / "split/config.toml").read_text()
+    (tmp_path / "split/config.toml").write_text(text.replace("seed = 0", "seed = 1"))
+    with pytest.raises(GatewiseError, match=r"config\.toml, has changed since"):
+        Run.load(split_off.folder).test_rows()
+
+
+def test_a_file_with_its_own_test_rows_is_evaluated_on_them(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(90, 4)), np.arange(90) % 3
+    np.savez(tmp_path / "two.npz", x_train=x, y_train=y, x_test=x[:30], y_test=y[:30])
+    run = train(quick(data=str(tmp_path / "two.npz")), tmp_path / "run")
+    assert len(run.read(str(tmp_path / "two.npz"), require_target=True)) == 30
+
+
+def test_a_run_is_evaluated_from_any_folder(tmp_path, monkeypatch):
+    wine = read("wine").records
+    wine.features.with_columns(pl.Series("kind", wine.labels.tolist())).write_csv(tmp_path / "wine.csv")
+    monkeypatch.chdir(tmp_path)
+    train(quick(data="wine.csv", target="kind"), "run")
+    monkeypatch.chdir("/")
+    assert len(Run.load(tmp_path / "run").test_rows()) == 36
+
+
+def test_a_run_that_fails_at_once_can_be_tried_again(tmp_path):
+    bad = quick(estimator="score-function", baseline="learned", estimator_options={"context_dim": 99})
+    with pytest.raises(GatewiseError, match="context of 99 features"):
+        train(bad, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_runs_never_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [make_folder(None, "a/b.csv").name for _ in range(3)] == ["b-1", "b-2", "b-3"]
+    with pytest.raises(GatewiseError, match="cannot make the run folder"):
+        make_folder("x" * 300, "b.csv")
+
+
+def test_threads_are_left_as_they_were(tmp_path):
+    before = torch.get_num_threads()
+    train(quick(threads=before + 1), tmp_path / "run")
+    assert torch.get_num_threads() == before
+
+
 def test_a_run_without_test_rows(tmp_path):
     run = train(quick(test_size=0.0), tmp_path / "run")
     assert run.summary["test"] is None
@@ -154,6 +210,8 @@ def test_a_run_without_test_rows(tmp_path):
         (lambda folder: (folder / "summary.json").write_text("{"), "is not JSON"),
         (lambda folder: (folder / "config.toml").write_text("="), "is not TOML"),
         (lambda folder: (folder / "model/model.json").write_text('{"format": 2}'), "does not describe a model"),
+        (lambda folder: _edit(folder / "model/model.json", dropout=5), "does not describe a model"),
+        (lambda folder: _edit(folder / "model/model.json", expert_hidden=[-1]), "does not describe a model"),
         (lambda folder: (folder / "model/weights.safetensors").write_bytes(b"x" * 100), "not a safetensors file"),
         (lambda folder: (folder / "model/weights.safetensors").unlink(), "weights.safetensors is missing"),
         (lambda folder: (folder / "model/preprocessing.json").unlink(), "preprocessing.json"),
@@ -195,6 +253,11 @@ def test_no_such_run(tmp_path):
         ({"estimator": "score-function", "baseline": "leave-one-out"}, "takes a number of samples from 2, got 1"),
         ({"estimator": "score-function", "baseline": "best"}, "unknown baseline 'best'"),
         ({"estimator": "gumbel-softmax", "temperature": "linear:1:0"}, "temperature must be positive"),
+        ({"estimator": "gumbel-softmax", "temperature": "step:1:0:1"}, "temperature must be positive"),
+        ({"objective": "marginal", "samples": 5}, "takes no samples"),
+        ({"estimator": "score-function", "estimator_options": {"decay": "x"}}, "a value of the wrong kind"),
+        ({"estimator": "score-function", "estimator_options": {"baseline": ["x"]}}, "a value of the wrong kind"),
+        ({"estimator": "score-function", "estimator_options": {"sale": 1}}, "has no option 'sale'"),
     ],
 )
 def test_combinations_that_cannot_work(keys, said):
@@ -203,10 +266,14 @@ def test_combinations_that_cannot_work(keys, said):
     assert said in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["gpu", "cpu:", "cpu:3", "cuda:x", "", "cuda:\u00b2"])
+def test_devices_that_are_none(name):
+    with pytest.raises(GatewiseError, match="unknown device"):
+        choose_device(name)
+
+
 def test_devices():
     assert choose_device("cpu").type == "cpu"
-    with pytest.raises(GatewiseError, match="unknown device 'gpu'"):
-        choose_device("gpu")
     if not torch.cuda.is_available():
         with pytest.raises(GatewiseError, match="not there"):
             choose_device("cuda")

@@ -16,7 +16,7 @@ from gatewise.cli.predict import predict
 from gatewise.cli.train import train
 from gatewise.errors import GatewiseError
 
-# typer's own base of usage errors: it is click's in older releases and typer's in newer ones
+# the base of all that typer says of a command line: click's class in older releases, typer's own in newer ones
 UsageProblem = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
@@ -46,7 +46,8 @@ def _root(
 
 
 def _complain(message: str) -> int:
-    print(f"gatewise: {' '.join(message.split())}", file=sys.stderr)
+    if message:  # there is none where the help was shown instead
+        print(f"gatewise: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from gatewise import estimators as registry
+from gatewise.cli.console import console
 from gatewise.cli.options import Json
 
 ASKED = ("value", "logits", "parameters")
@@ -33,7 +33,7 @@ def estimators(json_: Json = False) -> None:
             str(fact["evaluations"]),
             ", ".join(fact["options"]) or "none",
         )
-    Console().print(table)
+    console().print(table)
 
 
 def describe(name: str) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from gatewise.cli.console import console
 from gatewise.cli.options import Device, Json, RunFolder
 from gatewise.cli.tables import figures_table
 from gatewise.training import Run
@@ -29,4 +29,4 @@ def evaluate(
     if json_:
         print(json.dumps(figures))
     else:
-        Console().print(figures_table(figures, f"{run} on {len(records)} rows of {records.name}"))
+        console().print(figures_table(figures, f"{run} on {len(records)} rows of {records.name}"))

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 
 from gatewise.cli.options import Device, RunFolder
 from gatewise.errors import GatewiseError
+from gatewise.files import replacing
 from gatewise.training import Run
 from gatewise.training.predict import predictions
 
@@ -35,24 +35,9 @@ def predict(
     if output is None:
         typer.echo(frame.write_csv(), nl=False)
         return
-    write(frame, output)
-    typer.echo(f"{len(frame)} predictions in {output}", err=True)
-
-
-def write(frame: pl.DataFrame, output: Path) -> None:
-    """Write a table under a temporary name and rename it into place.
-
-    Raises:
-        GatewiseError: if it cannot be written; what was there before is untouched.
-    """
-    part = output.with_name(f".{output.name}.part")
-    try:
+    with replacing(output) as part:
         if output.suffix == ".csv":
             frame.write_csv(part)
         else:
             frame.write_parquet(part)
-        part.replace(output)
-    except OSError as error:
-        raise GatewiseError(f"cannot write {output}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    typer.echo(f"{len(frame)} predictions in {output}", err=True)

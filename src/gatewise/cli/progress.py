@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from gatewise.cli.console import PlainConsole
 from gatewise.training import Callback
 
 
@@ -21,7 +21,7 @@ def epoch_text(metrics: dict[str, Any]) -> str:
 class Lines(Callback):
     """One plain line an epoch."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: PlainConsole):
         self.console = console
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
@@ -30,13 +30,18 @@ class Lines(Callback):
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:
         """Print the epoch."""
-        self.console.print(
-            f"epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}", highlight=False, markup=False
-        )
+        self.say(f"epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}")
 
     def on_warning(self, message: str) -> None:
         """Print the warning."""
-        self.console.print(f"warning: {message}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        self.say(f"warning: {message}", style="yellow")
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line; when nobody reads them any more, training goes on without."""
+        try:
+            self.console.print(text, style=style, soft_wrap=True)
+        except BrokenPipeError:
+            self.console.quiet = True
 
 
 class Bar(Lines):
@@ -71,6 +76,6 @@ class Bar(Lines):
         self.progress.stop()
 
 
-def watcher(console: Console) -> Callback:
+def watcher(console: PlainConsole) -> Callback:
     """A bar where `console` is a terminal, plain lines elsewhere."""
     return Bar(console) if console.is_terminal else Lines(console)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.stopping import stopping
@@ -54,7 +54,7 @@ def train(
     Example: gatewise train adult.csv --target income --out runs/adult
     """
     keys = read_toml(config) if config else {}
-    keys |= dict(parse_setting(text) for text in settings or [])
+    where = dict.fromkeys(keys, str(config))
     flags = {
         "data": data,
         "target": target,
@@ -69,50 +69,38 @@ def train(
         "seed": seed,
         "device": device,
     }
-    keys |= {name: value for name, value in flags.items() if value is not None}
+    given = dict(parse_setting(text) for text in settings or [])
+    given |= {name: value for name, value in flags.items() if value is not None}
+    keys, where = keys | given, where | dict.fromkeys(given, "the command line")
     if "data" not in keys:
         raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
-    checked = load_config(keys, str(config) if config else "the command line")
-    folder = Path(out) if out else free_folder(checked.data)
-    screen = Console(stderr=True)
+    checked = load_config(keys, where)
+    screen = console(stderr=True)
     with stopping() as stop:
-        run = train_run(
-            checked,
-            folder,
-            callbacks=[watcher(screen)],
-            should_stop=stop,
-            command=shlex.join(["gatewise", *context.obj]),
-        )
+        words = shlex.join(["gatewise", *context.obj])
+        run = train_run(checked, out, callbacks=[watcher(screen)], should_stop=stop, command=words)
+    folder = run.folder
     if json_:
         print(json.dumps({"run": str(folder), **run.summary}))
     else:
         show(run.summary, folder)
     if stop():
-        screen.print(f"stopped early; the best model so far is in {folder}", highlight=False)
+        screen.print(f"stopped early; the best model so far is in {folder}")
         return stop.status
     return 0
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:
     """Print what came of it, and where it is."""
-    console = Console()
+    screen = console()
     rows = summary["data"]
     part = "test" if summary["test"] else "validation"
-    console.print(
+    screen.print(
         f"Trained {summary['model']['experts']} experts on {rows['train_rows']} rows of {rows['name']} in "
         f"{summary['epochs']} epochs (best: {summary['best_epoch']}), {summary['seconds']:.0f} s.",
-        highlight=False,
     )
-    console.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
-    console.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", highlight=False, soft_wrap=True)
-
-
-def free_folder(data: str) -> Path:
-    """The first of runs/NAME-1, runs/NAME-2, … that is not there."""
-    number = 1
-    while (folder := Path("runs") / f"{Path(data).stem or 'run'}-{number}").exists():
-        number += 1
-    return folder
+    screen.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
+    screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

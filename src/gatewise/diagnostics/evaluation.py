@@ -187,9 +187,11 @@ def evaluate(mixture: MixtureOfExperts, x: Tensor, y: Tensor, num_classes: int, 
     tally = Tally(mixture.num_experts, num_classes, device)
     was_training = mixture.training
     mixture.eval()
-    for start in range(0, len(x), batch_size):
-        rows = slice(start, start + batch_size)
-        log_gate, log_experts = mixture.expert_log_probs(x[rows].to(device))
-        tally.update(log_gate, log_experts, y[rows].to(device))
-    mixture.train(was_training)
+    try:
+        for start in range(0, len(x), batch_size):
+            rows = slice(start, start + batch_size)
+            log_gate, log_experts = mixture.expert_log_probs(x[rows].to(device))
+            tally.update(log_gate, log_experts, y[rows].to(device))
+    finally:
+        mixture.train(was_training)
     return tally

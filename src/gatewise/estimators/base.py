@@ -69,8 +69,8 @@ class Tempered(GradientEstimator):
     def __init__(self, temperature: float | str | Schedule = 1.0):
         super().__init__()
         self.schedule = as_schedule(temperature)
-        for progress in (1.0, 0.0):  # a schedule that ends at 0 is refused now, not at the end of training
-            self.set_progress(progress)
+        for percent in range(100, -1, -1):  # a schedule that comes to 0 is refused now, not in the middle of training
+            self.set_progress(percent / 100)
 
     def set_progress(self, progress: float) -> None:
         """Set the temperature from its schedule."""

@@ -86,6 +86,6 @@ class ExpertList(Experts):
                     raise GatewiseError(
                         f"expert {k} has batch normalisation ({name or type(module).__name__}), whose statistics "
                         "would come from only the rows routed to it; use LayerNorm or GroupNorm, move it into the "
-                        "shared trunk, put that module in .eval(), or run every expert on every row, as the "
-                        "marginal and the enumeration estimator do"
+                        "shared trunk, freeze the expert, or run every expert on every row, as the marginal "
+                        "and the enumeration estimator do"
                     )

@@ -63,7 +63,7 @@ class Regulariser:
             penalty = self.penalty(at)
             (slope,) = torch.autograd.grad(penalty, at)
         own = self.statistics(logits)
-        return self.weight * (penalty.detach() + slope @ (own - own.detach()))
+        return self.weight * (penalty.detach() + (slope * (own - own.detach())).sum())
 
 
 class GateEntropy(Regulariser):

@@ -4,6 +4,7 @@ The keys are those of the TOML file, and the long names of the command line's fl
 """
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gatewise.errors import GatewiseError
 from gatewise.schedules import as_schedule
-from gatewise.wording import instead
+from gatewise.wording import instead, shortened
 
 NUMBER_OR_SCHEDULE = float | str
 
@@ -20,7 +21,7 @@ NUMBER_OR_SCHEDULE = float | str
 class LoopConfig(BaseModel):
     """What the training loop needs to know."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     epochs: int | None = Field(
         None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
@@ -37,7 +38,7 @@ class LoopConfig(BaseModel):
         None, ge=0, description="epochs without a better validation NLL before it stops; 0: never; unset: epochs / 4"
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
-    seed: int = Field(0, ge=0, lt=2**63, description="fixes the split, the weights, the noise and the order of rows")
+    seed: int = Field(0, ge=0, lt=2**32, description="fixes the split, the weights, the noise and the order of rows")
 
 
 class RunConfig(LoopConfig):
@@ -51,7 +52,7 @@ class RunConfig(LoopConfig):
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
 
-    experts: int = Field(8, ge=1, description="how many experts")
+    experts: int = Field(8, ge=1, le=65536, description="how many experts")
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
     expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")
     gate_hidden: list[int] = Field([], description="widths of the gate's hidden layers; none: a linear gate")
@@ -60,7 +61,7 @@ class RunConfig(LoopConfig):
 
     objective: str = Field("jensen", description="what is maximised")
     estimator: str = Field("enumeration", description="the gradient estimator, where the objective takes one")
-    samples: int = Field(1, ge=1, description="draws an example")
+    samples: int = Field(1, ge=1, le=65536, description="draws an example")
     temperature: NUMBER_OR_SCHEDULE | None = Field(
         None, description="of the estimator: a number or FORM:FROM:TO; unset: exponential:1:0.3 where it has one"
     )
@@ -73,6 +74,13 @@ class RunConfig(LoopConfig):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
 
+    @field_validator("regulariser")
+    @classmethod
+    def _schedules(cls, value: dict[str, NUMBER_OR_SCHEDULE]) -> dict[str, NUMBER_OR_SCHEDULE]:
+        for weight in value.values():
+            as_schedule(weight)
+        return value
+
     @field_validator("temperature")
     @classmethod
     def _schedule(cls, value: NUMBER_OR_SCHEDULE | None) -> NUMBER_OR_SCHEDULE | None:
@@ -83,8 +91,8 @@ class RunConfig(LoopConfig):
     @field_validator("expert_hidden", "gate_hidden", "trunk_hidden")
     @classmethod
     def _widths(cls, value: list[int]) -> list[int]:
-        if any(width < 1 for width in value):
-            raise ValueError("every width must be at least 1")
+        if any(not 1 <= width <= 2**20 for width in value):
+            raise ValueError("every width must be from 1 to 1048576")
         return value
 
     @field_validator("regulariser", mode="before")
@@ -94,6 +102,8 @@ class RunConfig(LoopConfig):
         if isinstance(value, dict):
             return value
         texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError("give a table of weights, a list of NAME=WEIGHT, or none")
         if texts == ["none"]:
             return {}
         pairs = [text.partition("=") for text in texts]
@@ -120,25 +130,27 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
 
 
-def load_config(keys: dict[str, Any], where: str = "the configuration") -> RunConfig:
+def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:
     """Check keys and make them a `RunConfig`.
 
     Args:
         keys: name to value.
-        where: what messages call the source of the keys.
+        where: what messages call the source of a key; "the configuration" where it is not told.
 
     Raises:
         GatewiseError: for the first key that is unknown or has a bad value.
     """
+    where = where or {}
     for key in keys:
         if key not in RunConfig.model_fields:
-            raise GatewiseError(f"{where} has an unknown key {key!r}{instead(key, RunConfig.model_fields)}")
+            source = where.get(key, "the configuration")
+            raise GatewiseError(f"{source} has an unknown key {key!r}{instead(key, RunConfig.model_fields)}")
     try:
         return RunConfig(**keys)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"][:1])
+        key = str(first["loc"][0])
         said = first["msg"].removeprefix("Value error, ")
         said = said[0].lower() + said[1:]
-        given = "" if first["type"] == "missing" else f", got {first['input']!r}"
-        raise GatewiseError(f"{where}: {key}: {said}{given}") from None
+        given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
+        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}{given}") from None

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
 from gatewise.errors import GatewiseError
-from gatewise.files import read_json, write_json
+from gatewise.files import read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.model import ModelSpec
 
@@ -48,11 +48,19 @@ class Model:
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors`, `model.json` and the preprocessing into `folder`."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.preprocessing.save(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.preprocessing.save(folder)
+        except OSError as error:
+            raise GatewiseError(f"cannot write into {folder}: {error.strerror or error}") from None
         write_json(folder / "model.json", self.spec.model_dump())
         weights = {name: value.detach().cpu().contiguous() for name, value in self.mixture.state_dict().items()}
-        save_weights(weights, folder / "weights.safetensors")
+        path = folder / "weights.safetensors"
+        try:
+            with replacing(path) as part:
+                save_file(weights, part)
+        except SafetensorError as error:
+            raise GatewiseError(f"cannot write {path}: {error}") from None
 
     @classmethod
     def load(cls, folder: Path, device: torch.device | str = "cpu") -> "Model":
@@ -80,17 +88,6 @@ class Model:
             raise GatewiseError(f"{path} does not fit model.json beside it: names or shapes of weights differ")
         mixture.load_state_dict(weights)
         return cls(mixture.to(device).eval(), spec, load_preprocessing(folder))
-
-
-def save_weights(weights: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, whole or not at all."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        save_file(weights, part)
-        os.replace(part, path)
-    except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
-        raise GatewiseError(f"cannot write {path}: {error}") from None
 
 
 def environment() -> dict[str, object]:

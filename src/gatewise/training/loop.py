@@ -54,6 +54,9 @@ def fit(
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
+    `config.seed` fixes the order of rows, the estimator's noise and dropout; torch's global random state is left as
+    it was (on the CPU and CUDA).
+
     Args:
         mixture: the model; trained in place on the device it is on.
         objective: what is maximised, from `gatewise.objectives`.
@@ -61,7 +64,7 @@ def fit(
         validation: the same, for early stopping.
         config: see `LoopConfig`.
         regularisers: of the gate.
-        num_classes: C; None takes the largest class of the training rows.
+        num_classes: C; None takes the largest class in the rows, plus one.
         callbacks: see `Callback`.
         should_stop: asked after every step; true ends training with what there is.
 
@@ -72,7 +75,10 @@ def fit(
     if not len(train[0]) or not len(validation[0]):
         raise GatewiseError("training needs at least one training row and one validation row")
     loop = _Loop(mixture, objective, train, validation, config, regularisers, num_classes, list(callbacks), should_stop)
-    return loop.run()
+    device = loop.trainer.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(loop.trainer.dropout_seed)
+        return loop.run()
 
 
 class _Loop:
@@ -94,7 +100,7 @@ class _Loop:
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
         self.train = train[0].to(device), train[1].to(device)
         self.validation = validation[0].to(device), validation[1].to(device)
-        self.num_classes = num_classes or int(self.train[1].max()) + 1
+        self.num_classes = num_classes or int(max(self.train[1].max(), self.validation[1].max())) + 1
         self.watchers, self.should_stop = watchers, should_stop
         rows = len(self.train[0])
         self.batch_size = min(config.batch_size or default_batch_size(rows), rows)
@@ -129,6 +135,7 @@ class _Loop:
             if self.best:
                 self.mixture.load_state_dict(self.best)
             self.mixture.eval()
+            self.objective.hold_statistics(False)
         self.result.seconds = time.perf_counter() - started
         return self.result
 
@@ -148,18 +155,24 @@ class _Loop:
                 break
         loss, objective = torch.stack(seen).mean(0).tolist()
         if not math.isfinite(loss):
-            raise GatewiseError(
-                f"training diverged: the loss is {loss} by step {self.trainer.step}; lower lr (it was "
-                f"{self.config.lr}) or check the data for extreme values"
-            )
+            raise self.diverged("loss", loss)
         temperatures = [e.temperature for e in self.objective.estimators() if isinstance(e, Tempered)]
         temperature = temperatures[0] if temperatures else None
         metrics = {"temperature": temperature, "train_loss": loss, "train_objective": objective}
         return metrics | statistics.metrics(), interrupted
 
+    def diverged(self, what: str, value: float) -> GatewiseError:
+        """What to say of a number that is not finite."""
+        return GatewiseError(
+            f"training diverged: the {what} is {value} by step {self.trainer.step}; lower lr (it was "
+            f"{self.config.lr}) or check the data for extreme values"
+        )
+
     def judge(self, metrics: dict[str, Any], started: float) -> None:
         """Validate, keep the weights if they are the best, and tell the watchers."""
         figures = evaluate(self.mixture, *self.validation, num_classes=self.num_classes).result().to_dict()
+        if not math.isfinite(figures["nll"]):
+            raise self.diverged("validation NLL", figures["nll"])
         metrics["seconds"] = time.perf_counter() - started
         metrics |= {f"validation_{name}": value for name, value in figures.items()}
         self.result.history.append(metrics)

@@ -1,10 +1,11 @@
 """From a configuration to modules: the mixtures that the command line builds, and their objective."""
 
 import math
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from gatewise import estimators, objectives
@@ -14,6 +15,8 @@ from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
 from gatewise.wording import instead
 
+Size = Annotated[int, Field(ge=1, le=2**20)]
+
 
 class ModelSpec(BaseModel):
     """All that is needed to build a mixture anew before its weights are loaded: `model.json` in a run folder."""
@@ -21,14 +24,14 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal[1] = 1
-    input_shape: list[int]
-    classes: list[str]
-    experts: int
+    input_shape: list[Size]
+    classes: list[str] = Field(min_length=2)
+    experts: int = Field(ge=1, le=65536)
     expert: Literal["mlp", "linear", "conv"]
-    expert_hidden: list[int]
-    gate_hidden: list[int]
-    trunk_hidden: list[int]
-    dropout: float
+    expert_hidden: list[Size]
+    gate_hidden: list[Size]
+    trunk_hidden: list[Size]
+    dropout: float = Field(ge=0, lt=1)
 
     @classmethod
     def from_config(cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> "ModelSpec":
@@ -54,8 +57,11 @@ class ModelSpec(BaseModel):
             *hidden, last = self.trunk_hidden
             layers = mlp(math.prod(self.input_shape), hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
-        gate = mlp(self.features, self.gate_hidden, self.experts)
-        return MixtureOfExperts(gate, self._experts(), trunk=trunk)
+        try:
+            gate = mlp(self.features, self.gate_hidden, self.experts)
+            return MixtureOfExperts(gate, self._experts(), trunk=trunk)
+        except RuntimeError as error:  # what torch raises when memory does not suffice
+            raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
         outputs = len(self.classes)
@@ -73,8 +79,10 @@ def build_objective(config: RunConfig, features: int) -> Objective:
     """
     if "estimator" not in objectives.options(config.objective):
         chosen = [key for key in ("temperature", "baseline", "estimator_options") if getattr(config, key)]
-        if "estimator" in config.model_fields_set and config.estimator != "enumeration":
+        if config.estimator != RunConfig.model_fields["estimator"].default:
             chosen.insert(0, "estimator")
+        if config.samples != RunConfig.model_fields["samples"].default:
+            chosen.append("samples")
         if chosen:
             raise GatewiseError(
                 f"the {config.objective} objective is exact and takes no {chosen[0]}; leave it out, "
@@ -90,7 +98,10 @@ def build_objective(config: RunConfig, features: int) -> Objective:
         options.setdefault("temperature", "exponential:1:0.3")
     if options.get("baseline") == "learned" and "context_dim" in taken:
         options.setdefault("context_dim", features)
-    estimator = estimators.get(config.estimator, **options)
+    try:
+        estimator = estimators.get(config.estimator, **options)
+    except (TypeError, RuntimeError) as error:
+        raise GatewiseError(f"estimator_options of {config.estimator}: a value of the wrong kind: {error}") from None
     return objectives.get(config.objective, estimator=estimator, num_samples=config.samples)
 
 
@@ -103,9 +114,10 @@ def choose_device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in there or (number and not number.isdigit()):
-        raise GatewiseError(f"unknown device {name!r}{instead(name, ['auto', *there])}")
-    if not there[kind] or (kind == "cuda" and number and int(number) >= torch.cuda.device_count()):
+    asked = re.fullmatch(r"(cpu|mps|cuda)|(cuda):([0-9]{1,4})", name)
+    if asked is None:
+        raise GatewiseError(f"unknown device {name!r}{instead(name, ['auto', *there, 'cuda:0'])}")
+    kind = asked[1] or asked[2]
+    if not there[kind] or (asked[3] and int(asked[3]) >= torch.cuda.device_count()):
         raise GatewiseError(f"device {name!r} is not there on this machine; use --device auto")
     return torch.device(name)

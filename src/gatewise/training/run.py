@@ -1,8 +1,11 @@
 """A run: from the configuration to a folder with a trained model, and back."""
 
+import contextlib
+import itertools
 import shlex
+import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ from typing import Any
 import torch
 
 from gatewise import __version__
-from gatewise.data import Classes, Records, fit_preprocessing, read, split
-from gatewise.diagnostics import Evaluation, Tally, evaluate
+from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split
+from gatewise.diagnostics import Evaluation, evaluate
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
@@ -54,14 +57,14 @@ class Run:
         if not folder.is_dir():
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
         summary = read_json(folder / "summary.json")
-        config = load_config(read_toml(folder / "config.toml"), str(folder / "config.toml"))
+        keys = read_toml(folder / "config.toml")
+        config = load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
         return cls(folder, config, Model.load(folder / "model", choose_device(device)), summary)
 
     def read(self, source: str, *, require_target: bool) -> Records:
-        """Rows of a file in the form this run was trained on."""
-        config = self.config
-        target = config.target
-        return read(source, target, missing=config.missing, require_target=require_target).records
+        """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
+        target = self.config.target or self.summary["data"]["target"]
+        return _asked_for(read(source, target, missing=self.config.missing, require_target=require_target))
 
     def test_rows(self) -> Records:
         """The test rows that were kept at training, read again.
@@ -69,15 +72,15 @@ class Run:
         Raises:
             GatewiseError: if none were kept, or the data have changed since.
         """
-        parts = read_parts(self.config)
-        if parts.whole.hash() != self.summary["data"]["hash"]:
-            raise GatewiseError(
-                f"{self.config.data} has changed since this run was trained, so its test rows cannot be found again; "
-                "give the rows to evaluate as DATA"
-            )
-        if parts.test is None:
+        if self.summary["data"]["test_hash"] is None:
             raise GatewiseError("this run kept no test rows (test_size was 0); give the rows to evaluate as DATA")
-        return parts.test
+        test = read_parts(self.config).test
+        if test is None or test.hash() != self.summary["data"]["test_hash"]:
+            raise GatewiseError(
+                f"{self.config.test or self.config.data}, or {self.folder / 'config.toml'}, has changed since this run "
+                "was trained, so its test rows cannot be found again; give the rows to evaluate as DATA"
+            )
+        return test
 
     def evaluate(self, records: Records) -> Evaluation:
         """The figures of the model on rows with labels.
@@ -85,13 +88,7 @@ class Run:
         Raises:
             GatewiseError: if there are no labels, or one was not seen in training.
         """
-        return tally(self.model, records).result()
-
-
-def tally(model: Model, records: Records) -> Tally:
-    """Run a model over rows with labels."""
-    x, y = model.rows(records)
-    return evaluate(model.mixture, x, y, len(model.spec.classes))
+        return evaluate(self.model.mixture, *self.model.rows(records), len(self.model.spec.classes)).result()
 
 
 def read_parts(config: RunConfig) -> Parts:
@@ -103,7 +100,7 @@ def read_parts(config: RunConfig) -> Parts:
     source = read(config.data, config.target, missing=config.missing)
     rows, test = source.records, source.test
     if config.test is not None:
-        test = read(config.test, config.target, missing=config.missing).records
+        test = _asked_for(read(config.test, config.target or rows.target, missing=config.missing))
     labels = rows.known_labels()
     Classes.from_labels(labels, rows.name)
     size = 0.0 if test is not None else config.test_size
@@ -115,90 +112,140 @@ def read_parts(config: RunConfig) -> Parts:
 
 def train(
     config: RunConfig,
-    out: str | Path,
+    out: str | Path | None = None,
     *,
     callbacks: Iterable[Callback] = (),
     should_stop: Callable[[], bool] = lambda: False,
     command: str | None = None,
 ) -> Run:
-    """Train a mixture on data and write the run folder `out`.
+    """Train a mixture on data and write a run folder.
 
     The same configuration gives the same weights on the same machine and number of threads; torch's global random
-    state is left as it was.
+    state is left as it was (on the CPU and CUDA).
 
     Args:
         config: see `RunConfig`.
-        out: a folder that does not exist yet, or is empty.
+        out: a folder that does not exist yet, or is empty; None takes the first free one of runs/NAME-1, -2, …
         callbacks: see `Callback`.
         should_stop: asked after every step; true ends training, and the best weights so far are kept.
         command: how to repeat this, for the report; None names the configuration file.
 
     Raises:
-        GatewiseError: for a configuration or data that cannot be used; nothing is written then.
+        GatewiseError: for a configuration or data that cannot be used, or a loss that is not finite; a run without
+            one finished epoch leaves no folder behind.
     """
     started = time.perf_counter()
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise GatewiseError(f"{folder} is there already; give another folder with --out, or remove it")
     device = choose_device(config.device)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    build_objective(config, features=1)  # what cannot work is refused before the data are read
+    penalties = regularisers(config.regulariser)
     parts = read_parts(config)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    config = _with_absolute_paths(config)
+    with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        model, objective = _build(config, parts, device)
-        penalties = regularisers(config.regulariser)
-        data = {part: model.rows(rows) for part, rows in (("train", parts.train), ("validation", parts.validation))}
-        if parts.test is not None:
-            model.rows(parts.test)  # a test file that does not fit is refused before training, not after
-        _make_folder(folder)
+        prepared = _prepare(config, parts, device)
+        folder = make_folder(out, config.data)
         write_text(folder / "config.toml", config.to_toml())
         write_json(folder / "environment.json", environment())
-        with MetricsFile(folder / "metrics.jsonl") as metrics:
-            result = fit(
-                model.mixture,
-                objective,
-                data["train"],
-                data["validation"],
-                LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
-                regularisers=penalties,
-                num_classes=len(model.spec.classes),
-                callbacks=[metrics, *callbacks],
-                should_stop=should_stop,
-            )
-    model.save(folder / "model")
-    summary = summarise(config, parts, model, objective, result)
+        try:
+            with MetricsFile(folder / "metrics.jsonl") as metrics:
+                result = fit(
+                    prepared.model.mixture,
+                    prepared.objective,
+                    prepared.rows["train"],
+                    prepared.rows["validation"],
+                    LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+                    regularisers=penalties,
+                    num_classes=len(prepared.model.spec.classes),
+                    callbacks=[metrics, *callbacks],
+                    should_stop=should_stop,
+                )
+        except GatewiseError:
+            if not (folder / "metrics.jsonl").stat().st_size:
+                shutil.rmtree(folder)
+            raise
+        prepared.model.save(folder / "model")
+        summary = summarise(config, parts, prepared, result)
     summary |= {"command": command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"}
     summary |= {"seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
     write_report(folder)
-    return Run(folder, config, model, summary)
+    return Run(folder, config, prepared.model, summary)
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
+def make_folder(out: str | Path | None, data: str) -> Path:
+    """Make the run folder: `out`, or the first of runs/NAME-1, runs/NAME-2, … that is not there.
+
+    Raises:
+        GatewiseError: if `out` is in use, or cannot be made.
+    """
+    numbers = itertools.count(1)
+    while True:
+        folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            if not any(folder.iterdir()):
+                return folder
+            raise GatewiseError(f"{folder} is there already; give another folder with --out, or remove it")
+        except FileExistsError:
+            if out is not None:
+                raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
+        except OSError as error:
+            raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
 
 
-def _build(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
+@dataclass(frozen=True)
+class _Prepared:
+    """A model and its objective before training, and the rows as they see them."""
+
+    model: Model
+    objective: Objective
+    rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+def _prepare(config: RunConfig, parts: Parts, device: torch.device) -> _Prepared:
     preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
     classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
-    return Model(spec.build().to(device), spec, preprocessing), build_objective(config, spec.features)
+    model = Model(spec.build().to(device), spec, preprocessing)
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    rows = {name: model.rows(records) for name, records in named.items() if records is not None}
+    return _Prepared(model, build_objective(config, spec.features), rows)
 
 
-def summarise(config: RunConfig, parts: Parts, model: Model, objective: Objective, result: Fit) -> dict[str, Any]:
+def _asked_for(source: Source) -> Records:
+    """The rows of a file that is there to be evaluated or predicted: its test rows where it has its own."""
+    return source.records if source.test is None else source.test
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """So that the configuration kept in the run folder finds its files from anywhere."""
+    paths = {"data": config.data, "test": config.test}
+    found = {key: str(Path(path).resolve()) for key, path in paths.items() if path and path not in BUNDLED}
+    return config.model_copy(update=found)
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def summarise(config: RunConfig, parts: Parts, prepared: _Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
-    validation = tally(model, parts.validation)
-    test = tally(model, parts.test) if parts.test is not None else None
-    mixture = model.mixture
+    model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
+    judged = prepared.rows.keys() - {"train"}
+    tallies = {name: evaluate(mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
+    shown = tallies.get("test") or tallies["validation"]
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
         "data": {
             "name": parts.whole.name,
+            "target": parts.whole.target,
             "rows": len(parts.whole),
             "train_rows": len(parts.train),
             "validation_rows": len(parts.validation),
@@ -206,6 +253,7 @@ def summarise(config: RunConfig, parts: Parts, model: Model, objective: Objectiv
             "columns": len(parts.whole.columns or []) or model.spec.features,
             "classes": model.spec.classes,
             "hash": parts.whole.hash(),
+            "test_hash": parts.test.hash() if parts.test is not None else None,
         },
         "model": {
             "experts": mixture.num_experts,
@@ -216,9 +264,9 @@ def summarise(config: RunConfig, parts: Parts, model: Model, objective: Objectiv
         },
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
-        "validation": validation.result().to_dict(),
-        "test": test.result().to_dict() if test else None,
-        "details": asdict((test or validation).details()),
+        "validation": tallies["validation"].result().to_dict(),
+        "test": tallies["test"].result().to_dict() if "test" in tallies else None,
+        "details": asdict(shown.details()),
         "warnings": result.warnings,
         "interrupted": result.stopped == "interrupted",
     }

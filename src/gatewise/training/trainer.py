@@ -18,6 +18,11 @@ Rows = tuple[Tensor, Tensor]
 """x `[N, ...]` and classes y int64 `[N]`."""
 
 
+def seeds(seed: int, count: int) -> list[int]:
+    """Seeds of streams that have nothing to do with each other, from one."""
+    return torch.randint(2**62, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
 def default_batch_size(rows: int) -> int:
     """A twentieth of the rows, as a power of two from 32 to 256."""
     return 2 ** round(math.log2(min(max(rows / 20, 32), 256)))
@@ -34,7 +39,7 @@ def default_patience(epochs: int) -> int:
 
 
 def batch_bounds(rows: int, batch_size: int) -> tuple[int, ...]:
-    """Where an epoch's rows are cut into batches; a last batch of under half the size joins the one before it."""
+    """Where an epoch's rows are cut into batches; a last batch of at most half the size joins the one before it."""
     return tuple(range(batch_size, rows - batch_size // 2, batch_size))
 
 
@@ -60,7 +65,9 @@ class Trainer:
         self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
         self.config, self.steps, self.step = config, steps, 0
         self.device = next(mixture.parameters()).device
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        order, noise, self.dropout_seed = seeds(config.seed, 3)
+        self.order = torch.Generator(self.device).manual_seed(order)
+        self.generator = torch.Generator(self.device).manual_seed(noise)
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
         if not self.parameters:
             raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
@@ -68,14 +75,10 @@ class Trainer:
         objective.hold_statistics(True)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """Weights decay; biases, scales and the estimator's own parameters do not."""
-        matrices = [p for p in self.parameters if p.dim() > 1]
-        vectors = [p for p in self.parameters if p.dim() <= 1]
-        controls = list(self.objective.parameters())
+        """The mixture's parameters decay; the estimator's own do not."""
         groups = [
-            {"params": matrices, "weight_decay": self.config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-            {"params": controls, "weight_decay": 0.0},
+            {"params": self.parameters, "weight_decay": self.config.weight_decay},
+            {"params": list(self.objective.parameters()), "weight_decay": 0.0},
         ]
         return [group for group in groups if group["params"]]
 
@@ -151,7 +154,7 @@ class Trainer:
         return whole
 
     def batches(self, x: Tensor, y: Tensor, batch_size: int) -> Iterator[Rows]:
-        """The rows in a new random order. A last batch of under half the size joins the one before it."""
-        order = torch.randperm(len(x), generator=self.generator, device=self.device)
+        """The rows in a new random order. A last batch of at most half the size joins the one before it."""
+        order = torch.randperm(len(x), generator=self.order, device=self.device)
         for rows in order.tensor_split(batch_bounds(len(x), batch_size)):
             yield x[rows], y[rows]
