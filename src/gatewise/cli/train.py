@@ -69,6 +69,7 @@ def train(
         "seed": seed,
         "device": device,
     }
+    out = out or keys.pop("out", None)
     given = dict(parse_setting(text) for text in settings or [])
     given |= {name: value for name, value in flags.items() if value is not None}
     keys, where = keys | given, where | dict.fromkeys(given, "the command line")
@@ -98,6 +99,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     screen.print(
         f"Trained {summary['model']['experts']} experts on {rows['train_rows']} rows of {rows['name']} in "
         f"{summary['epochs']} epochs (best: {summary['best_epoch']}), {summary['seconds']:.0f} s.",
+        soft_wrap=True,
     )
     screen.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
