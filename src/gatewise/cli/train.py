@@ -69,7 +69,10 @@ def train(
         "seed": seed,
         "device": device,
     }
-    out = out or keys.pop("out", None)
+    configured = keys.pop("out", None)
+    if configured is not None and not isinstance(configured, str):
+        raise GatewiseError(f"{config}: out: give the name of a folder, got {configured!r}")
+    out = out or configured
     given = dict(parse_setting(text) for text in settings or [])
     given |= {name: value for name, value in flags.items() if value is not None}
     keys, where = keys | given, where | dict.fromkeys(given, "the command line")
