@@ -28,7 +28,7 @@ demo: setup
 	$(BIN)/gatewise train digits
 
 test: .venv/tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: .venv/tested
 	$(BIN)/ruff check .

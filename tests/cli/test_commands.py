@@ -101,9 +101,8 @@ def test_estimators(gatewise):
 
 def test_a_configuration_file_and_flags_that_win_over_it(gatewise, tmp_path):
     file = tmp_path / "run.toml"
-    file.write_text(
-        f'out = "{tmp_path}/named"\ndata = "iris"\nepochs = 2\nexperts = 3\nexpert_hidden = [8]\n[regulariser]\nload = 0.2\n'
-    )
+    keys = f'out = "{tmp_path}/named"\ndata = "iris"\nepochs = 2\nexperts = 3\nexpert_hidden = [8]\n'
+    file.write_text(keys + "[regulariser]\nload = 0.2\n")
     done = gatewise("train", "--config", file, "--epochs", "1", "--out", tmp_path / "run", "--json")
     assert done.status == 0
     assert done.json["epochs"] == 1
