@@ -63,7 +63,7 @@ def data_sets(folder: Path) -> dict[str, dict[str, Any]]:
     return {
         "digits": {"data": "digits"},
         "breast_cancer": {"data": "breast_cancer"},
-        "mnist": {"data": str(folder / "mnist.npz")},
+        "mnist": {"data": str(folder / "mnist.npz"), "epochs": 20, "expert_hidden": [64]},  # for time
         "adult": adult,
     }
 

@@ -9,7 +9,7 @@ Shapes: S samples, `*batch` examples, L latents (with `event_dims=1`), K categor
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -55,8 +55,8 @@ class Info:
     """
 
     evaluations: Tensor
-    index: Tensor | None = None
-    point: Tensor | None = None
+    index: Tensor | None = field(default=None, repr=False)
+    point: Tensor | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

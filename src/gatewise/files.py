@@ -17,6 +17,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         GatewiseError: if it cannot be written.
     """
+    if not path.parent.is_dir():
+        raise GatewiseError(f"cannot write {path}: there is no folder {path.parent}")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatewise import GatewiseError
 from gatewise.data import read
 from gatewise.data.csv_table import _fields, _lines
 
@@ -155,3 +156,19 @@ def test_adult(adult):
     assert kinds.sum() == 6
     missing = {c.name: c.null_count() for c in records.features if c.null_count()}
     assert missing == {"workclass": 1836, "occupation": 1843, "native_country": 583}
+
+
+def test_a_stray_text_among_numbers_is_refused_by_row_and_value(tmp_path):
+    rows = [f"{i}.5,{'ab'[i % 2]}" for i in range(60)]
+    rows[7] = "n/a,b"
+    (tmp_path / "sales.csv").write_text("spend,y\n" + "\n".join(rows))
+    with pytest.raises(GatewiseError, match=r"line 9: column 'spend' holds 'n/a' where nearly all others are numbers"):
+        read(tmp_path / "sales.csv", "y")
+    told = read(tmp_path / "sales.csv", "y", missing=["", "n/a"]).records
+    assert told.features["spend"].null_count() == 1
+
+
+def test_codes_of_which_most_are_numbers_stay_text(tmp_path):
+    rows = [f"{i if i % 10 else f'A{i}'},{'ab'[i % 2]}" for i in range(100)]
+    (tmp_path / "codes.csv").write_text("code,y\n" + "\n".join(rows))
+    assert read(tmp_path / "codes.csv", "y").records.features["code"][0] == "A0"

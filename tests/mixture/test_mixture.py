@@ -466,6 +466,8 @@ def test_any_shape_and_any_logits(experts, rows, classes, hidden, scale, draw):
         (torch.zeros(6, 1, dtype=torch.int64), r"y must have shape \[6\].*got \[6, 1\]"),
         (torch.zeros(5, dtype=torch.int64), r"y must have shape \[6\].*got \[5\]"),
         (torch.zeros(6), "classes as integers 0 to 2, got torch.float32"),
+        (torch.full((6,), 3), "classes from 0 to 2, got 3 to 3"),
+        (torch.full((6,), -1), "classes from 0 to 2, got -1 to -1"),
     ],
 )
 def test_targets_that_are_no_classes_are_refused(y, said):

@@ -41,7 +41,7 @@ def test_an_expert_that_dies_and_one_that_never_lived():
 def test_a_gate_that_stopped_choosing():
     still = {"train_mutual_information": 0.004}
     (message,) = said(still, still, still)[-1]
-    assert "stopped choosing" in message
+    assert "does not choose" in message
     assert "mutual_information=0.1" in message
 
 
@@ -49,6 +49,16 @@ def test_the_first_epochs_are_not_judged_but_a_short_training_is():
     assert not any(said(*[COLLAPSE] * 7, first=1))
     assert any(said(*[COLLAPSE] * 8, first=1))
     assert any(said(*[COLLAPSE] * 4, first=1, epochs=4))
+
+
+def test_the_kept_weights_are_judged_however_short_the_training_was():
+    health = Health(num_experts=4, epochs=50, objective="jensen")
+    assert health.conclude({"epoch": 2, **GOOD}) == []
+    (message,) = health.conclude({"epoch": 2, **GOOD, **COLLAPSE})
+    assert "collapsed in epoch 2" in message
+    for epoch in range(6, 9):
+        health.check({"epoch": epoch, **GOOD, **COLLAPSE})
+    assert health.conclude({"epoch": 8, **GOOD, **COLLAPSE}) == []
 
 
 def test_a_single_expert_has_no_choice_to_lose():

@@ -22,7 +22,8 @@ def estimators(json_: Json = False) -> None:
         print(json.dumps({"estimators": facts}))
         return
     table = Table(show_edge=False, pad_edge=False)
-    for heading in ("estimator", "asks f", "unbiased for", "samples", "experts run, S = 2, K = 8", "options"):
+    table.add_column("estimator", no_wrap=True, min_width=max(len(fact["name"]) for fact in facts))
+    for heading in ("asks f", "unbiased for", "samples", "experts run, S = 2, K = 8", "options"):
         table.add_column(heading)
     for fact in facts:
         table.add_row(

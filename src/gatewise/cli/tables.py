@@ -14,7 +14,8 @@ def figures_table(figures: dict[str, Any], title: str) -> Table:
     table.add_column("top-1 expert", justify="right")
     table.add_row("accuracy", f"{figures['accuracy']:.4f}", f"{figures['accuracy_top1']:.4f}")
     table.add_row("NLL, nats an example", f"{figures['nll']:.4f}", f"{figures['nll_top1']:.4f}")
-    table.add_row("calibration error, Brier", f"{figures['ece']:.4f}, {figures['brier']:.4f}", "")
+    table.add_row("calibration error (ECE)", f"{figures['ece']:.4f}", "")
+    table.add_row("Brier score", f"{figures['brier']:.4f}", "")
     experts = figures["experts_used"] + figures["dead_experts"]
     table.add_section()
     table.add_row("experts used", f"{figures['experts_used']} of {experts}", "")

@@ -33,19 +33,26 @@ def train(
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
-    objective: Annotated[str | None, typer.Option(help="What is maximised.")] = None,
+    objective: Annotated[str | None, typer.Option(help="What is maximised: jensen or marginal.")] = None,
     estimator: Annotated[str | None, typer.Option(help="The gradient estimator; see gatewise estimators.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Draws an example.")] = None,
-    temperature: Annotated[str | None, typer.Option(help="λ: a number or FORM:FROM:TO.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Draws per example.")] = None,
+    temperature: Annotated[
+        str | None, typer.Option(help="λ: a number, linear:1:0.3, cosine:1:0.3 or exponential:1:0.3.")
+    ] = None,
     regulariser: Annotated[
-        list[str] | None, typer.Option(help="NAME=WEIGHT of the gate; repeat for more; none for none.")
+        list[str] | None,
+        typer.Option(
+            help="NAME=WEIGHT, such as load=0.1 (gate_entropy, importance, load, z_loss, mutual_information); repeat "
+            "for more; none for none."
+        ),
     ] = None,
     experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights, noise and order.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of the configuration; repeat.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of config.toml in a run folder; repeat."),
     ] = None,
     json_: Json = False,
 ) -> int:
@@ -101,9 +108,12 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     part = "test" if summary["test"] else "validation"
     screen.print(
         f"Trained {summary['model']['experts']} experts on {rows['train_rows']} rows of {rows['name']} in "
-        f"{summary['epochs']} epochs (best: {summary['best_epoch']}), {summary['seconds']:.0f} s.",
+        f"{summary['epochs']} {'epoch' if summary['epochs'] == 1 else 'epochs'} (best: {summary['best_epoch']}), "
+        f"{summary['seconds']:.0f} s.",
         soft_wrap=True,
     )
+    if summary["data"]["used"]:
+        screen.print(summary["data"]["used"], soft_wrap=True)
     screen.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
 

@@ -15,13 +15,24 @@ LABEL_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)
 Place = Callable[[int], str]  # a row counted from 0 -> the words for it: "adult.csv, line 2"
 
 
-def parse_numbers(column: pl.Series) -> pl.Series:
+def parse_numbers(column: pl.Series, place: Place) -> pl.Series:
     """A String column as Float64 where every value that is there reads as a number, else unchanged.
 
-    The text "nan" reads as a number and becomes missing. A column with no value at all becomes Float64.
+    The text "nan" reads as a number and becomes missing. A column with no value at all becomes Float64. A column of
+    numbers with a few strays among them ("n/a" in one row) raises GatewiseError: read as text, it would be lost.
     """
     numbers = column.cast(pl.Float64, strict=False)
-    return column if numbers.null_count() > column.null_count() else numbers.fill_nan(None)
+    stray = numbers.is_null() & column.is_not_null()
+    if not stray.any():
+        return numbers.fill_nan(None)
+    strays = column.filter(stray)
+    if len(strays) <= 0.05 * len(column) and strays.n_unique() <= 3 and numbers.n_unique() > 20:
+        row = int(stray.arg_max() or 0)
+        raise GatewiseError(
+            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])} where nearly all others are "
+            f'numbers; correct it, or name it among the missing values (missing = ["", "?", "NA", "{column[row]}"])'
+        )
+    return column
 
 
 def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:

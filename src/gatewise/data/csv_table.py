@@ -33,7 +33,7 @@ def read_csv(path: Path, target: str | None, missing: Sequence[str], require_tar
         return f"{name}, line {line}"
 
     features, labels = split_target(frame, target, require_target, name)
-    columns = [parse_numbers(strip_missing(column, missing)) for column in features.iter_columns()]
+    columns = [parse_numbers(strip_missing(column, missing), place) for column in features.iter_columns()]
     return Records(
         features=pl.DataFrame([plain(column, (), place) for column in columns]),
         labels=None if labels is None else label_text(labels, place, require_target),

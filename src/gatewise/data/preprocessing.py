@@ -28,6 +28,9 @@ class Preprocessing(Protocol):
     def missing(self) -> tuple[str, ...]:
         """The texts that were read as missing values: for reading further files the same way."""
 
+    def used(self, records: Records) -> str | None:
+        """A sentence on which of the table's columns are used, and how; None for an array."""
+
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, *input_shape]; raises GatewiseError for rows unlike those fitted."""
 

@@ -50,6 +50,15 @@ class TablePreprocessing:
         transformer.fit(codes(frame, columns, records.place))  # pyrefly: ignore[bad-argument-type]
         return cls(columns, records.missing, transformer)
 
+    def used(self, records: Records) -> str:
+        """Which of the table's columns are used, and how."""
+        names = {column.name for column in self.columns}
+        numbers = sum(column.levels is None for column in self.columns)
+        dropped = [name for name in records.columns or [] if name not in names]
+        kinds = f"{numbers} as numbers, {len(names) - numbers} as categories"
+        left_out = f"; left out, for no value or only rare ones: {listing(dropped)}" if dropped else ""
+        return f"Used {len(names)} of {len(names) + len(dropped)} columns: {kinds}{left_out}."
+
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, D]; columns that were not fitted are left out.
 

@@ -28,12 +28,14 @@ class Categorical:
         """log p(y), `[...]`, for logits `[..., C]` and integer classes y `[...]`.
 
         Raises:
-            GatewiseError: for classes that are not integers.
+            GatewiseError: for classes that are not integers, or (on the CPU) not among the C.
         """
+        last = outputs.shape[-1] - 1
         if y.is_floating_point() or y.dtype == torch.bool:
-            raise GatewiseError(
-                f"y must hold classes as integers 0 to {outputs.shape[-1] - 1}, got {y.dtype}; use .long()"
-            )
+            raise GatewiseError(f"y must hold classes as integers 0 to {last}, got {y.dtype}; use .long()")
+        # on an accelerator this look would wait for it
+        if y.device.type == "cpu" and y.numel() and not 0 <= int(y.min()) <= int(y.max()) <= last:
+            raise GatewiseError(f"y must hold classes from 0 to {last}, got {int(y.min())} to {int(y.max())}")
         return self.log_probs(outputs).gather(-1, y.long().unsqueeze(-1)).squeeze(-1)
 
     def log_probs(self, outputs: Tensor) -> Tensor:

@@ -40,6 +40,11 @@ class Health:
         self.said |= set(new)
         return [found[kind] for kind in new]
 
+    def conclude(self, metrics: dict[str, Any]) -> list[str]:
+        """What is wrong with the epoch whose weights were kept, and was not said yet."""
+        found = {} if self.num_experts == 1 else self._troubles(metrics)
+        return [message for kind, message in found.items() if kind not in self.said]
+
     def _troubles(self, metrics: dict[str, Any]) -> dict[str, str]:
         used = metrics["train_experts_used"]
         if metrics["train_effective_experts"] < COLLAPSED or used == 1:
@@ -67,7 +72,7 @@ class Health:
 
     def _still(self, metrics: dict[str, Any]) -> str:
         return (
-            f"the gate has stopped choosing (epoch {metrics['epoch']}): I(z;x) = "
+            f"the gate does not choose (epoch {metrics['epoch']}): I(z;x) = "
             f"{metrics['train_mutual_information']:.3f} nats, so all rows get the same mixture. Weaken the "
             "regularisers, add --regulariser mutual_information=0.1, or use fewer experts."
         )

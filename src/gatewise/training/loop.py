@@ -33,7 +33,7 @@ class Fit:
         stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
     """
 
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     best_epoch: int = 0
     warnings: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -72,6 +72,10 @@ def fit(
         GatewiseError: if there are no rows, nothing to train, or the loss is not finite.
     """
     config = config or LoopConfig()
+    if not isinstance(objective, Objective):
+        raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
+    if not isinstance(config, LoopConfig):
+        raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
     if not len(train[0]) or not len(validation[0]):
         raise GatewiseError("training needs at least one training row and one validation row")
     loop = _Loop(mixture, objective, train, validation, config, regularisers, num_classes, list(callbacks), should_stop)
@@ -129,6 +133,7 @@ class _Loop:
                     self.result.stopped = "early"
                 if self.result.stopped:
                     break
+            self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
         finally:
             for watcher in self.watchers:
                 watcher.on_end()
@@ -181,7 +186,11 @@ class _Loop:
             self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
         for watcher in self.watchers:
             watcher.on_epoch(metrics)
-        for message in self.health.check(metrics):
-            self.result.warnings.append(message)
-            for watcher in self.watchers:
+        self.warn(self.health.check(metrics))
+
+    def warn(self, messages: list[str]) -> None:
+        """Keep warnings, and tell the watchers."""
+        self.result.warnings += messages
+        for watcher in self.watchers:
+            for message in messages:
                 watcher.on_warning(message)

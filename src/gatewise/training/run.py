@@ -185,7 +185,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
             folder.mkdir(parents=True, exist_ok=out is not None)
             if not any(folder.iterdir()):
                 return folder
-            raise GatewiseError(f"{folder} is there already; give another folder with --out, or remove it")
+            raise GatewiseError(f"{folder} is there already; give another folder with --out")
         except FileExistsError:
             if out is not None:
                 raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
@@ -251,6 +251,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: _Prepared, result: Fit)
             "validation_rows": len(parts.validation),
             "test_rows": len(parts.test) if parts.test is not None else 0,
             "columns": len(parts.whole.columns or []) or model.spec.features,
+            "used": model.preprocessing.used(parts.whole),
             "classes": model.spec.classes,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
