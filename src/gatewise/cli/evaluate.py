@@ -29,4 +29,6 @@ def evaluate(
     if json_:
         print(json.dumps(figures))
     else:
-        console().print(figures_table(figures, f"{run} on {len(records)} rows of {records.name}"))
+        screen = console()
+        screen.print(f"{run} on {len(records)} rows of {records.name}\n", soft_wrap=True)
+        screen.print(figures_table(figures))

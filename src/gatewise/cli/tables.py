@@ -3,12 +3,11 @@
 from typing import Any
 
 from rich.table import Table
-from rich.text import Text
 
 
-def figures_table(figures: dict[str, Any], title: str) -> Table:
+def figures_table(figures: dict[str, Any]) -> Table:
     """The whole mixture beside its best expert alone, then what the gate does."""
-    table = Table(title=Text(title), title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(show_edge=False, pad_edge=False)
     table.add_column("")
     table.add_column("mixture", justify="right")
     table.add_column("top-1 expert", justify="right")

@@ -114,7 +114,8 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     )
     if summary["data"]["used"]:
         screen.print(summary["data"]["used"], soft_wrap=True)
-    screen.print(figures_table(summary[part], f"\n{part.capitalize()}, {rows[part + '_rows']} rows"))
+    screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
+    screen.print(figures_table(summary[part]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
 
 
