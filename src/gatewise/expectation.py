@@ -81,7 +81,7 @@ class Estimator(Protocol):
     """A way of estimating E f and its gradient, which states facts about itself."""
 
     name: ClassVar[str]
-    calls: ClassVar[frozenset[str]]
+    calls: frozenset[str]
     reference: ClassVar[str]
 
     @property
@@ -260,6 +260,32 @@ def joint_outcomes(num_latents: int, num_categories: int, device: torch.device |
         )
     grid = torch.cartesian_prod(*[torch.arange(num_categories, device=device)] * num_latents)
     return grid.reshape(-1, num_latents)
+
+
+def joint_log_probs(logits: Tensor, event_dims: int) -> Tensor:
+    """log π of every outcome, `[*batch, K]`, or `[*batch, K**L]` in the order of `joint_outcomes`.
+
+    Raises:
+        GatewiseError: beyond `JOINT_LIMIT` outcomes.
+    """
+    log_probs = logits.log_softmax(-1)
+    if not event_dims:
+        return log_probs
+    latents, categories = logits.shape[-2:]
+    outcomes = joint_outcomes(latents, categories, logits.device)
+    return log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
+
+
+def as_categories(outcome: Tensor, logits: Tensor, event_dims: int) -> Tensor:
+    """The categories `[S, *batch]`, or `[S, *batch, L]`, of outcomes `[S, *batch]` numbered as in `joint_log_probs`.
+
+    -1 (not asked) stays -1.
+    """
+    if not event_dims:
+        return outcome
+    latents, categories = logits.shape[-2:]
+    table = joint_outcomes(latents, categories, logits.device)
+    return torch.where(outcome.unsqueeze(-1) < 0, -1, table[outcome.clamp_min(0)])
 
 
 def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:

@@ -37,3 +37,48 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
 def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
     """S independent draws from softmax(logits): int64 `[S, *logits.shape[:-1]]`, by the Gumbel-max trick."""
     return perturbed(logits.detach(), num_samples, generator).argmax(-1)
+
+
+def without_replacement(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+    """min(S, K) different categories in the order drawn without replacement, by the Gumbel-top-k trick.
+
+    Int64 `[min(S, K), *logits.shape[:-1]]`; -1 where no category of positive probability is left.
+    """
+    logits = logits.detach()
+    # where all are masked the normalised logits are not numbers
+    noisy = torch.where(logits > -torch.inf, perturbed(logits, 1, generator).squeeze(0), -torch.inf)
+    highest, index = noisy.topk(min(num_samples, logits.shape[-1]), dim=-1)
+    return torch.where(highest == -torch.inf, -1, index).movedim(-1, 0)
+
+
+def conditional_perturbed(
+    log_probs: Tensor, order: Tensor, num_samples: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """`log_probs` + Gumbel noise, conditioned on which categories came out highest, and in which order.
+
+    Args:
+        log_probs: `[*batch, K]`, normalised (log_softmax), in the working type; differentiable.
+        order: the k highest categories, highest first, all of positive probability: int64 `[k, *batch]`.
+            k = 1 conditions on the argmax.
+        num_samples: M independent copies of the noise.
+        generator: the source of the noise.
+
+    Returns:
+        `[M, *batch, K]`. With x = -log t, the t are arrival times: the first is Exp(1), the (j + 1)-th comes
+        Exp(mass of what is left) later, and all that are not in `order` come after its last, each at its own rate.
+    """
+    noise = exponential((num_samples, *log_probs.shape), log_probs, generator).log()
+    chosen = order.movedim(0, -1)
+    log_times = [noise.gather(-1, chosen[..., :1].expand(num_samples, *order.shape[1:], 1))]
+    left = log_probs
+    for j in range(1, len(order)):
+        left = left.scatter(-1, chosen[..., j - 1 : j], -torch.inf)
+        later = noise.gather(-1, chosen[..., j : j + 1].expand(num_samples, *order.shape[1:], 1))
+        log_times.append(torch.logaddexp(log_times[-1], later - left.logsumexp(-1, keepdim=True)))
+    possible = log_probs > -torch.inf
+    # masked before the subtraction: the gradient of an infinite difference would be a NaN
+    waits = noise - torch.where(possible, log_probs, 0.0)
+    times = torch.logaddexp(log_times[-1], waits)
+    every = chosen.expand(num_samples, *chosen.shape)
+    times = times.scatter(-1, every, torch.cat(log_times, -1))
+    return torch.where(possible, -times, -torch.inf)

@@ -6,6 +6,9 @@ from typing import Any, Generic, TypeVar
 from gatewise.errors import GatewiseError
 from gatewise.wording import instead
 
+REQUIRED = inspect.Parameter.empty
+"""Stands for the default of an option that has to be given."""
+
 Base = TypeVar("Base")
 Registered = TypeVar("Registered", bound=type)
 
@@ -52,7 +55,7 @@ class Registry(Generic[Base]):
         return self._known[name]
 
     def options(self, name: str) -> dict[str, Any]:
-        """The options the class called `name` is made with, and their defaults.
+        """The options the class called `name` is made with, and their defaults (`REQUIRED` for one that has none).
 
         Raises:
             GatewiseError: for an unknown name.
@@ -64,11 +67,14 @@ class Registry(Generic[Base]):
         """Make the one called `name` with the options chosen.
 
         Raises:
-            GatewiseError: for an unknown name, or an option that it does not take.
+            GatewiseError: for an unknown name, an option that it does not take, or one that it needs.
         """
         known = self.options(name)
         for option in chosen:
             if option not in known:
                 taken = ", ".join(known) or "none"
                 raise GatewiseError(f"{self.kind} {name!r} has no option {option!r}; it takes {taken}")
+        missing = [option for option, default in known.items() if default is REQUIRED and option not in chosen]
+        if missing:
+            raise GatewiseError(f"{self.kind} {name!r} needs the option {', '.join(missing)}; give it a value")
         return self.named(name)(**chosen)

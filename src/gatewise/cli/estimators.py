@@ -38,8 +38,9 @@ def estimators(json_: Json = False) -> None:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """An estimator's facts, with its default options."""
-    estimator = registry.get(name)
+    """An estimator's facts, with its default options, for 8 categories where it is made for a number of them."""
+    options = registry.options(name)
+    estimator = registry.get(name, **({"num_categories": 8} if "num_categories" in options else {}))
     counts = estimator.sample_counts
     return {
         "name": name,
@@ -47,6 +48,6 @@ def describe(name: str) -> dict[str, Any]:
         "unbiased": [what for what in ASKED if what in estimator.unbiased],
         "samples": f"{counts.start} or more" + (", even" if counts.step == 2 else ""),
         "evaluations": estimator.evaluations(2, 8),
-        "options": list(registry.options(name)),
+        "options": list(options),
         "reference": estimator.reference,
     }

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.expectation import MANY, Estimate, Info, Integrand
+from gatewise.noise import categorical
 from gatewise.schedules import Schedule, as_schedule
 
 
@@ -19,14 +20,17 @@ class GradientEstimator(nn.Module):
         unbiased: which of "value", "logits", "parameters" its estimate is unbiased for.
         sample_counts: the values of `num_samples` that it takes.
         event_dims: the values of `event_dims` that it takes.
+        compiles: whether it runs under `torch.compile(fullgraph=True)` without a generator; if not, its docstring
+            says why.
         reference: the paper.
     """
 
     name: ClassVar[str]
-    calls: ClassVar[frozenset[str]]
+    calls: frozenset[str]
     unbiased: frozenset[str] = frozenset()
     sample_counts: range = range(1, MANY)
     event_dims: ClassVar[tuple[int, ...]] = (0, 1)
+    compiles: ClassVar[bool] = True
     reference: ClassVar[str]
 
     def evaluations(self, num_samples: int, num_categories: int) -> int:
@@ -38,6 +42,13 @@ class GradientEstimator(nn.Module):
 
     def commit(self) -> None:
         """Fold in statistics held back while `hold_statistics` is set: the end of an optimiser step."""
+
+    def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """The categories drawn, int64 `[S, *logits.shape[:-1]]`: S independent ones unless a subclass draws otherwise.
+
+        A test puts every outcome in its place, and so learns the expectation of all that follows.
+        """
+        return categorical(logits, num_samples, generator)
 
     hold_statistics: bool = False
     """Set by a training loop that accumulates gradients: running baselines then wait for `commit`."""
@@ -74,12 +85,16 @@ class Tempered(GradientEstimator):
 
     def set_progress(self, progress: float) -> None:
         """Set the temperature from its schedule."""
-        self.temperature = self.schedule(progress)
-        if not self.temperature > 0:
+        self.temperature = self.positive(self.schedule(progress), "temperature")
+
+    def positive(self, value: float, what: str) -> float:
+        """`value`, if it is positive."""
+        if not value > 0:
             raise GatewiseError(
-                f"estimator {self.name!r}: the temperature must be positive, got {self.temperature}; "
+                f"estimator {self.name!r}: the {what} must be positive, got {value}; "
                 "let its schedule end above 0, such as linear:1:0.1"
             )
+        return value
 
     def extra_repr(self) -> str:
         """The schedule, for `print`."""
@@ -115,11 +130,35 @@ class PointEstimator(Tempered):
         """The mean of f over S points."""
         point = self.draw(logits, num_samples, generator)
         value = integrand.at_point(point).mean(0)
-        made = self.evaluations(num_samples, logits.shape[-1])
-        evaluations = torch.full(value.shape, made, dtype=torch.int64, device=value.device)
-        return Estimate(value, None, Info(evaluations, point=point))
+        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), point=point))
+
+
+def same_for_all(value: Tensor, count: int) -> Tensor:
+    """`count` evaluations for every example of `value` `[*batch]`."""
+    return torch.full(value.shape, count, dtype=torch.int64, device=value.device)
 
 
 def gradient_only(term: Tensor) -> Tensor:
     """A term that is 0 forward and `term` backward."""
     return term - term.detach()
+
+
+def shift_only(logits: Tensor) -> Tensor:
+    """0 forward and the gradient of `logits` backward, also where a category is masked with -inf."""
+    return gradient_only(torch.where(logits > -torch.inf, logits, 0.0))
+
+
+def one_hot(index: Tensor, like: Tensor) -> Tensor:
+    """e_index, `[*index.shape, K]`, in the type and with the K of `like`."""
+    return torch.zeros(*index.shape, like.shape[-1], dtype=like.dtype, device=like.device).scatter(
+        -1, index.unsqueeze(-1), 1.0
+    )
+
+
+def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
+    """`value` `[*batch]`, with `gradient`, shaped as the logits, added to its gradient for the logits.
+
+    For estimators that work their gradient out in the forward pass.
+    """
+    moves = gradient.detach() * shift_only(logits)
+    return value + moves.flatten(value.dim()).sum(-1).to(value.dtype)

@@ -114,15 +114,9 @@ class Learned(Baseline):
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """b(x), `[*batch]`, or one number; differentiable in the baseline's own parameters alone."""
         level = self.mean(values, context) + self.constant
-        if self.network is None:
+        if self.network is None or self.context_dim is None:
             return level.to(values.dtype)
-        if context is None or context.shape[-1] != self.context_dim:
-            got = "none" if context is None else f"{context.shape[-1]} features"
-            raise GatewiseError(
-                f"the learned baseline was made for a context of {self.context_dim} features and got {got}; "
-                "pass expect(..., context=x), or make it with context_dim=None"
-            )
-        features = context.detach().to(self.constant.dtype)
+        features = checked_context(context, self.context_dim, "the learned baseline").to(self.constant.dtype)
         return (level + self.network(features).squeeze(-1)).to(values.dtype)
 
     def loss(self, values: Tensor, baseline: Tensor) -> Tensor:
@@ -136,6 +130,21 @@ class Learned(Baseline):
     def commit(self) -> None:
         """Move the mean."""
         self.mean.commit()
+
+
+def checked_context(context: Tensor | None, context_dim: int, what: str) -> Tensor:
+    """The context, detached, if it has so many features.
+
+    Raises:
+        GatewiseError: if it is not there or has another number.
+    """
+    if context is None or context.shape[-1] != context_dim:
+        got = "none" if context is None else f"{context.shape[-1]} features"
+        raise GatewiseError(
+            f"{what} was made for a context of {context_dim} features and got {got}; "
+            "pass expect(..., context=x), or make it with context_dim=None"
+        )
+    return context.detach()
 
 
 def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: float) -> Baseline:

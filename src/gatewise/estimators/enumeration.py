@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator
+from gatewise.estimators.base import GradientEstimator, same_for_all
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, joint_outcomes
+from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
 
 
 @register
@@ -15,12 +15,24 @@ class Enumeration(GradientEstimator):
     Exact for the value, the logits and the parameters of f. Costs K evaluations an example, K**L for L latents
     (refused beyond `gatewise.expectation.JOINT_LIMIT`). `num_samples` is ignored. A category with probability 0
     contributes nothing, whatever f is there.
+
+    Args:
+        support_only: ask f only for the categories of positive probability: those that a sparse gate
+            (`gatewise.mixture.Sparsemax`) or a mask leaves. Costs as many evaluations as there are.
+
+    Reference: with a sparse gate, Correia, Niculae, Aziz and Martins 2020 (2007.01919).
     """
 
     name = "enumeration"
     calls = frozenset({"all"})
     unbiased = frozenset({"value", "logits", "parameters"})
-    reference = "the definition"
+    reference = "the definition; of a sparse gate's support: Correia et al. 2020 (2007.01919)"
+
+    def __init__(self, support_only: bool = False):
+        super().__init__()
+        self.support_only = support_only
+        if support_only:
+            self.calls = frozenset({"index"})
 
     def evaluations(self, num_samples: int, num_categories: int) -> int:
         """All of them."""
@@ -37,14 +49,18 @@ class Enumeration(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The exact expectation."""
-        log_probs = logits.log_softmax(-1)
-        if event_dims:
-            latents, categories = logits.shape[-2:]
-            outcomes = joint_outcomes(latents, categories, logits.device)
-            log_probs = log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
-        probs = log_probs.exp()
-        values = integrand.at_all()
+        probs = joint_log_probs(logits, event_dims).exp()
+        values, evaluations = self.ask(integrand, probs.detach() > 0, logits, event_dims)
         # masked before the product: 0 · inf would be a NaN in the gradient
         value = (probs * torch.where(probs > 0, values, 0.0)).sum(-1)
-        evaluations = torch.full(value.shape, values.shape[-1], dtype=torch.int64, device=value.device)
         return Estimate(value, None, Info(evaluations))
+
+    def ask(self, integrand: Integrand, possible: Tensor, logits: Tensor, event_dims: int) -> tuple[Tensor, Tensor]:
+        """f at every outcome `[*batch, N]`, 0 where it was not asked, and how many were, `[*batch]`."""
+        if not self.support_only:
+            values = integrand.at_all()
+            return values, same_for_all(values[..., 0], values.shape[-1])
+        numbers = torch.arange(possible.shape[-1], device=possible.device)
+        outcomes = torch.where(possible, numbers, -1).movedim(-1, 0)
+        values = integrand.at_index(as_categories(outcomes, logits, event_dims))
+        return values.movedim(0, -1), possible.sum(-1)

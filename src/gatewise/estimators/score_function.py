@@ -7,7 +7,6 @@ from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
-from gatewise.noise import categorical
 
 
 class WithBaseline(GradientEstimator):
@@ -77,10 +76,6 @@ class ScoreFunction(WithBaseline):
     def __init__(self, baseline: str | Baseline = "running-mean", context_dim: int | None = None, decay: float = 0.9):
         super().__init__()
         self.baseline = make_baseline(baseline, context_dim, decay)
-
-    def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """S independent draws, int64 `[S, *logits.shape[:-1]]`; a test replaces them by every joint outcome."""
-        return categorical(logits, num_samples, generator)
 
     def forward(
         self,

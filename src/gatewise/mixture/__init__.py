@@ -5,15 +5,20 @@ from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
+from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
 
 __all__ = [
     "Categorical",
     "ConvExpert",
+    "Entmax15",
     "ExpertList",
     "Experts",
     "Head",
     "MLPBank",
     "MixtureOfExperts",
     "Observed",
+    "Sparsemax",
+    "entmax15",
     "mlp",
+    "sparsemax",
 ]

@@ -161,7 +161,13 @@ class Observed:
         return self._all
 
     def at_index(self, index: Tensor) -> Tensor:
-        """log p(y|z,x) for the experts `[S, B]`: runs only those, each distinct pair once; -1 gives 0."""
+        """log p(y|z,x) for the experts `[S, B]`: runs only those, each distinct pair once; -1 gives 0.
+
+        Where all experts have run already (`at_all`), their answers are taken.
+        """
+        if self._all is not None and (self._all_has_graph or not torch.is_grad_enabled()):
+            asked = self._all.T.gather(0, index.clamp_min(0))
+            return torch.where(index >= 0, asked, 0.0)
         plan = Dispatch.plan(index, self.mixture.num_experts)
         outputs = plan.run(self.mixture.experts.grouped, self.features)
         return plan.combine(self.mixture.head.log_prob(outputs, self.y[plan.rows]))

@@ -96,7 +96,9 @@ def build_objective(config: RunConfig, features: int) -> Objective:
             options[key] = value
     if "temperature" in taken:
         options.setdefault("temperature", "exponential:1:0.3")
-    if options.get("baseline") == "learned" and "context_dim" in taken:
+    if "num_categories" in taken:
+        options.setdefault("num_categories", config.experts)
+    if "context_dim" in taken and ("baseline" not in taken or options.get("baseline") == "learned"):
         options.setdefault("context_dim", features)
     try:
         estimator = estimators.get(config.estimator, **options)

@@ -1,0 +1,92 @@
+"""Antithetic pairs of categories, by stick-breaking."""
+
+import torch
+from torch import Tensor
+
+from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.registry import register
+from gatewise.expectation import MANY, Estimate, Info, Integrand, first_asked
+from gatewise.noise import exponential, working_dtype
+
+
+@register
+class Antithetic(GradientEstimator):
+    """½ (f(i) - f(j)) (e_i - e_j) π_i π_j / P_ij, the mean over S/2 pairs (i, j) ~ P that repel each other.
+
+    Each of i and j is distributed as π, and P_ij > 0 for i ≠ j; a pair with i = j has no gradient. The pairs break
+    sticks in the ascending order of π, i where u_k < ρ_k and j where 1 - u_k < ρ_k, with ρ_k = π_k / Σ_{m≥k} π_m; so
+    for i before j, P_ij = Π_{k<i} (1 - 2ρ_k) · ρ_i · π_j / Σ_{m>i} π_m. For K = 2 this is DisARM. Unbiased for the
+    value (½ (f(i) + f(j))), the logits and the parameters of f, without a baseline. Costs S evaluations an example, S
+    even. L latents have a pair each, and f is asked at all the i and at all the j.
+
+    Reference: Dong, Mnih and Tucker 2020 (2006.10680), 2021 (2106.08056); Dimitriev and Zhou 2021 (2110.14002).
+    """
+
+    name = "antithetic"
+    calls = frozenset({"index"})
+    unbiased = frozenset({"value", "logits", "parameters"})
+    sample_counts = range(2, MANY, 2)
+    reference = "Dong et al. 2020 (2006.10680), 2021 (2106.08056)"
+
+    def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """S/2 pairs, int64 `[S, *logits.shape[:-1]]`: all the i, then all the j."""
+        order, _, log_rho = sticks(logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1))
+        noise = exponential((num_samples // 2, *logits.shape), logits, generator)  # -log u
+        first = noise > -log_rho
+        second = noise < -torch.log1p(-log_rho.exp())
+        # the sticks stand in descending order: the last that breaks is the first in ascending order
+        places = torch.arange(logits.shape[-1], device=logits.device)
+        broken = torch.cat([torch.where(broke, places, -1).amax(-1) for broke in (first, second)])
+        return order.expand(num_samples, *order.shape).gather(-1, broken.unsqueeze(-1)).squeeze(-1)
+
+    def forward(
+        self,
+        integrand: Integrand,
+        logits: Tensor,
+        *,
+        num_samples: int = 2,
+        event_dims: int = 0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Estimate:
+        """The mean over S/2 pairs."""
+        index = self.draw_index(logits, num_samples, generator)
+        values = integrand.at_index(index)
+        log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
+        i, j = index.chunk(2)
+        weight = (chosen(log_probs, i) + chosen(log_probs, j) - log_pair(log_probs, i, j)).exp().detach()
+        # e_i - e_j is also the difference of the scores
+        direction = torch.where(i == j, 0.0, weight) * (chosen(log_probs, i) - chosen(log_probs, j))
+        if event_dims:
+            direction = direction.sum(-1)
+        f_i, f_j = values.detach().chunk(2)
+        gradient = (f_i - f_j) / 2 * gradient_only(direction).to(values.dtype)
+        evaluations = first_asked(index, event_dims)[0].sum(0)
+        return Estimate(values.mean(0) + gradient.mean(0), None, Info(evaluations, index=index))
+
+
+def chosen(table: Tensor, index: Tensor) -> Tensor:
+    """Entries of `[*batch, K]` at the categories `[S, *batch]`."""
+    return table.expand(*index.shape, table.shape[-1]).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+def sticks(log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The categories in descending order of π; log Σ of all up to each, itself included; log ρ of each stick."""
+    ordered, order = log_probs.sort(dim=-1, descending=True, stable=True)
+    log_sums = ordered.logcumsumexp(-1)
+    # the most likely is the last stick: it breaks whenever it is reached
+    log_rho = torch.cat([torch.zeros_like(ordered[..., :1]), (ordered - log_sums)[..., 1:]], -1)
+    return order, log_sums, torch.where(ordered > -torch.inf, log_rho, -torch.inf)
+
+
+def log_pair(log_probs: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """log P_ij of two different categories `[S, *batch]`; of no meaning where they are the same."""
+    order, log_sums, log_rho = sticks(log_probs.detach())
+    # Σ_k log(1 - 2ρ_k) over the sticks before each; the last stick has none after it, and ρ ≤ 1/3 where it counts
+    unbroken = torch.log1p(-2 * log_rho.exp().clamp_max(0.4))
+    before = unbroken.flip(-1).cumsum(-1).flip(-1) - unbroken
+    rank = order.argsort(-1)
+    rank_i, rank_j = chosen(rank, i), chosen(rank, j)
+    sooner, later = torch.maximum(rank_i, rank_j), torch.where(rank_i > rank_j, j, i)
+    rest = chosen(log_sums, (sooner - 1).clamp_min(0))
+    return chosen(before, sooner) + chosen(log_rho, sooner) + chosen(log_probs.detach(), later) - rest

@@ -1,0 +1,63 @@
+"""Gapped straight-through."""
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.estimators.base import PointEstimator, gradient_only, one_hot, shift_only
+from gatewise.estimators.registry import register
+from gatewise.noise import working_dtype
+from gatewise.schedules import Schedule
+
+
+@register
+class GappedStraightThrough(PointEstimator):
+    """D ~ π forward; backward through softmax(θ′/λ), θ′ being θ moved so that D leads all others by at least a gap.
+
+    θ′_D = max θ and θ′_i = min(θ_i, max θ - gap), both moves held constant. A deterministic stand-in, given D, for the
+    Gumbels that make D the argmax: unbiased for the value and the parameters of f, biased for the logits, with less
+    variance than straight-through Gumbel-Softmax. Costs all K evaluations.
+
+    Args:
+        temperature: λ: a number, a schedule, or its text form.
+        gap: a number, 1 in the paper; or "adaptive", -log(1 - π_D)/π_D, from the authors' code.
+
+    Raises:
+        GatewiseError: for a temperature that is not positive, or a gap that is neither.
+
+    Reference: Fan, Chi, Rudnicky and Ramadge 2022 (2206.07235).
+    """
+
+    name = "gapped-straight-through"
+    unbiased = frozenset({"value", "parameters"})
+    reference = "Fan et al. 2022 (2206.07235)"
+
+    def __init__(self, temperature: float | str | Schedule = 1.0, gap: float | str = 1.0):
+        super().__init__(temperature)
+        if gap != "adaptive" and not (isinstance(gap, int | float) and gap >= 0):
+            raise GatewiseError(f"estimator {self.name!r}: gap must be a number from 0 or 'adaptive', got {gap!r}")
+        self.gap = gap
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """A one-hot point with the gradient of softmax(θ′/λ), `[S, *logits.shape]`."""
+        index = self.draw_index(logits, num_samples, generator)
+        log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
+        fixed = log_probs.detach()
+        corner = one_hot(index, fixed)
+        highest = fixed.amax(-1, keepdim=True)
+        moved = torch.where(corner > 0, highest, torch.minimum(fixed, highest - self.gap_for(fixed, index)))
+        relaxed = ((moved + shift_only(log_probs)) / self.temperature).softmax(-1)
+        return (corner + gradient_only(relaxed)).to(logits.dtype)
+
+    def gap_for(self, log_probs: Tensor, index: Tensor) -> Tensor | float:
+        """The gap, a number or `[S, *batch, 1]`."""
+        if not isinstance(self.gap, str):
+            return self.gap
+        wide = log_probs.expand(*index.shape, log_probs.shape[-1])
+        prob = wide.gather(-1, index.unsqueeze(-1)).exp()
+        # tends to 1 as π_D → 0, where the quotient is lost in rounding, and to infinity as π_D → 1
+        return torch.where(prob > 1e-4, -torch.log1p(-prob) / prob.clamp_min(1e-4), 1 + prob / 2)
+
+    def extra_repr(self) -> str:
+        """The options, for `print`."""
+        return f"{super().extra_repr()}, gap={self.gap!r}"

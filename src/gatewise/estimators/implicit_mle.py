@@ -1,0 +1,114 @@
+"""Implicit maximum likelihood: how the argmax moves when the logits move against f."""
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
+from gatewise.estimators.muprop import value_alone, value_and_slope
+from gatewise.estimators.registry import register
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.noise import perturbed
+from gatewise.schedules import Schedule
+
+
+@register
+class ImplicitMLE(Tempered):
+    """(z - z′)/λ, z = argmax(θ + ε), z′ = argmax(θ + ε - λ ∂f/∂z), the same Gumbels ε: the mean over S draws.
+
+    Unbiased for the value and the parameters of f (z is an exact draw). Biased for the logits: even for a linear f it
+    is too short by a factor that falls with λ, and for a curved f its direction can be wrong; as λ → 0 its variance
+    grows like 1/λ. ∂f/∂z is each example's own, taken by an inner derivative at the drawn corner, and not the
+    gradient of the loss, which carries 1/B. (The authors' code leaves out 1/λ.) Costs all K evaluations.
+
+    With `adaptive=True` (AIMLE) λ = α ‖θ‖ / ‖∂f/∂z‖ over the batch, θ centred, and α moves by `rate` after every call
+    in training: up while the number of non-zero entries of z - z′ per draw, averaged over calls, is below 1, down while
+    it is above. The first α is `temperature`.
+
+    Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
+
+    Args:
+        temperature: λ: a number, a schedule, or its text form; with `adaptive` the first α, a number.
+        adaptive: let λ follow the sparsity of z - z′.
+        rate: the step of α.
+        decay: the weight of the past in the average number of non-zero entries.
+
+    Raises:
+        GatewiseError: for a temperature that is not positive.
+
+    Reference: Niepert, Minervini and Franceschi 2021 (2106.01798); adaptive: Minervini et al. 2023 (2209.04862).
+    """
+
+    name = "implicit-mle"
+    calls = frozenset({"index", "point"})
+    unbiased = frozenset({"value", "parameters"})
+    compiles = False
+    reference = "Niepert et al. 2021 (2106.01798); Minervini et al. 2023 (2209.04862)"
+
+    alpha: Tensor
+    nonzero: Tensor
+
+    def __init__(
+        self,
+        temperature: float | str | Schedule = 1.0,
+        adaptive: bool = False,
+        rate: float = 1e-3,
+        decay: float = 0.9,
+    ):
+        super().__init__(temperature)
+        if not rate > 0 or not 0 <= decay < 1:
+            raise GatewiseError(
+                f"estimator {self.name!r}: rate must be positive and decay in [0, 1), got {rate} and {decay}"
+            )
+        self.adaptive, self.rate, self.decay = adaptive, rate, decay
+        if adaptive:
+            self.register_buffer("alpha", torch.tensor(float(self.temperature)))
+            self.register_buffer("nonzero", torch.ones(()))
+
+    def evaluations(self, num_samples: int, num_categories: int) -> int:
+        """The derivative asks for them all."""
+        return num_categories
+
+    def forward(
+        self,
+        integrand: Integrand,
+        logits: Tensor,
+        *,
+        num_samples: int = 1,
+        event_dims: int = 0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Estimate:
+        """The mean over S draws."""
+        noisy = perturbed(logits.detach(), num_samples, generator)
+        index = noisy.argmax(-1)
+        if not torch.is_grad_enabled():
+            return value_alone(integrand, index, logits)
+        corner = one_hot(index, noisy)
+        slope = value_and_slope(integrand, corner.to(logits.dtype))[1]
+        value = integrand.at_index(index).mean(0)
+        step = self.step_size(logits.detach(), slope)
+        moved = one_hot((noisy - step * slope).argmax(-1), noisy)
+        if self.adaptive and self.training:
+            self.adapt(corner - moved)
+        value = with_gradient(value, logits, ((corner - moved) / step).mean(0))
+        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+
+    def step_size(self, logits: Tensor, slope: Tensor) -> Tensor | float:
+        """λ."""
+        if not self.adaptive:
+            return self.temperature
+        possible = logits > -torch.inf
+        centred = torch.where(possible, logits, 0.0)
+        centred = torch.where(possible, centred - centred.sum(-1, True) / possible.sum(-1, True), 0.0).to(slope.dtype)
+        # where all logits are equal, or f is flat, any step will do
+        size, against = centred.norm(), slope.norm() / len(slope) ** 0.5
+        ratio = torch.where((size > 0) & (against > 0), size / against.clamp_min(1e-30), 1.0)
+        return (self.alpha * ratio).clamp_min(1e-6)
+
+    @torch.no_grad()
+    def adapt(self, difference: Tensor) -> None:
+        """Move α toward one non-zero entry a draw."""
+        found = (difference != 0).sum(-1).to(self.nonzero.dtype).mean()
+        self.nonzero.mul_(self.decay).add_((1 - self.decay) * found)
+        self.alpha.add_(torch.where(self.nonzero < 1, self.rate, -self.rate)).clamp_min_(0.0)

@@ -1,0 +1,86 @@
+"""MuProp: the score function, with a Taylor expansion of f as control variate."""
+
+import torch
+from torch import Tensor
+
+from gatewise.estimators.base import GradientEstimator, one_hot, same_for_all, with_gradient
+from gatewise.estimators.registry import register
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.noise import working_dtype
+
+
+@register
+class MuProp(GradientEstimator):
+    """(f(D) - f(π) - ⟨f′(π), D - π⟩) ∇log π_D + J(π) f′(π), D ~ π: the mean over S draws; J(π) = diag π - π πᵀ.
+
+    Unbiased for the value (f(D)), the logits and the parameters of f. f is asked at the S draws and at its mean field
+    π, and f′(π) is an inner derivative: one more forward and backward pass of f, for the point alone. So f must take
+    points between the categories. Costs all K evaluations.
+
+    Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
+
+    Reference: Gu, Levine, Sutskever and Mnih 2016 (1511.05176).
+    """
+
+    name = "muprop"
+    calls = frozenset({"index", "point"})
+    unbiased = frozenset({"value", "logits", "parameters"})
+    compiles = False
+    reference = "Gu et al. 2016 (1511.05176)"
+
+    def evaluations(self, num_samples: int, num_categories: int) -> int:
+        """The mean field asks for them all."""
+        return num_categories
+
+    def forward(
+        self,
+        integrand: Integrand,
+        logits: Tensor,
+        *,
+        num_samples: int = 1,
+        event_dims: int = 0,
+        generator: torch.Generator | None = None,
+        context: Tensor | None = None,
+    ) -> Estimate:
+        """The mean over S draws."""
+        index = self.draw_index(logits, num_samples, generator)
+        if not torch.is_grad_enabled():
+            return value_alone(integrand, index, logits)
+        probs = logits.detach().to(working_dtype(logits.dtype)).softmax(-1)
+        mean_value, slope = value_and_slope(integrand, probs.to(logits.dtype).unsqueeze(0))
+        values = integrand.at_index(index)
+        away = one_hot(index, probs) - probs
+        left = values.detach().to(probs.dtype) - mean_value - total(slope * away, event_dims)
+        gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
+        value = with_gradient(values.mean(0), logits, gradient)
+        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+
+
+def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
+    """The mean of f over the draws: the estimate where no gradient is wanted."""
+    value = integrand.at_index(index).mean(0)
+    return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+
+
+def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:
+    """f at points `[S, *batch, K]` and its derivative there, both detached; of the points' type or wider."""
+    leaf = point.detach().requires_grad_()
+    values = integrand.at_point(leaf)
+    (slope,) = torch.autograd.grad(values.sum(), leaf)
+    wide = working_dtype(point.dtype)
+    return values.detach().to(wide), slope.to(wide)
+
+
+def total(per_category: Tensor, event_dims: int) -> Tensor:
+    """The sum over categories, and latents: `[S, *batch]`."""
+    return per_category.flatten(-1 - event_dims).sum(-1)
+
+
+def against(values: Tensor, per_category: Tensor) -> Tensor:
+    """Values `[S, *batch]` with dimensions of 1 added to stand against `[S, *batch, (L,) K]`."""
+    return values.view(*values.shape, *[1] * (per_category.dim() - values.dim()))
+
+
+def jacobian(probs: Tensor, direction: Tensor) -> Tensor:
+    """J(probs) · direction."""
+    return probs * (direction - (probs * direction).sum(-1, keepdim=True))

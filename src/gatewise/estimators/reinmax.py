@@ -1,0 +1,95 @@
+"""ReinMax: straight-through to the second order, by Heun's method."""
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.estimators.base import PointEstimator, gradient_only, one_hot, shift_only
+from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
+from gatewise.estimators.registry import register
+from gatewise.noise import working_dtype
+from gatewise.schedules import Schedule
+from gatewise.wording import instead
+
+VARIANTS = ("plain", "rao-blackwell", "control-variate")
+
+
+@register
+class ReinMax(PointEstimator):
+    """D forward; 2 J(m) g - ½ J(π) g backward, with m = (softmax(θ/t) + D)/2, g = ∂f/∂z at e_D, J(q) = diag q - q qᵀ.
+
+    Unbiased for the value and the parameters of f. For the logits exact in expectation where f is quadratic in z and
+    t = 1, biased otherwise (at t ≠ 1 already for a linear f). Costs all K evaluations.
+
+    Two forms of Wang and Bui use Gumbels around θ_D = log((π + D)/2), given that D came out highest:
+    "rao-blackwell" (ReinMax-Rao, their equation 17) puts the Gumbel-Rao Jacobian at θ_D and temperature t in the place
+    of J(m); "control-variate" (ReinMax-CV, equation 18) is plain ReinMax at t = 1 plus η times the difference of the
+    Gumbel-Rao Jacobian and that of one Gumbel-Softmax draw. The equations, as the authors' code reads them: the term
+    -½ J(π) g stays at θ, and J(m) keeps its factor 2. Their code reuses in the control variate the Gumbels of the
+    draw, which follow θ and not θ_D, so that it has a mean; here they follow θ_D, and given D it has mean 0. So its
+    bias is that of ReinMax, and its variance not less: plain ReinMax has no noise besides D.
+
+    Args:
+        temperature: t: a number, a schedule, or its text form.
+        variant: "plain", "rao-blackwell" or "control-variate".
+        scale: η of "control-variate".
+        replicates: M, the draws of the Gumbels in the other two.
+
+    Raises:
+        GatewiseError: for a temperature that is not positive, an unknown variant, or replicates below 1.
+
+    Reference: Liu, Dong, Liu, Yu and Gao 2023 (2304.08612); Wang and Bui 2026 (2603.08257).
+    """
+
+    name = "reinmax"
+    unbiased = frozenset({"value", "parameters"})
+    reference = "Liu et al. 2023 (2304.08612); Wang & Bui 2026 (2603.08257)"
+
+    def __init__(
+        self,
+        temperature: float | str | Schedule = 1.0,
+        variant: str = "plain",
+        scale: float = 0.5,
+        replicates: int = 10,
+    ):
+        super().__init__(temperature)
+        if variant not in VARIANTS:
+            raise GatewiseError(
+                f"estimator {self.name!r}: unknown variant {variant!r}{instead(str(variant), VARIANTS)}"
+            )
+        self.variant, self.scale = variant, scale
+        self.replicates = checked_replicates(self.name, replicates)
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """A one-hot point with the surrogate's gradient, `[S, *logits.shape]`."""
+        index = self.draw_index(logits, num_samples, generator)
+        wide = logits.to(working_dtype(logits.dtype))
+        probs = wide.softmax(-1)
+        corner = one_hot(index, probs)
+        surrogate = 2 * self.second_order(wide, probs, corner, index, generator) - probs / 2
+        return (corner + gradient_only(surrogate)).to(logits.dtype)
+
+    def second_order(
+        self, logits: Tensor, probs: Tensor, corner: Tensor, index: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        """What has the derivative that stands for J(m), `[S, *batch, K]`."""
+        if self.variant == "plain":
+            tempered = probs if self.temperature == 1.0 else (logits / self.temperature).softmax(-1)
+            return halfway(logits, tempered, corner)
+        at_middle = torch.log((probs.detach() + corner) / 2)
+        if self.variant == "rao-blackwell":
+            draws = conditional_softmax(at_middle, logits, index, self.temperature, self.replicates, generator)
+            return draws.mean(0)
+        draws = conditional_softmax(at_middle, logits, index, self.temperature, self.replicates + 1, generator)
+        return halfway(logits, probs, corner) + self.scale / 2 * (draws[1:].mean(0) - draws[0])
+
+    def extra_repr(self) -> str:
+        """The options, for `print`."""
+        return f"{super().extra_repr()}, variant={self.variant!r}"
+
+
+def halfway(logits: Tensor, probs: Tensor, corner: Tensor) -> Tensor:
+    """m = (probs + D)/2, with the derivative J(m) of a softmax that comes to m."""
+    middle = ((probs + corner) / 2).detach()
+    shift = shift_only(logits)
+    return middle + middle * (shift - (middle * shift).sum(-1, keepdim=True))

@@ -1,0 +1,81 @@
+"""Straight-through: a drawn category forward, the derivative of a softmax backward."""
+
+import torch
+from torch import Tensor
+
+from gatewise.estimators.base import PointEstimator, gradient_only, one_hot
+from gatewise.estimators.registry import register
+from gatewise.noise import working_dtype
+from gatewise.schedules import Schedule, as_schedule
+
+
+@register
+class StraightThrough(PointEstimator):
+    """D forward, J(π) ∂f/∂z at e_D backward; D ~ π, and J(π) = diag π - π πᵀ is the derivative of the softmax.
+
+    Unbiased for the value and the parameters of f. Biased for the logits unless f is linear in z: it is the first
+    order of the Taylor expansion of f(z) - f(D). Costs all K evaluations.
+
+    Reference: Bengio, Léonard and Courville 2013 (1308.3432).
+    """
+
+    name = "straight-through"
+    unbiased = frozenset({"value", "parameters"})
+    reference = "Bengio et al. 2013 (1308.3432)"
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """A one-hot point with the gradient of π, `[S, *logits.shape]`."""
+        index = self.draw_index(logits, num_samples, generator)
+        probs = logits.to(working_dtype(logits.dtype)).softmax(-1)
+        return (one_hot(index, probs) + gradient_only(probs)).to(logits.dtype)
+
+
+@register
+class DecoupledStraightThrough(PointEstimator):
+    """D forward, (1/τ) J(p) ∂f/∂z at e_D backward, with D ~ softmax(θ/τ_f) and p = softmax(θ/τ).
+
+    For τ_f = 1, D ~ π and the value and the parameters of f are unbiased; for another τ_f nothing is. The logits
+    are biased unless f is linear and both are 1. Costs all K evaluations. The paper writes the forward temperature
+    within an argmax over Gumbel-perturbed logits; there it has an effect only if the noise is not divided by it,
+    which is sampling from softmax(θ/τ_f), as here. (The authors' code divides both, which does nothing.)
+
+    Args:
+        temperature: τ, of the backward pass: a number, a schedule, or its text form.
+        forward_temperature: τ_f: a number, a schedule, or its text form.
+
+    Raises:
+        GatewiseError: for a temperature that is not positive.
+
+    Reference: Shah, Yan, Mozer and Liu 2024 (2410.13331).
+    """
+
+    name = "decoupled-straight-through"
+    reference = "Shah et al. 2024 (2410.13331)"
+
+    def __init__(self, temperature: float | str | Schedule = 1.0, forward_temperature: float | str | Schedule = 1.0):
+        self.forward_schedule = as_schedule(forward_temperature)
+        super().__init__(temperature)
+
+    @property
+    def unbiased(self) -> frozenset[str]:  # pyrefly: ignore[bad-override]
+        """The value and the parameters while the draw is from π itself."""
+        return frozenset({"value", "parameters"} if self.forward_temperature == 1.0 else ())
+
+    def set_progress(self, progress: float) -> None:
+        """Set both temperatures from their schedules."""
+        super().set_progress(progress)
+        self.forward_temperature = self.positive(self.forward_schedule(progress), "forward temperature")
+
+    def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """A one-hot point with the gradient of softmax(θ/τ), `[S, *logits.shape]`."""
+        scaled = logits.to(working_dtype(logits.dtype))
+        index = self.draw_index(scaled / self.forward_temperature, num_samples, generator)
+        probs = (scaled / self.temperature).softmax(-1)
+        return (one_hot(index, probs) + gradient_only(probs)).to(logits.dtype)
+
+    def extra_repr(self) -> str:
+        """Both schedules, for `print`."""
+        return f"{super().extra_repr()}, forward_temperature={self.forward_schedule}"
