@@ -11,6 +11,8 @@ import pytest
 
 import gatewise as gw
 
+from tests.estimators.cases import needed
+
 from .conftest import QUICK
 
 EVALUATE_KEYS = {
@@ -96,7 +98,18 @@ def test_estimators(gatewise):
     assert enumeration["unbiased"] == ["value", "logits", "parameters"]
     assert enumeration["evaluations"] == 8
     printed = gatewise("estimators").out
-    assert all(name[:12] in printed for name in gw.estimators.names())
+    assert all(name in printed for name in gw.estimators.names())
+    assert "…" not in printed
+
+
+def test_one_estimator_is_explained(gatewise):
+    printed = gatewise("estimators", "reinmax").out
+    assert "2304.08612" in printed
+    assert "Options: temperature, variant, scale, replicates" in printed
+    assert [fact["name"] for fact in gatewise("estimators", "relax", "--json").json["estimators"]] == ["relax"]
+    refused = gatewise("estimators", "armm")
+    assert refused.status == 2
+    assert "did you mean 'arsm'" in refused.err
 
 
 def test_a_configuration_file_and_flags_that_win_over_it(gatewise, tmp_path):
@@ -115,7 +128,8 @@ def test_a_configuration_file_and_flags_that_win_over_it(gatewise, tmp_path):
 def test_a_run_of_each_objective_and_estimator(gatewise, tmp_path):
     for number, name in enumerate(gw.estimators.names()):
         words = ["train", "iris", "--out", tmp_path / str(number), "--objective", "jensen", "--estimator", name, *QUICK]
-        assert gatewise(*words).status == 0
+        samples = gw.estimators.get(name, **needed(name)).sample_counts.start
+        assert gatewise(*words, "--samples", samples).status == 0
     assert gatewise("train", "iris", "--out", tmp_path / "m", "--objective", "marginal", *QUICK).status == 0
 
 
