@@ -61,10 +61,12 @@ def test_draws_are_independent():
     assert frequency_p((3 * first[1:] + first[:-1]).bincount(minlength=9), torch.full((9,), 1 / 9)) > ALPHA
 
 
-def test_perturbed_is_the_log_softmax_plus_the_noise():
+def test_perturbed_is_the_noise_on_logits_whose_highest_is_0():
     logits = torch.tensor([[5.0, 3.0, -torch.inf], [1.0, 1.0, 1.0]])
-    expected = logits.log_softmax(-1) + noise.gumbel((4, 2, 3), logits, seeded(6))
+    expected = logits - torch.tensor([[5.0], [1.0]]) + noise.gumbel((4, 2, 3), logits, seeded(6))
     assert torch.equal(noise.perturbed(logits, 4, seeded(6)), expected)
+    far = noise.perturbed(logits + 2.0**20, 4, seeded(6))
+    assert torch.equal(far, expected)
 
 
 def test_categories_carry_no_gradient_and_perturbed_does():

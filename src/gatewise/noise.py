@@ -17,21 +17,22 @@ def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: to
     """Exp(1) noise of `shape`, on the device of `like`, strictly positive."""
     dtype = working_dtype(like.dtype)
     noise = like.new_empty(shape, dtype=dtype).exponential_(generator=generator)
-    return noise.clamp_min(torch.finfo(dtype).tiny)
+    return noise.clamp_min_(torch.finfo(dtype).tiny)
 
 
 def gumbel(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard Gumbel noise of `shape`, on the device of `like`: -log E with E ~ Exp(1)."""
-    return -exponential(shape, like, generator).log()
+    return exponential(shape, like, generator).log_().neg_()
 
 
 def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """log softmax(logits) + Gumbel noise, `[S, *logits.shape]`, in the working type.
+    """Logits + Gumbel noise, `[S, *logits.shape]`, in the working type, with the highest of the logits moved to 0.
 
-    The normalised logits keep the noise's precision at any scale: the likely categories sit near 0.
+    A softmax or an argmax does not see the move, and so the likely categories keep the noise's precision at any scale.
     """
-    log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
-    return log_probs + gumbel((num_samples, *logits.shape), logits, generator)
+    wide = logits.to(working_dtype(logits.dtype))
+    shifted = wide - wide.detach().amax(-1, keepdim=True)
+    return shifted - exponential((num_samples, *logits.shape), logits, generator).log_()
 
 
 def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, gradient_only, one_hot, shift_only
+from gatewise.estimators.base import PointEstimator
 from gatewise.estimators.registry import register
+from gatewise.estimators.surrogate import corner_with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule
 
@@ -41,13 +42,11 @@ class GappedStraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of softmax(θ′/λ), `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
-        fixed = log_probs.detach()
-        corner = one_hot(index, fixed)
-        highest = fixed.amax(-1, keepdim=True)
-        moved = torch.where(corner > 0, highest, torch.minimum(fixed, highest - self.gap_for(fixed, index)))
-        relaxed = ((moved + shift_only(log_probs)) / self.temperature).softmax(-1)
-        return (corner + gradient_only(relaxed)).to(logits.dtype)
+        log_probs = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
+        highest = log_probs.amax(-1, keepdim=True)
+        lowered = torch.minimum(log_probs, highest - self.gap_for(log_probs, index)).expand(*index.shape, -1)
+        moved = lowered.scatter(-1, index.unsqueeze(-1), highest.expand(*index.shape, 1))
+        return corner_with_jacobians(logits, index, (1 / self.temperature, (moved / self.temperature).softmax(-1)))
 
     def gap_for(self, log_probs: Tensor, index: Tensor) -> Tensor | float:
         """The gap, a number or `[S, *batch, 1]`."""

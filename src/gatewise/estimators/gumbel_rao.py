@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, gradient_only, one_hot, shift_only
+from gatewise.estimators.base import PointEstimator
 from gatewise.estimators.registry import register
+from gatewise.estimators.surrogate import corner_with_jacobians
 from gatewise.noise import conditional_perturbed, working_dtype
 from gatewise.schedules import Schedule
 
@@ -39,34 +40,25 @@ class GumbelRao(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the mean gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
-        moving = conditional_softmax(log_probs, log_probs, index, self.temperature, self.replicates, generator).mean(0)
-        return (one_hot(index, moving) + gradient_only(moving)).to(logits.dtype)
+        log_probs = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
+        relaxed = conditional_softmax(log_probs, index, self.temperature, self.replicates, generator)
+        return corner_with_jacobians(logits, index, (1 / self.temperature, relaxed))
 
 
 def conditional_softmax(
-    centre: Tensor,
-    moving: Tensor,
-    index: Tensor,
-    temperature: float,
-    replicates: int,
-    generator: torch.Generator | None,
+    log_probs: Tensor, index: Tensor, temperature: float, replicates: int, generator: torch.Generator | None
 ) -> Tensor:
-    """M draws of softmax(x/λ), x ~ centre + Gumbels given that `index` came out highest: `[M, S, *batch, K]`.
-
-    The gradient is that of softmax((x + θ - stopgrad(θ))/λ), θ = `moving`.
+    """M draws of softmax(x/λ), x ~ log_probs + Gumbels given that `index` came out highest: `[M, S, *batch, K]`.
 
     Args:
-        centre: log-probabilities, `[*batch, K]` or `[S, *batch, K]`.
-        moving: what is differentiated, of the same shape.
+        log_probs: `[*batch, K]` or `[S, *batch, K]`, normalised.
         index: `[S, *batch]`.
         temperature: λ.
         replicates: M.
         generator: see `gatewise.expect`.
     """
-    wide = centre.detach().expand(*index.shape, centre.shape[-1])
-    noisy = conditional_perturbed(wide, index.unsqueeze(0), replicates, generator)
-    return ((noisy + shift_only(moving)) / temperature).softmax(-1)
+    wide = log_probs.expand(*index.shape, log_probs.shape[-1])
+    return (conditional_perturbed(wide, index.unsqueeze(0), replicates, generator) / temperature).softmax(-1)
 
 
 def checked_replicates(name: str, replicates: int) -> int:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, gradient_only
+from gatewise.estimators.base import PointEstimator
 from gatewise.estimators.registry import register
+from gatewise.estimators.surrogate import corner_with_jacobians
 from gatewise.noise import perturbed
 
 
@@ -49,7 +50,6 @@ class StraightThroughGumbelSoftmax(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
-        noisy = perturbed(logits, num_samples, generator)
+        noisy = perturbed(logits.detach(), num_samples, generator)
         relaxed = (noisy / self.temperature).softmax(-1)
-        corner = torch.zeros_like(relaxed).scatter(-1, noisy.argmax(-1, keepdim=True), 1.0)
-        return (corner + gradient_only(relaxed)).to(logits.dtype)
+        return corner_with_jacobians(logits, noisy.argmax(-1), (1 / self.temperature, relaxed))

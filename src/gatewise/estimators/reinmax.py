@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, gradient_only, one_hot, shift_only
+from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
+from gatewise.estimators.surrogate import corner_with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule
 from gatewise.wording import instead
@@ -63,33 +64,26 @@ class ReinMax(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the surrogate's gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        wide = logits.to(working_dtype(logits.dtype))
+        wide = logits.detach().to(working_dtype(logits.dtype))
         probs = wide.softmax(-1)
-        corner = one_hot(index, probs)
-        surrogate = 2 * self.second_order(wide, probs, corner, index, generator) - probs / 2
-        return (corner + gradient_only(surrogate)).to(logits.dtype)
-
-    def second_order(
-        self, logits: Tensor, probs: Tensor, corner: Tensor, index: Tensor, generator: torch.Generator | None
-    ) -> Tensor:
-        """What has the derivative that stands for J(m), `[S, *batch, K]`."""
+        first_order = (-0.5, probs)
+        tempered = probs if self.temperature == 1.0 else (wide / self.temperature).softmax(-1)
         if self.variant == "plain":
-            tempered = probs if self.temperature == 1.0 else (logits / self.temperature).softmax(-1)
-            return halfway(logits, tempered, corner)
-        at_middle = torch.log((probs.detach() + corner) / 2)
+            return corner_with_jacobians(logits, index, (2.0, halfway(tempered, index)), first_order)
+        middle = halfway(probs, index)
         if self.variant == "rao-blackwell":
-            draws = conditional_softmax(at_middle, logits, index, self.temperature, self.replicates, generator)
-            return draws.mean(0)
-        draws = conditional_softmax(at_middle, logits, index, self.temperature, self.replicates + 1, generator)
-        return halfway(logits, probs, corner) + self.scale / 2 * (draws[1:].mean(0) - draws[0])
+            draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates, generator)
+            return corner_with_jacobians(logits, index, (2 / self.temperature, draws), first_order)
+        draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates + 1, generator)
+        weight = self.scale / self.temperature
+        control = ((weight, draws[1:]), (-weight, draws[0]))
+        return corner_with_jacobians(logits, index, (2.0, middle), first_order, *control)
 
     def extra_repr(self) -> str:
         """The options, for `print`."""
         return f"{super().extra_repr()}, variant={self.variant!r}"
 
 
-def halfway(logits: Tensor, probs: Tensor, corner: Tensor) -> Tensor:
-    """m = (probs + D)/2, with the derivative J(m) of a softmax that comes to m."""
-    middle = ((probs + corner) / 2).detach()
-    shift = shift_only(logits)
-    return middle + middle * (shift - (middle * shift).sum(-1, keepdim=True))
+def halfway(probs: Tensor, index: Tensor) -> Tensor:
+    """(probs + e_index)/2, `[S, *batch, K]`."""
+    return (probs + one_hot(index, probs)) / 2

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, gradient_only, one_hot
+from gatewise.estimators.base import PointEstimator
 from gatewise.estimators.registry import register
+from gatewise.estimators.surrogate import corner_with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule, as_schedule
 
@@ -29,8 +30,7 @@ class StraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of π, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        probs = logits.to(working_dtype(logits.dtype)).softmax(-1)
-        return (one_hot(index, probs) + gradient_only(probs)).to(logits.dtype)
+        return corner_with_jacobians(logits, index, (1.0, logits.detach().to(working_dtype(logits.dtype)).softmax(-1)))
 
 
 @register
@@ -38,7 +38,7 @@ class DecoupledStraightThrough(PointEstimator):
     """D forward, (1/τ) J(p) ∂f/∂z at e_D backward, with D ~ softmax(θ/τ_f) and p = softmax(θ/τ).
 
     For τ_f = 1, D ~ π and the value and the parameters of f are unbiased; for another τ_f nothing is. The logits
-    are biased unless f is linear and both are 1. Costs all K evaluations. The paper writes the forward temperature
+    are biased unless f is linear and τ = 1. Costs all K evaluations. The paper writes the forward temperature
     within an argmax over Gumbel-perturbed logits; there it has an effect only if the noise is not divided by it,
     which is sampling from softmax(θ/τ_f), as here. (The authors' code divides both, which does nothing.)
 
@@ -71,10 +71,9 @@ class DecoupledStraightThrough(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of softmax(θ/τ), `[S, *logits.shape]`."""
-        scaled = logits.to(working_dtype(logits.dtype))
-        index = self.draw_index(scaled / self.forward_temperature, num_samples, generator)
-        probs = (scaled / self.temperature).softmax(-1)
-        return (one_hot(index, probs) + gradient_only(probs)).to(logits.dtype)
+        wide = logits.detach().to(working_dtype(logits.dtype))
+        index = self.draw_index(wide / self.forward_temperature, num_samples, generator)
+        return corner_with_jacobians(logits, index, (1 / self.temperature, (wide / self.temperature).softmax(-1)))
 
     def extra_repr(self) -> str:
         """Both schedules, for `print`."""
