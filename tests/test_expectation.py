@@ -10,6 +10,7 @@ import gatewise as gw
 from gatewise.estimators import GradientEstimator
 from gatewise.expectation import JOINT_LIMIT, Info, as_integrand, first_asked, joint_outcomes
 from tests.chance import seeded
+from tests.estimators.cases import CASES
 
 TABLE = torch.tensor([1.0, 2.0, 4.0])
 LOGITS = torch.zeros(6, 3)
@@ -189,10 +190,10 @@ def test_an_error_in_f_that_has_nothing_to_do_with_repeats_is_its_own():
         gw.expect(gw.by_index(f), LOGITS, one("score-function"))
 
 
-@pytest.mark.parametrize("name", [n for n in gw.estimators.names() if "point" in gw.estimators.get(n).calls])
-def test_by_index_has_no_points(name):
-    with pytest.raises(gw.GatewiseError, match=rf"{name}.*point.*such as 'score-function'"):
-        gw.expect(gw.by_index(TABLE.__getitem__), LOGITS, one(name))
+@pytest.mark.parametrize("case", [case for case in CASES if "point" in case.make().calls], ids=str)
+def test_by_index_has_no_points(case):
+    with pytest.raises(gw.GatewiseError, match=rf"{case.name}.*point.*such as 'score-function'"):
+        gw.expect(gw.by_index(TABLE.__getitem__), LOGITS, case.make())
     with pytest.raises(gw.GatewiseError, match="no value between categories"):
         as_integrand(gw.by_index(TABLE.__getitem__), LOGITS, 0).at_point(LOGITS.softmax(-1).unsqueeze(0))
 

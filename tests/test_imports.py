@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gatewise
+import gatewise.testing
 
 SOURCE = Path(gatewise.__file__).parent
 
@@ -35,6 +36,8 @@ LAYERS = {
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 
 CORE = {"errors", "wording", "schedules", "registry", "expectation", "noise", "estimators", "mixture", "objectives"}
+TORCH_ALONE = {*CORE, "testing"}
+"""What needs torch and nothing else: the core, and what a third party tests its own estimator with."""
 
 NOT_IMPORTED = (
     "polars",
@@ -53,6 +56,7 @@ NOT_IMPORTED = (
     "gatewise.reporting",
     "gatewise.data",
     "gatewise.cli",
+    "gatewise.testing",
 )
 
 
@@ -98,6 +102,12 @@ def test_import_gatewise_needs_torch_alone():
     assert answer.stdout.strip() == "[]"
 
 
+def test_the_tests_for_a_third_party_need_no_test_runner():
+    code = "import gatewise.testing, sys; print([n for n in ('pytest', 'hypothesis', 'scipy') if n in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
 def test_every_part_has_a_layer():
     unknown = {part_of(path) for path in files()} - set(LAYERS) - {"__init__"}
     assert not unknown, f"say in LAYERS where {unknown} stands"
@@ -113,7 +123,7 @@ def test_nothing_imports_what_is_above_it(path):
         assert other != "data" or part not in CORE, f"{part} imports data"
 
 
-@pytest.mark.parametrize("part", sorted(CORE))
+@pytest.mark.parametrize("part", sorted(TORCH_ALONE))
 def test_the_core_imports_the_standard_library_and_torch(part):
     own = [path for path in files() if part_of(path) == part]
     assert own
@@ -138,7 +148,8 @@ def late():
     assert "os.path" in imports(source)
 
 
-def test_the_public_names_exist():
-    assert sorted(gatewise.__all__) == gatewise.__all__
-    for name in gatewise.__all__:
-        assert hasattr(gatewise, name)
+@pytest.mark.parametrize("page", [gatewise, gatewise.testing], ids=lambda page: page.__name__)
+def test_the_public_names_exist(page):
+    assert sorted(page.__all__) == page.__all__
+    for name in page.__all__:
+        assert hasattr(page, name)

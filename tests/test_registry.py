@@ -98,7 +98,7 @@ def test_the_librarys_own_registries_are_open():
     assert "score-function" in gw.estimators.names()
     assert gw.objectives.names() == sorted(gw.objectives.names())
     assert gw.estimators.options("score-function")["baseline"] == "running-mean"
-    assert gw.estimators.options("enumeration") == {}
+    assert gw.estimators.options("antithetic") == {}
     with pytest.raises(gw.GatewiseError, match="did you mean 'score-function'"):
         gw.estimators.get("score-funtion")
     with pytest.raises(gw.GatewiseError, match="unknown objective 'margnal'; did you mean 'marginal'"):

@@ -10,7 +10,6 @@ import polars as pl
 import pytest
 
 import gatewise as gw
-
 from tests.estimators.cases import needed
 
 from .conftest import QUICK

@@ -1,20 +1,23 @@
-"""The estimators under test, and the function they are tested on.
+"""The estimators under test, and how those draw whose outcomes can be listed.
 
 A newly registered estimator is tested with its default options; to test more of its options add them to `VARIANTS`.
+An estimator decided by its `draw_index` stands in `JOINT_DRAWS` and is tested by enumeration, any other by its means.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import gatewise as gw
 from gatewise.estimators import GradientEstimator, PointEstimator
+from gatewise.estimators.antithetic import log_pair
 from gatewise.expectation import joint_outcomes
+from gatewise.testing import Outcomes, Subject, independent_draws, toy_logits, toy_weights
 
 CONTEXT_DIM = 3
+LOGITS, WEIGHTS = toy_logits(5), toy_weights(5)
 
 WITH_BASELINE: list[dict[str, Any]] = [
     {"baseline": "none"},
@@ -24,12 +27,83 @@ WITH_BASELINE: list[dict[str, Any]] = [
     {"baseline": "learned", "context_dim": CONTEXT_DIM},
 ]
 
+NEEDED: dict[str, Any] = {"num_categories": 5}
+"""What options without a default are given."""
+
 VARIANTS: dict[str, list[dict[str, Any]]] = {
+    "decoupled-straight-through": [{}, {"temperature": 0.7, "forward_temperature": 1.3}],
+    "enumeration": [{}, {"support_only": True}],
+    "gapped-straight-through": [{}, {"gap": "adaptive"}],
+    "gumbel-rao": [{}, {"temperature": 0.5, "replicates": 3}],
+    "gumbel-softmax": [{}, {"temperature": "exponential:0.5:0.1"}],
+    "implicit-mle": [{}, {"adaptive": True}],
+    "rebar": [{}, {"learn_temperature": False}, {"learn_temperature": False, "learn_scale": False, "scale": 0.7}],
+    "reinmax": [{}, {"temperature": 1.5}, {"variant": "rao-blackwell"}, {"variant": "control-variate"}],
+    "relax": [NEEDED, {**NEEDED, "context_dim": CONTEXT_DIM}, {**NEEDED, "black_box": True}],
     "score-function": WITH_BASELINE,
     "selected-relaxation": [*WITH_BASELINE, {"temperature": 0.3, "scale": 2.0}],
-    "gumbel-softmax": [{}, {"temperature": "exponential:0.5:0.1"}],
     "straight-through-gumbel-softmax": [{}, {"temperature": 0.3}],
+    "unordered-set": [{}, {"baseline": "none"}],
 }
+
+
+def different_draws(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Every ordered outcome of S draws without replacement, and its probability; -1 where nothing is left."""
+    probs, size = logits.softmax(-1), min(num_samples, len(logits))
+    index = joint_outcomes(size, len(logits)).T
+    taken, probability = torch.zeros_like(probs).expand(index.shape[1], -1), torch.ones(index.shape[1]).double()
+    for row in index:
+        chance = probs * (1 - taken)
+        probability = probability * (chance.gather(1, row.unsqueeze(1)).squeeze(1) / chance.sum(1)).nan_to_num(0.0)
+        taken = taken.scatter(1, row.unsqueeze(1), 1.0)
+    return index, probability
+
+
+def top_and_one(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """The S - 1 most likely and each of the others."""
+    summed = min(num_samples, len(logits)) - 1
+    order = logits.argsort(descending=True, stable=True)
+    index = torch.cat([order[:summed, None].expand(-1, len(logits) - summed), order[None, summed:]])
+    return index, logits[order[summed:]].softmax(0)
+
+
+def antithetic_pairs(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """All pairs; for L latents the independent pairs of each."""
+    assert num_samples == 2
+    log_probs = logits.log_softmax(-1).view(-1, logits.shape[-1])
+    tables = [_pair_table(row) for row in log_probs]
+    latents, count = len(tables), logits.shape[-1]
+    pairs = joint_outcomes(2 * latents, count).view(-1, latents, 2)
+    probability = torch.ones(len(pairs), dtype=torch.float64)
+    for latent, table in enumerate(tables):
+        probability = probability * table[pairs[:, latent, 0], pairs[:, latent, 1]]
+    index = pairs.movedim(-1, 0)
+    return (index if logits.dim() == 2 else index.squeeze(-1)), probability
+
+
+def _pair_table(log_probs: Tensor) -> Tensor:
+    """P `[K, K]`: the formula off the diagonal, and on it what is left of the marginal π."""
+    first, second = joint_outcomes(2, len(log_probs)).T
+    table = log_pair(log_probs.expand(len(first), -1), first.unsqueeze(0), second.unsqueeze(0)).exp()
+    table = table.view(len(log_probs), -1).fill_diagonal_(0.0).nan_to_num(0.0)
+    return table + torch.diag((log_probs.exp() - table.sum(1)).clamp_min(0.0))
+
+
+JOINT_DRAWS: dict[str, Outcomes] = {
+    "antithetic": antithetic_pairs,
+    "decoupled-straight-through": independent_draws,
+    "gapped-straight-through": independent_draws,
+    "muprop": independent_draws,
+    "reinmax": independent_draws,
+    "score-function": independent_draws,
+    "straight-through": independent_draws,
+    "sum-and-sample": top_and_one,
+    "unordered-set": different_draws,
+}
+"""All that the `draw_index` of an estimator can return, see `gatewise.testing.check_gradient_estimator`."""
+
+NOISY = ({"variant": "rao-blackwell"}, {"variant": "control-variate"})
+"""Options with which an estimator of `JOINT_DRAWS` has noise of its own besides."""
 
 
 @dataclass(frozen=True)
@@ -48,114 +122,21 @@ class Case:
             torch.manual_seed(0)
             return gw.estimators.get(self.name, **self.options)
 
+    def subject(self) -> Subject:
+        """What the checks of `gatewise.testing` take."""
+        outcomes = None if self.options in NOISY else JOINT_DRAWS.get(self.name)
+        return Subject(self.make(), outcomes, len(LOGITS), CONTEXT_DIM)
+
     def counts(self, most: int) -> list[int]:
         """The sample counts from 1 to `most` that it takes."""
         taken = self.make().sample_counts
         return [count for count in range(1, most + 1) if count in taken]
 
 
-CASES = [Case(name, options) for name in gw.estimators.names() for options in VARIANTS.get(name, [{}])]
-INDEX_CASES = [case for case in CASES if case.make().calls == {"index"}]
+def needed(name: str) -> dict[str, Any]:
+    """Values for the options of an estimator that have no default."""
+    return {option: value for option, value in NEEDED.items() if option in gw.estimators.options(name)}
+
+
+CASES = [Case(name, options) for name in gw.estimators.names() for options in VARIANTS.get(name, [needed(name)])]
 POINT_CASES = [case for case in CASES if isinstance(case.make(), PointEstimator)]
-
-LOGITS = torch.tensor([0.3, -0.5, 1.1, 0.0, 0.4], dtype=torch.float64)
-WEIGHTS = torch.tensor([-1.2, 0.3, 0.9, 2.0, -0.4], dtype=torch.float64)
-
-
-class Toy:
-    """f(p) = sin h + h² / 2 with h = ⟨p, w⟩, summed over latents: smooth, not linear, and not additive over latents.
-
-    With `log_probs` [K] it is ℓ_z + a log π_z: f then contains the logits as well. It records what it is asked.
-
-    Args:
-        weights: w, `[K]` or `[*batch, K]`.
-        batch: the batch shape.
-        event_dims: see `gatewise.expect`.
-        log_probs: log π, shaped as the logits, for the second term.
-    """
-
-    def __init__(self, weights: Tensor, batch: tuple[int, ...] = (), event_dims: int = 0, log_probs=None):
-        self.weights, self.batch, self.event_dims, self.log_probs = weights, batch, event_dims, log_probs
-        self.num_categories = weights.shape[-1]
-        self.calls: set[str] = set()
-        self.asked: list[Tensor] = []
-
-    def of_point(self, point: Tensor) -> Tensor:
-        h = (point * self.weights).sum(-1)
-        if self.event_dims:
-            h = h.sum(-1)
-        value = h.sin() + h.square() / 2
-        if self.log_probs is not None:
-            direct = 0.7 * torch.where(point > 0, point * self.log_probs, 0.0).sum(-1)
-            value = value + (direct.sum(-1) if self.event_dims else direct)
-        return value
-
-    def of_index(self, index: Tensor) -> Tensor:
-        return self.of_point(F.one_hot(index, self.num_categories).to(self.weights.dtype))
-
-    def at_point(self, point: Tensor) -> Tensor:
-        self.calls.add("point")
-        return self.of_point(point)
-
-    def at_index(self, index: Tensor) -> Tensor:
-        self.calls.add("index")
-        self.asked.append(index)
-        asked = (index >= 0).all(-1) if self.event_dims else index >= 0
-        return torch.where(asked, self.of_index(index.clamp_min(0)), 0.0)
-
-    def at_all(self) -> Tensor:
-        self.calls.add("all")
-        return self.table()
-
-    def table(self) -> Tensor:
-        """Values at every outcome, `[*batch, K]` or `[*batch, K**L]`."""
-        if self.event_dims:
-            latents = self.log_probs.shape[-2] if self.log_probs is not None else self.latents
-            outcomes = joint_outcomes(latents, self.num_categories)
-            spread = outcomes.view(len(outcomes), *[1] * len(self.batch), latents)
-            index = spread.expand(len(outcomes), *self.batch, latents)
-        else:
-            index = torch.arange(self.num_categories).view(-1, *[1] * len(self.batch))
-            index = index.expand(self.num_categories, *self.batch)
-        return self.of_index(index).movedim(0, -1)
-
-    latents = 2
-
-
-def joint_probs(logits: Tensor, event_dims: int) -> Tensor:
-    """The probability of every outcome, `[*batch, K]` or `[*batch, K**L]`, written out."""
-    probs = logits.softmax(-1)
-    if not event_dims:
-        return probs
-    outcomes = joint_outcomes(*logits.shape[-2:])
-    product = torch.ones(*logits.shape[:-2], len(outcomes), dtype=logits.dtype)
-    for latent in range(logits.shape[-2]):
-        product = product * probs[..., latent, :][..., outcomes[:, latent]]
-    return product
-
-
-def exact(logits: Tensor, event_dims: int = 0, contains_logits: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-    """The same three by autograd of the sum written out."""
-    logits = logits.detach().requires_grad_()
-    weights = WEIGHTS[: logits.shape[-1]].clone().requires_grad_()
-    log_probs = logits.log_softmax(-1) if contains_logits else None
-    value = (joint_probs(logits, event_dims) * Toy(weights, (), event_dims, log_probs).table()).sum()
-    return value, *torch.autograd.grad(value, (logits, weights))
-
-
-def independent_draws(logits: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
-    """Every outcome of S independent draws, `[S, N]` or `[S, N, L]`, and its probability `[N]`."""
-    latents = logits.shape[0] if logits.dim() == 2 else 1
-    outcomes = joint_outcomes(num_samples * latents, logits.shape[-1]).view(-1, num_samples, latents)
-    probs = logits.softmax(-1).expand(latents, -1)
-    probability = probs[torch.arange(latents), outcomes].prod(-1).prod(-1)
-    index = outcomes.transpose(0, 1)
-    return (index if logits.dim() == 2 else index.squeeze(-1)), probability
-
-
-JOINT_DRAWS = {"score-function": independent_draws}
-"""How the index estimators draw; each has a `draw_index` that the test replaces."""
-
-
-def context_of(batch: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
-    return torch.linspace(-1, 1, CONTEXT_DIM, dtype=dtype).expand(*batch, CONTEXT_DIM)
