@@ -3,14 +3,15 @@
 # test    the whole suite
 # lint    ruff and pyrefly
 # bench   every benchmark; results go to benchmarks/results
+# bench-estimators  gatewise's estimators beside other libraries', in an environment of their own, .venv-bench
 
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench bench-estimators clean
 
 help:
-	@sed -n 's/^# \([a-z]*\)  */  make \1\t/p' Makefile
+	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
 
 setup: .venv/installed
 
@@ -40,5 +41,14 @@ bench: setup
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/defaults.py
 
+.venv-bench/installed: pyproject.toml constraints.txt benchmarks/competitors.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e . -r benchmarks/competitors.txt
+	touch $@
+
+bench-estimators: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/estimators.py
+
 clean:
-	rm -rf .venv runs dist build
+	rm -rf .venv .venv-bench runs dist build

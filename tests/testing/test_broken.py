@@ -96,7 +96,7 @@ class Frugal(Changed):
 
 class Uncounted(Changed):
     def change(self, estimate, logits):
-        info = dataclasses.replace(estimate.info, evaluations=torch.ones_like(estimate.info.evaluations))
+        info = gw.Info(torch.ones_like(estimate.info.evaluations), estimate.info.index, estimate.info.point)
         return dataclasses.replace(estimate, info=info)
 
 

@@ -61,8 +61,8 @@ class Antithetic(GradientEstimator):
             direction = direction.sum(-1)
         f_i, f_j = values.detach().chunk(2)
         gradient = (f_i - f_j) / 2 * gradient_only(direction).to(values.dtype)
-        evaluations = first_asked(index, event_dims)[0].sum(0)
-        return Estimate(values.mean(0) + gradient.mean(0), None, Info(evaluations, index=index))
+        info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
+        return Estimate(values.mean(0) + gradient.mean(0), None, info)
 
 
 def chosen(table: Tensor, index: Tensor) -> Tensor:

@@ -130,7 +130,7 @@ class PointEstimator(Tempered):
         """The mean of f over S points."""
         point = self.draw(logits, num_samples, generator)
         value = integrand.at_point(point).mean(0)
-        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), point=point))
+        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), point=point))
 
 
 def same_for_all(value: Tensor, count: int) -> Tensor:

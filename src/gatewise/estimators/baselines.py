@@ -67,15 +67,14 @@ class RunningMean(Baseline):
 
     def observe(self, values: Tensor) -> None:
         """Hold the batch's sum until `commit`."""
-        self.held_sum += values.sum()
-        self.held_count += values.numel()
+        self.held_sum.add_(values.sum())
+        self.held_count.add_(values.numel())
 
     def commit(self) -> None:
         """Fold in the batches held, as one."""
-        seen = (self.held_count > 0).to(self.mean.dtype)
-        step = (1 - self.decay) * seen
-        self.mean += step * (self.held_sum / self.held_count.clamp_min(1) - self.mean)
-        self.weight += step * (1 - self.weight)
+        step = (self.held_count > 0) * (1 - self.decay)
+        self.mean.lerp_(self.held_sum / self.held_count.clamp_min(1), step)
+        self.weight.add_(step * (1 - self.weight))
         self.held_sum.zero_()
         self.held_count.zero_()
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator
+from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import corner_with_jacobians
+from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule
 
@@ -46,7 +46,9 @@ class GappedStraightThrough(PointEstimator):
         highest = log_probs.amax(-1, keepdim=True)
         lowered = torch.minimum(log_probs, highest - self.gap_for(log_probs, index)).expand(*index.shape, -1)
         moved = lowered.scatter(-1, index.unsqueeze(-1), highest.expand(*index.shape, 1))
-        return corner_with_jacobians(logits, index, (1 / self.temperature, (moved / self.temperature).softmax(-1)))
+        return with_jacobians(
+            one_hot(index, logits), logits, (1 / self.temperature, (moved / self.temperature).softmax(-1))
+        )
 
     def gap_for(self, log_probs: Tensor, index: Tensor) -> Tensor | float:
         """The gap, a number or `[S, *batch, 1]`."""

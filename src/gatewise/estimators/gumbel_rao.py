@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator
+from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import corner_with_jacobians
+from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import conditional_perturbed, working_dtype
 from gatewise.schedules import Schedule
 
@@ -42,7 +42,7 @@ class GumbelRao(PointEstimator):
         index = self.draw_index(logits, num_samples, generator)
         log_probs = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
         relaxed = conditional_softmax(log_probs, index, self.temperature, self.replicates, generator)
-        return corner_with_jacobians(logits, index, (1 / self.temperature, relaxed))
+        return with_jacobians(one_hot(index, logits), logits, (1 / self.temperature, relaxed))
 
 
 def conditional_softmax(

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator
+from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import corner_with_jacobians
+from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import perturbed
 
 
@@ -52,4 +52,4 @@ class StraightThroughGumbelSoftmax(PointEstimator):
         """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
         noisy = perturbed(logits.detach(), num_samples, generator)
         relaxed = (noisy / self.temperature).softmax(-1)
-        return corner_with_jacobians(logits, noisy.argmax(-1), (1 / self.temperature, relaxed))
+        return with_jacobians(one_hot(noisy.argmax(-1), logits), logits, (1 / self.temperature, relaxed))

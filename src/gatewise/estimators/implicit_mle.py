@@ -92,7 +92,7 @@ class ImplicitMLE(Tempered):
         if self.adaptive and self.training:
             self.adapt(corner - moved)
         value = with_gradient(value, logits, ((corner - moved) / step).mean(0))
-        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
 
     def step_size(self, logits: Tensor, slope: Tensor) -> Tensor | float:
         """λ."""

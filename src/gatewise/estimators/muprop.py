@@ -53,13 +53,13 @@ class MuProp(GradientEstimator):
         left = values.detach().to(probs.dtype) - mean_value - total(slope * away, event_dims)
         gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
         value = with_gradient(values.mean(0), logits, gradient)
-        return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
 
 
 def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
     """The mean of f over the draws: the estimate where no gradient is wanted."""
     value = integrand.at_index(index).mean(0)
-    return Estimate(value, None, Info(same_for_all(value, logits.shape[-1]), index=index))
+    return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
 
 
 def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:

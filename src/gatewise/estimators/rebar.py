@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered, one_hot, with_gradient
+from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
 from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.muprop import against, total
 from gatewise.estimators.registry import register
@@ -127,12 +127,14 @@ class REBAR(Tempered):
         if others:
             found = torch.autograd.grad(self.scale.detach() * inner, others, allow_unused=True)
             slopes |= {p: slope.detach() for p, slope in zip(others, found, strict=True) if slope is not None}
-        return sum(((p * slope).sum() for p, slope in slopes.items()), torch.zeros_like(inner.detach()))
+        # where f has no second derivative nothing is learned; the estimate is unbiased whatever is learned
+        finite = {p: slope.nan_to_num(0.0, 0.0, 0.0) for p, slope in slopes.items()}
+        return sum(((p * slope).sum() for p, slope in finite.items()), torch.zeros_like(inner.detach()))
 
     def info(self, index: Tensor, logits: Tensor, event_dims: int) -> Info:
         """What was drawn and asked."""
-        made = torch.full(index.shape[1 : index.dim() - event_dims], logits.shape[-1], device=index.device)
-        return Info(made, index=index)
+        one_latent = index[0, ..., 0] if event_dims else index[0]
+        return Info(lambda: same_for_all(one_latent, logits.shape[-1]), index=index)
 
 
 @register
@@ -210,4 +212,4 @@ class RELAX(REBAR):
         """What was drawn and asked."""
         if not self.black_box:
             return super().info(index, logits, event_dims)
-        return Info(first_asked(index, event_dims)[0].sum(0), index=index)
+        return Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)

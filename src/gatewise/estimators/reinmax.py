@@ -7,7 +7,7 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import corner_with_jacobians
+from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule
 from gatewise.wording import instead
@@ -64,26 +64,22 @@ class ReinMax(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the surrogate's gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
+        corner = one_hot(index, logits)
         wide = logits.detach().to(working_dtype(logits.dtype))
         probs = wide.softmax(-1)
         first_order = (-0.5, probs)
         tempered = probs if self.temperature == 1.0 else (wide / self.temperature).softmax(-1)
         if self.variant == "plain":
-            return corner_with_jacobians(logits, index, (2.0, halfway(tempered, index)), first_order)
-        middle = halfway(probs, index)
+            return with_jacobians(corner, logits, (2.0, (tempered + corner) / 2), first_order)
+        middle = (probs + corner) / 2
         if self.variant == "rao-blackwell":
             draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates, generator)
-            return corner_with_jacobians(logits, index, (2 / self.temperature, draws), first_order)
+            return with_jacobians(corner, logits, (2 / self.temperature, draws), first_order)
         draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates + 1, generator)
         weight = self.scale / self.temperature
         control = ((weight, draws[1:]), (-weight, draws[0]))
-        return corner_with_jacobians(logits, index, (2.0, middle), first_order, *control)
+        return with_jacobians(corner, logits, (2.0, middle), first_order, *control)
 
     def extra_repr(self) -> str:
         """The options, for `print`."""
         return f"{super().extra_repr()}, variant={self.variant!r}"
-
-
-def halfway(probs: Tensor, index: Tensor) -> Tensor:
-    """(probs + e_index)/2, `[S, *batch, K]`."""
-    return (probs + one_hot(index, probs)) / 2

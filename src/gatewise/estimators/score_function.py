@@ -46,8 +46,8 @@ class WithBaseline(GradientEstimator):
                 self.baseline.observe(seen)
                 if not self.hold_statistics:
                     self.baseline.commit()
-        evaluations = first_asked(index, event_dims)[0].sum(0)
-        return Estimate((values + gradient.to(values.dtype)).mean(0), control_loss, Info(evaluations, index=index))
+        info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
+        return Estimate((values + gradient.to(values.dtype)).mean(0), control_loss, info)
 
 
 @register

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator
+from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import corner_with_jacobians
+from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import working_dtype
 from gatewise.schedules import Schedule, as_schedule
 
@@ -30,7 +30,9 @@ class StraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of π, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        return corner_with_jacobians(logits, index, (1.0, logits.detach().to(working_dtype(logits.dtype)).softmax(-1)))
+        return with_jacobians(
+            one_hot(index, logits), logits, (1.0, logits.detach().to(working_dtype(logits.dtype)).softmax(-1))
+        )
 
 
 @register
@@ -73,7 +75,9 @@ class DecoupledStraightThrough(PointEstimator):
         """A one-hot point with the gradient of softmax(θ/τ), `[S, *logits.shape]`."""
         wide = logits.detach().to(working_dtype(logits.dtype))
         index = self.draw_index(wide / self.forward_temperature, num_samples, generator)
-        return corner_with_jacobians(logits, index, (1 / self.temperature, (wide / self.temperature).softmax(-1)))
+        return with_jacobians(
+            one_hot(index, logits), logits, (1 / self.temperature, (wide / self.temperature).softmax(-1))
+        )
 
     def extra_repr(self) -> str:
         """Both schedules, for `print`."""

@@ -56,4 +56,4 @@ class SumAndSample(GradientEstimator):
         weights = torch.where(asked, weights, 0.0)
         values = integrand.at_index(index)
         value = (weights.movedim(-1, 0).to(values.dtype) * values).sum(0)
-        return Estimate(value, None, Info(asked.sum(-1), index=index))
+        return Estimate(value, None, Info(lambda: asked.sum(-1), index=index))

@@ -1,34 +1,34 @@
 """A drawn category with the derivative of softmaxes: what all straight-through estimators come to."""
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import one_hot
 
-
-def corner_with_jacobians(logits: Tensor, index: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
-    """e_index, `[S, *batch, K]`, whose derivative for the logits is Σ c J(p) over the terms (c, p).
+def with_jacobians(corner: Tensor, logits: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
+    """The corner, `[S, *batch, K]`, with the derivative Σ c J(p) for the logits, over the terms (c, p).
 
     J(p) = diag p - p pᵀ, the derivative of a softmax that comes to p.
 
     Args:
-        logits: `[*batch, K]`; the point has their type.
-        index: int64 `[S, *batch]`.
+        corner: one-hot, in the logits' type.
+        logits: `[*batch, K]`.
         terms: c, and p `[S, *batch, K]`, or `[M, S, *batch, K]`, of which the mean over M is taken; held constant, and
             kept in their own type, which may be wider than the logits'.
     """
     scales = tuple(scale for scale, _ in terms)
-    return _Corner.apply(logits.expand(*index.shape, logits.shape[-1]), index, scales, *(p for _, p in terms))
+    many = logits.unsqueeze(0) if len(corner) == 1 else logits.expand_as(corner)
+    return _WithJacobians.apply(corner, many, scales, *(p for _, p in terms))
 
 
-class _Corner(torch.autograd.Function):
+class _WithJacobians(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, index: Tensor, scales: tuple[float, ...], *probs: Tensor) -> Tensor:
-        return one_hot(index, logits)
+    def forward(corner: Tensor, logits: Tensor, scales: tuple[float, ...], *probs: Tensor) -> Tensor:
+        return corner.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -36,10 +36,16 @@ class _Corner(torch.autograd.Function):
         ctx.save_for_backward(*probs)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        total: Tensor | float = 0.0
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        (slope,) = slopes
+        terms = []
         for scale, probs in zip(ctx.scales, ctx.saved_tensors, strict=True):
             weighed = probs * slope
-            term = weighed - probs * weighed.sum(-1, keepdim=True)
-            total = total + scale * (term if term.dim() == slope.dim() else term.mean(0))
-        return total.to(slope.dtype), None, None, *[None] * len(ctx.scales)
+            term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
+            term = term if term.dim() == slope.dim() else term.mean(0)
+            terms.append(term if scale == 1 else scale * term)
+        return None, sum(terms[1:], terms[0]).to(slope.dtype), None, *[None] * len(terms)
+
+
+# torch binds the arguments by this signature at every call, and reads it from the function anew if it is not there
+_WithJacobians.forward.__signature__ = inspect.signature(_WithJacobians.forward)  # pyrefly: ignore[missing-attribute]

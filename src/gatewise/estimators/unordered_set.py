@@ -79,7 +79,7 @@ class UnorderedSet(GradientEstimator):
             baseline = (shares * seen).sum(1)
         gradient = weights * (seen - baseline) * gradient_only(torch.where(asked, log_prob, 0.0))
         value = (weights.to(values.dtype) * values + gradient.to(values.dtype)).sum(0)
-        return Estimate(value, None, Info(asked.sum(0), index=index))
+        return Estimate(value, None, Info(lambda: asked.sum(0), index=index))
 
 
 def log_ratios(log_probs: Tensor, named: Tensor, asked: Tensor, second: bool) -> tuple[Tensor, Tensor | None]:
