@@ -311,24 +311,31 @@ def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:
         asked: bool `[S, *batch]`, true where the pair (example, category) stands for the first time.
         source: int64 `[S, *batch]`, the draw in which the same category stood first.
     """
-    num_samples = index.shape[0]
-    if num_samples == 1:
-        named = index >= 0
-        named = named.all(-1) if event_dims else named
+    named = (index >= 0).all(-1) if event_dims else index >= 0
+    if len(index) == 1:
         return named, torch.zeros_like(named, dtype=torch.int64)
-    draws = torch.arange(num_samples, device=index.device)
     if event_dims:
-        same = (index.unsqueeze(0) == index.unsqueeze(1)).all(-1)
-        candidates = torch.where(same, draws.view(1, -1, *[1] * (same.dim() - 2)), num_samples)
-        source, named = candidates.amin(1), (index >= 0).all(-1)
-    else:
-        # sorted stably, equal categories stand together with the first draw in front
-        ordered, draw = index.sort(dim=0, stable=True)
-        places = draws.view(-1, *[1] * (index.dim() - 1)).expand_as(index)
-        starts = torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered[1:] != ordered[:-1]])
-        front = torch.where(starts, places, 0).cummax(0).values
-        source, named = torch.empty_like(index).scatter(0, draw, draw.gather(0, front)), index >= 0
-    return (source == draws.view(-1, *[1] * (source.dim() - 1))) & named, source
+        index = _numbered(index)
+    draws = torch.arange(len(index), device=index.device).view(-1, *[1] * (index.dim() - 1))
+    # sorted stably, equal categories stand together with the first draw in front
+    ordered, draw = index.sort(dim=0, stable=True)
+    front = torch.where(_starts(ordered), draws.expand_as(index), 0).cummax(0).values
+    source = torch.empty_like(index).scatter(0, draw, draw.gather(0, front))
+    return (source == draws) & named, source
+
+
+def _numbered(index: Tensor) -> Tensor:
+    """Numbers `[S, *batch]` that are equal for draws `[S, *batch, L]` of an example that agree in every latent."""
+    numbers = index[..., 0]
+    for latent in index.unbind(-1)[1:]:
+        ordered, draw = (numbers * 2**31 + latent).sort(dim=0)
+        numbers = torch.empty_like(draw).scatter(0, draw, _starts(ordered).cumsum(0))
+    return numbers
+
+
+def _starts(ordered: Tensor) -> Tensor:
+    """Where, along a sorted first dimension, another value begins."""
+    return torch.cat([torch.ones_like(ordered[:1], dtype=torch.bool), ordered[1:] != ordered[:-1]])
 
 
 class _Adapter:

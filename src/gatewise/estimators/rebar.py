@@ -9,7 +9,7 @@ from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.muprop import against, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
-from gatewise.noise import conditional_perturbed, perturbed
+from gatewise.noise import perturbed
 from gatewise.schedules import Schedule
 
 
@@ -17,11 +17,12 @@ from gatewise.schedules import Schedule
 class REBAR(Tempered):
     """[f(D) - η c(z̃)] ∇log π_D + η (∇c(z) - ∇c(z̃)), with c(z) = f(softmax(z/λ)): the mean over S draws.
 
-    z = log π + Gumbels, D = argmax z, and z̃ ~ z given D with noise of its own; both are differentiated through θ.
-    Unbiased for the value (f(D)), the logits and the parameters of f, for every η and λ: both are learned here, by
-    the gradient of ‖g‖², through `control_loss`. Costs all K evaluations: f is asked at each draw and at two relaxed
-    points, the inner derivative ∇c is one more backward pass of f, and learning λ takes a second derivative of f
-    (`learn_temperature=False` does without).
+    z = log π + Gumbels, D = argmax z, and z̃ ~ z given D; both are differentiated through θ. z̃ takes the noise that
+    makes it equal to z (common random numbers, as in the authors' code), so that only its derivative differs:
+    ∂z̃_i/∂log π_i = 1 - exp(z_i - z_D). Unbiased for the value (f(D)), the logits and the parameters of f, for every η
+    and λ: both are learned here, by the gradient of ‖g‖², through `control_loss`. Costs all K evaluations: f is asked
+    at each draw and at one relaxed point, the inner derivative ∂c/∂z is one more backward pass of f, and learning λ
+    takes a second derivative of f (`learn_temperature=False` does without).
 
     Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
 
@@ -79,19 +80,17 @@ class REBAR(Tempered):
         context: Tensor | None = None,
     ) -> Estimate:
         """The mean over S draws."""
-        leaf = logits.detach().requires_grad_(torch.is_grad_enabled())
-        z = perturbed(leaf, num_samples, generator)
+        z = perturbed(logits.detach(), num_samples, generator).requires_grad_(torch.is_grad_enabled())
         index = z.argmax(-1)
         if not torch.is_grad_enabled():
             return Estimate(integrand.at_index(index).mean(0), None, self.info(index, logits, event_dims))
-        log_probs = leaf.to(z.dtype).log_softmax(-1).expand_as(z)
-        conditional = conditional_perturbed(log_probs, index.unsqueeze(0), 1, generator).squeeze(0)
-        points = self.relax(torch.cat([z, conditional])).to(logits.dtype)
+        points = self.relax(z).to(logits.dtype)
         relaxed = self.relaxed_value(integrand, points, event_dims, context).to(z.dtype)
         values = integrand.at_index(index)
-        score = one_hot(index, z) - log_probs.detach().exp()
+        probs = logits.detach().to(z.dtype).softmax(-1)
+        score = one_hot(index, probs) - probs
         plain = (against(values.detach().to(z.dtype), score) * score).mean(0)
-        correction = self.correction(relaxed, score, leaf)
+        correction = self.correction(relaxed, z, probs, score)
         gradient = (plain + self.scale * correction).detach()
         control_loss = self.control_loss(gradient, correction, event_dims)
         value = with_gradient(values.mean(0), logits, gradient)
@@ -103,17 +102,19 @@ class REBAR(Tempered):
         scaled = torch.where(possible, z, 0.0) / (self.temperature * self.log_factor.exp())
         return torch.where(possible, scaled, -torch.inf).softmax(-1)
 
-    def correction(self, relaxed: Tensor, score: Tensor, leaf: Tensor) -> Tensor:
+    def correction(self, relaxed: Tensor, z: Tensor, probs: Tensor, score: Tensor) -> Tensor:
         """-c(z̃) s(D) + ∇c(z) - ∇c(z̃), the mean over draws, shaped as the logits; its expectation is 0.
 
         Differentiable in what is learned.
         """
-        free, conditional = relaxed.chunk(2)
         learned = any(parameter is not self.scale for parameter in self.parameters())
-        (slope,) = torch.autograd.grad(
-            (free - conditional).mean(0).sum(), leaf, create_graph=learned, retain_graph=learned
-        )
-        return slope.to(score.dtype) - (against(conditional, score) * score).mean(0)
+        (slope,) = torch.autograd.grad(relaxed.sum(), z, create_graph=learned, retain_graph=learned)
+        fixed = z.detach()
+        # ∂c/∂z_i times what ∂z_i/∂log π_i = 1 is more than ∂z̃_i/∂log π_i
+        difference = slope * (fixed - fixed.amax(-1, keepdim=True)).exp()
+        # and from log π to θ
+        pulled = difference - probs * difference.sum(-1, keepdim=True)
+        return (pulled - against(relaxed, score) * score).mean(0)
 
     def control_loss(self, gradient: Tensor, correction: Tensor, event_dims: int) -> Tensor | None:
         """Σ p · ∂(mean ‖g‖²)/∂p over what is learned, the derivative detached, so that nothing else is touched."""
@@ -205,7 +206,8 @@ class RELAX(REBAR):
                 features = features.unsqueeze(-2)
             seen = torch.cat([seen, features.expand(*seen.shape[:-1], self.context_dim)], -1)
         # a smooth activation, because learning it differentiates its derivative
-        learned = total(self.last(self.first(seen).tanh()), event_dims)
+        # scaled, so that the steps of an optimiser such as Adam do not shake r more the wider the network is
+        learned = total(self.last(self.first(seen).tanh()) / self.last.in_features**0.5, event_dims)
         return learned if self.black_box else super().relaxed_value(integrand, point, event_dims, context) + learned
 
     def info(self, index: Tensor, logits: Tensor, event_dims: int) -> Info:
