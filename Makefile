@@ -1,9 +1,9 @@
-# setup   the virtual environment .venv with gatewise and all it needs
-# demo    train on the bundled digits, print the results and where the report is
-# test    the whole suite
-# lint    ruff and pyrefly
-# bench   every benchmark; results go to benchmarks/results
-# bench-estimators  gatewise's estimators beside other libraries', in an environment of their own, .venv-bench
+# setup             the virtual environment .venv with gatewise and all it needs
+# demo              train on the bundled digits, print the results and where the report is
+# test              the whole suite
+# lint              ruff and pyrefly
+# bench             every benchmark that needs nothing more; results go to benchmarks/results
+# bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -40,6 +40,9 @@ bench: setup
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/defaults.py
+	$(BIN)/python benchmarks/biases.py
+	$(BIN)/python benchmarks/papers/polynomial.py
+	$(BIN)/python benchmarks/papers/rebar_toy.py
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/competitors.txt
 	$(PYTHON) -m venv .venv-bench
@@ -49,6 +52,7 @@ bench: setup
 
 bench-estimators: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/estimators.py
+	.venv-bench/bin/python benchmarks/papers/mnist_vae.py
 
 clean:
 	rm -rf .venv .venv-bench runs dist build
