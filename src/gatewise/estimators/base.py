@@ -129,13 +129,18 @@ class PointEstimator(Tempered):
     ) -> Estimate:
         """The mean of f over S points."""
         point = self.draw(logits, num_samples, generator)
-        value = integrand.at_point(point).mean(0)
+        value = mean_of_samples(integrand.at_point(point))
         return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), point=point))
 
 
 def same_for_all(value: Tensor, count: int) -> Tensor:
     """`count` evaluations for every example of `value` `[*batch]`."""
     return torch.full(value.shape, count, dtype=torch.int64, device=value.device)
+
+
+def mean_of_samples(values: Tensor) -> Tensor:
+    """The mean over the first dimension; of one sample the sample itself, for which a mean would be a needless step."""
+    return values.squeeze(0) if len(values) == 1 else values.mean(0)
 
 
 def gradient_only(term: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
@@ -47,7 +47,7 @@ class WithBaseline(GradientEstimator):
                 if not self.hold_statistics:
                     self.baseline.commit()
         info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
-        return Estimate((values + gradient.to(values.dtype)).mean(0), control_loss, info)
+        return Estimate(mean_of_samples(values + gradient.to(values.dtype)), control_loss, info)
 
 
 @register
