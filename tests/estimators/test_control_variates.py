@@ -168,6 +168,13 @@ def test_a_mixture_runs_its_experts_once(name):
     assert all(parameter.grad.norm() > 0 for parameter in mixture.experts.parameters())
 
 
+@pytest.mark.parametrize("name", ["muprop", "rebar", "implicit-mle"])
+def test_an_f_without_a_derivative_is_refused_in_a_sentence(name):
+    for f in (lambda point: WEIGHTS[point.argmax(-1)], lambda point: linear(point).detach(), lambda p: 0 * WEIGHTS[0]):
+        with pytest.raises(gw.GatewiseError, match=r"no derivative for the point|f returned"):
+            gradients(gw.estimators.get(name), f)
+
+
 # Implicit MLE
 
 

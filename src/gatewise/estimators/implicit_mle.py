@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
-from gatewise.estimators.muprop import value_alone, value_and_slope
+from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator, one_hot, same_for_all, with_gradient
+from gatewise.estimators.inner import against, jacobian, total, value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import working_dtype
@@ -54,33 +55,3 @@ class MuProp(GradientEstimator):
         gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
         value = with_gradient(values.mean(0), logits, gradient)
         return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
-
-
-def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
-    """The mean of f over the draws: the estimate where no gradient is wanted."""
-    value = integrand.at_index(index).mean(0)
-    return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
-
-
-def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:
-    """f at points `[S, *batch, K]` and its derivative there, both detached; of the points' type or wider."""
-    leaf = point.detach().requires_grad_()
-    values = integrand.at_point(leaf)
-    (slope,) = torch.autograd.grad(values.sum(), leaf)
-    wide = working_dtype(point.dtype)
-    return values.detach().to(wide), slope.to(wide)
-
-
-def total(per_category: Tensor, event_dims: int) -> Tensor:
-    """The sum over categories, and latents: `[S, *batch]`."""
-    return per_category.flatten(-1 - event_dims).sum(-1)
-
-
-def against(values: Tensor, per_category: Tensor) -> Tensor:
-    """Values `[S, *batch]` with dimensions of 1 added to stand against `[S, *batch, (L,) K]`."""
-    return values.view(*values.shape, *[1] * (per_category.dim() - values.dim()))
-
-
-def jacobian(probs: Tensor, direction: Tensor) -> Tensor:
-    """J(probs) · direction."""
-    return probs * (direction - (probs * direction).sum(-1, keepdim=True))

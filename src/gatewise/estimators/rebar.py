@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
 from gatewise.estimators.baselines import checked_context
-from gatewise.estimators.muprop import against, total
+from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
 from gatewise.noise import perturbed
@@ -108,8 +108,7 @@ class REBAR(Tempered):
         Differentiable in what is learned.
         """
         learned = any(parameter is not self.scale for parameter in self.parameters())
-        (slope,) = torch.autograd.grad(relaxed.sum(), z, create_graph=learned, retain_graph=learned)
-        fixed = z.detach()
+        slope, fixed = derivative(relaxed, z, again=learned), z.detach()
         # ∂c/∂z_i times what ∂z_i/∂log π_i = 1 is more than ∂z̃_i/∂log π_i
         difference = slope * (fixed - fixed.amax(-1, keepdim=True)).exp()
         # and from log π to θ

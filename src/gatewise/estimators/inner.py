@@ -1,0 +1,56 @@
+"""What the estimators share that take an inner derivative of f."""
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.estimators.base import same_for_all
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.noise import working_dtype
+
+
+def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
+    """The mean of f over the draws: the estimate where no gradient is wanted."""
+    value = integrand.at_index(index).mean(0)
+    return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
+
+
+def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:
+    """f at points `[S, *batch, K]` and its derivative there, both detached; of the points' type or wider."""
+    leaf = point.detach().requires_grad_()
+    values = integrand.at_point(leaf)
+    slope = derivative(values, leaf)
+    wide = working_dtype(point.dtype)
+    return values.detach().to(wide), slope.to(wide)
+
+
+def derivative(values: Tensor, point: Tensor, again: bool = False) -> Tensor:
+    """The derivative of the summed values for the point; `again` if it is to be differentiated itself.
+
+    Raises:
+        GatewiseError: if the values do not depend on the point.
+    """
+    slope = None
+    if values.requires_grad:
+        (slope,) = torch.autograd.grad(values.sum(), point, create_graph=again, retain_graph=again, allow_unused=True)
+    if slope is None:
+        raise GatewiseError(
+            "f has no derivative for the point it is given (an argmax, a detach or a constant lies between); make it "
+            "differentiable, or use an estimator that needs no derivative, such as 'score-function'"
+        )
+    return slope
+
+
+def total(per_category: Tensor, event_dims: int) -> Tensor:
+    """The sum over categories, and latents: `[S, *batch]`."""
+    return per_category.flatten(-1 - event_dims).sum(-1)
+
+
+def against(values: Tensor, per_category: Tensor) -> Tensor:
+    """Values `[S, *batch]` with dimensions of 1 added to stand against `[S, *batch, (L,) K]`."""
+    return values.view(*values.shape, *[1] * (per_category.dim() - values.dim()))
+
+
+def jacobian(probs: Tensor, direction: Tensor) -> Tensor:
+    """J(probs) · direction."""
+    return probs * (direction - (probs * direction).sum(-1, keepdim=True))
