@@ -40,8 +40,18 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
 
 
 def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
-    """S independent draws from softmax(logits): int64 `[S, *logits.shape[:-1]]`, by the Gumbel-max trick."""
-    return perturbed(logits.detach(), num_samples, generator).argmax(-1)
+    """S independent draws from softmax(logits): int64 `[S, *logits.shape[:-1]]`.
+
+    By the inverse of the cumulated probabilities, in float64: one random number a draw, and not one a category. For one
+    draw of few categories, where that does not pay, by the Gumbel-max trick.
+    """
+    if num_samples * logits.shape[-1] <= 16 or logits.device.type == "mps":  # which has no float64
+        return perturbed(logits.detach(), num_samples, generator).argmax(-1)
+    cumulated = logits.detach().to(torch.float64).softmax(-1).cumsum(-1)
+    uniform = cumulated.new_empty(*logits.shape[:-1], num_samples)
+    # strictly below the whole mass, so that what is drawn has some
+    level = uniform.uniform_(generator=generator).mul_(1 - 2.0**-50) * cumulated[..., -1:]
+    return torch.searchsorted(cumulated, level, right=True).movedim(-1, 0)
 
 
 def without_replacement(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
