@@ -96,12 +96,8 @@ def build_objective(config: RunConfig, features: int) -> Objective:
             options[key] = value
     if "temperature" in taken:
         options.setdefault("temperature", "exponential:1:0.3")
-    if "num_categories" in taken:
-        options.setdefault("num_categories", config.experts)
-    if "context_dim" in taken and ("baseline" not in taken or options.get("baseline") == "learned"):
-        options.setdefault("context_dim", features)
     try:
-        estimator = estimators.get(config.estimator, **options)
+        estimator = estimators.get_fitting(config.estimator, config.experts, features, **options)
     except (TypeError, RuntimeError) as error:
         raise GatewiseError(f"estimator_options of {config.estimator}: a value of the wrong kind: {error}") from None
     return objectives.get(config.objective, estimator=estimator, num_samples=config.samples)
