@@ -60,7 +60,7 @@ def moments(estimates: Tensor, exact: Tensor) -> Moments:
     sample = gram.square().sum() / (count - 1) ** 2
     fourth = lengths.square().sum() / (count - 1)
     unbiased = (count - 1) * ((count - 1) * (count - 2) * sample + trace**2 - count * fourth)
-    unbiased = unbiased / (count * (count - 2) * (count - 3))
+    unbiased = unbiased / (float(count) * (count - 2) * (count - 3))
     direction = exact.double() / scale
     projected = centred @ direction
     return Moments(
