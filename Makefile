@@ -43,6 +43,7 @@ bench: setup
 	$(BIN)/python benchmarks/biases.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
+	$(BIN)/python examples/answer.py
 
 .venv-bench/installed: pyproject.toml constraints.txt benchmarks/competitors.txt
 	$(PYTHON) -m venv .venv-bench
