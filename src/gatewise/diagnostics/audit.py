@@ -261,8 +261,8 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
     if unclear:
         notes.append(
-            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not be told "
-            "from none; give the audit more seconds, or fewer settings."
+            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not be "
+            "told from none; give the audit more seconds, or fewer settings."
         )
     learners = {row.estimator for row in rows} & {"rebar", "relax"}
     if learners or any("baseline" in row.options for row in rows):

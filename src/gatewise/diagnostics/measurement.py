@@ -165,7 +165,7 @@ class Bench:
         return intervals.moments(found, self.exact)
 
     def estimate(self, setting: Setting, count: int) -> tuple[Tensor, Estimate]:
-        """Gradients for the logits `[count, *logits.shape]`, each by noise of its own, and the estimate they came of."""
+        """Gradients for the logits `[count, *logits.shape]`, each by its own noise, and the estimate they came of."""
         problem = self.problem
         leaf = problem.logits.expand(count, *problem.logits.shape).clone().requires_grad_()
         context = problem.context

@@ -6,11 +6,12 @@ from typing import Any
 
 from gatewise.diagnostics.measurement import Row
 from gatewise.errors import GatewiseError
+from gatewise.estimators import Enumeration
 
 EXACT = 1e-9
 """Relative mean squared error below which an estimator is the exact gradient, but for rounding."""
 CLOSE = 1.02
-"""Errors within this factor count as equal; the faster wins."""
+"""Errors within this factor count as equal."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool
             f"none of the estimators audited evaluates at most {most} of {num_categories}; raise max_evaluations to "
             f"{fewest}, or audit one that draws, such as 'score-function'"
         )
-    least = allowed[0].relative_mse
-    best = min((row for row in allowed if row.relative_mse <= max(least * CLOSE, EXACT)), key=lambda row: row.seconds)
+    enough = max(allowed[0].relative_mse * CLOSE, EXACT)
+    best = min((row for row in allowed if row.relative_mse <= enough), key=_preference)
     others = [row for row in allowed if row is not best and row.estimator != best.estimator]
     what = "experts" if mixture else "categories"
     if best.relative_mse <= EXACT:
@@ -70,6 +71,11 @@ def by_evaluations(rows: Sequence[Row], num_categories: int, mixture: bool) -> l
         if not found or best.row != found[-1][1].row:
             found.append((most, best))
     return found
+
+
+def _preference(row: Row) -> tuple[bool, bool, float]:
+    """Among equals: the sum itself, then what is unbiased on any data, then the fastest."""
+    return row.estimator != Enumeration.name, not row.unbiased, row.seconds
 
 
 def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:

@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gatewise import estimators
 from gatewise.errors import GatewiseError
@@ -45,8 +45,12 @@ class Setting:
     @property
     def temperature(self) -> float | None:
         """λ, where there is one to choose."""
-        has_one = isinstance(self.estimator, Tempered) and "temperature" in _parameters(self.estimator)
-        return float(self.estimator.temperature) if has_one else None
+        estimator = self.estimator
+        return (
+            estimator.temperature
+            if isinstance(estimator, Tempered) and "temperature" in _parameters(estimator)
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,8 @@ def checked_temperatures(temperatures: float | Iterable[float]) -> tuple[float, 
 def _choices(chosen: Iterable[Choice] | None) -> list[Choice]:
     if chosen is None:
         return [(name, options) for name in estimators.names() for options in VARIANTS.get(name, [{}])]
-    found = [chosen] if isinstance(chosen, str | GradientEstimator) else list(chosen)
+    one = isinstance(chosen, str | GradientEstimator)
+    found: list[Choice] = [cast(Choice, chosen)] if one else list(chosen)
     if not found:
         raise GatewiseError("estimators must name at least one; leave it out for all")
     return found
