@@ -24,11 +24,19 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell that leads to another page; `href` is relative to this one and quoted for a URL."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of a table: its name, one cell for each column, and a phrase that explains the name."""
 
     name: str
-    cells: Sequence[str]
+    cells: Sequence[str | Link]
     note: str = ""
 
 

@@ -32,7 +32,7 @@ def render(summary: dict, history: list[dict]) -> str:
 
 def page(summary: Summary, history: History) -> str:
     """The report as HTML, from contents that were checked."""
-    return ENVIRONMENT.get_template("template.html.jinja").render(
+    return ENVIRONMENT.get_template("run.html.jinja").render(
         summary=summary,
         findings=verdict(summary),
         sections=[section(summary, history) for section in SECTIONS],
