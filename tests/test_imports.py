@@ -24,14 +24,14 @@ LAYERS = {
     "mixture": 2,
     "objectives": 3,
     "data": 1,
-    "diagnostics": 4,
     "reporting": 4,
+    "diagnostics": 5,
     "distributed": 4,
     "testing": 4,
-    "training": 5,
-    "sklearn": 6,
-    "cli": 6,
-    "__main__": 7,
+    "training": 6,
+    "sklearn": 7,
+    "cli": 7,
+    "__main__": 8,
 }
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 

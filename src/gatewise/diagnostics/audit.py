@@ -75,7 +75,7 @@ class Audit:
         """Everything, as JSON takes it."""
         plain = ("notes", "level", "examples", "num_categories", "size", "mixture", "max_evaluations", "precision")
         return {
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row.to_dict() for row in self.rows],
             "recommended": self.recommended.to_dict(),
             "by_evaluations": [{"evaluations": most, **best.to_dict()} for most, best in self.by_evaluations],
             "skipped": [asdict(refused) for refused in self.skipped],
@@ -90,7 +90,7 @@ class Audit:
         """The rows as a polars data frame; options as JSON text."""
         import polars
 
-        rows = [asdict(row) | {"options": json.dumps(row.options, default=str)} for row in self.rows]
+        rows = [row.to_dict() | {"options": json.dumps(row.options, default=str)} for row in self.rows]
         return polars.DataFrame(rows, infer_schema_length=None)
 
     def plot(self, ax: Any = None, kind: str = "bias") -> "Audit":
@@ -107,7 +107,7 @@ class Audit:
         Raises:
             GatewiseError: for an unknown kind.
         """
-        from gatewise.reporting.audit_figures import draw_on
+        from gatewise.reporting.audit import draw_on
 
         figure, axes = draw_on(self.to_dict(), ax, kind)
         object.__setattr__(self, "figure_", figure)
@@ -116,7 +116,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """The audit as a notebook shows it: verdict, pictures, table."""
-        from gatewise.reporting.audit_page import fragment
+        from gatewise.reporting.audit import fragment
 
         return fragment(self.to_dict())
 
@@ -261,8 +261,8 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
     if unclear:
         notes.append(
-            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not be "
-            "told from none; give the audit more seconds, or fewer settings."
+            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not "
+            "be told from none; give the audit more seconds, or fewer settings."
         )
     learners = {row.estimator for row in rows} & {"rebar", "relax"}
     if learners or any("baseline" in row.options for row in rows):

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -78,11 +78,15 @@ class Row:
     repetitions: int
     own: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"label": self.label}
+
     @property
     def label(self) -> str:
         """The estimator with its options, the temperature left out, as the command line takes it."""
-        options = ",".join(f"{key}={value}" for key, value in self.options.items() if key != "temperature")
-        return f"{self.estimator}:{options}" if options else self.estimator
+        options = (f"{key}={value}" for key, value in self.options.items() if key != "temperature")
+        return ":".join([self.estimator, *options])
 
 
 class NotFinite(Exception):

@@ -160,7 +160,7 @@ def of_mixture(
         costs=_shares(expert_seconds(mixture, observed.features) if costs is None else costs, mixture.num_experts),
         mixture=True,
         notes=[
-            "f(z) = log p(y|z,x): the gradient is that of the Jensen bound Σ_z p(z|x) log p(y|z,x) for the gate.",
+            "The gradient is that of the Jensen bound Σ_z p(z|x) log p(y|z,x); another objective has another gradient.",
             *_resting(mixture),
         ],
     )

@@ -95,7 +95,7 @@ def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:
 
 def _least(best: Row, others: list[Row], most: int, num_categories: int, what: str) -> str:
     bias = (
-        f"a bias of {best.relative_bias:.0%} of the gradient's length"
+        f"a bias of {best.relative_bias:.0%} of the gradient's length (cosine {best.cosine:.3f})"
         if best.biased
         else f"no bias found (below {best.relative_bias_high:.1%})"
     )
@@ -103,7 +103,7 @@ def _least(best: Row, others: list[Row], most: int, num_categories: int, what: s
     which = "the best without bias" if best.biased else "the next"
     next_best = f"; {which}, {named(others[0])}, has {others[0].relative_mse:.3g}" if others else ""
     return (
-        f"of what runs at most {most} of {num_categories} {what} an example it has the least error, a mean square of "
+        f"of the settings that run at most {most} of {num_categories} {what} it has the least error, a mean square of "
         f"{best.relative_mse:.3g} times the gradient's own, with {bias}{next_best}"
     )
 

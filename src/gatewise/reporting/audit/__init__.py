@@ -1,0 +1,6 @@
+"""The page of an audit, and its pictures."""
+
+from gatewise.reporting.audit.figures import draw_on
+from gatewise.reporting.audit.page import fragment, render_audit, write_audit
+
+__all__ = ["draw_on", "fragment", "render_audit", "write_audit"]
