@@ -130,6 +130,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
 
 
+def parse_value(text: str) -> Any:
+    """A value as TOML where it reads as TOML, else as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:
     """Check keys and make them a `RunConfig`.
 
