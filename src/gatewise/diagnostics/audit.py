@@ -138,6 +138,7 @@ def audit(
     precision: float = 0.02,
     repetitions: int | None = None,
     seed: int = 0,
+    own: tuple[Choice, int] | None = None,
 ) -> Audit:
     """Compare gradient estimators with the exact gradient, on a model and data of your own.
 
@@ -162,6 +163,7 @@ def audit(
         precision: the half width wanted for the intervals of an unbiased estimator, relative to the gradient.
         repetitions: so many for every setting, at least 128; None lets the pilot decide.
         seed: of all noise.
+        own: the estimator that the model is trained with, and its number of samples: audited besides, and marked.
 
     Raises:
         GatewiseError: for arguments that cannot work together, an exact gradient of 0, or if no estimator can be
@@ -183,7 +185,7 @@ def audit(
         else:
             logits = _checked_logits(data_or_logits, event_dims)
             problem = of_function(model_or_f, logits, torch_level, event_dims, context, parameters, costs)
-        found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context))
+        found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context), own)
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
     if not rows:

@@ -18,6 +18,8 @@ WARM_UP = 200
 """Steps in which baselines and control variates learn before they are audited."""
 CHUNK = 2**18
 """Numbers of one tensor of repeated logits, so that a chunk stays in the processor's cache."""
+COUNTED = 2**15
+"""Numbers of repeated logits over which evaluations are averaged."""
 PILOT = 32
 """Repetitions that decide how many there will be."""
 MOST = 2**25
@@ -246,7 +248,7 @@ class Bench:
     def evaluations(self, setting: Setting) -> tuple[float, float]:
         """Distinct categories evaluated an example, and what they cost, on average over some repetitions."""
         problem = self.problem
-        count = max(1, min(64, CHUNK // (problem.logits.numel() * setting.num_samples)))
+        count = max(1, COUNTED // max(problem.logits.numel(), COUNTED // 1024))
         info = self.estimate(setting, count)[1].info
         evaluations = float(info.evaluations.double().mean())
         if problem.costs is None or problem.event_dims or info.index is None or setting.estimator.calls != {"index"}:

@@ -16,13 +16,31 @@ def write_report(run: Path) -> Path:
     Raises:
         GatewiseError: for a file that is missing, malformed, or cannot be written.
     """
-    summary_path, history_path = run / "summary.json", run / "metrics.jsonl"
-    summary = parse_summary(_json(_text(summary_path), str(summary_path)), str(summary_path))
-    lines = _text(history_path).splitlines()
-    epochs = [_json(line, f"{history_path}: line {number}") for number, line in enumerate(lines, 1)]
+    summary_path = run / "summary.json"
+    summary = parse_summary(read_object(summary_path), str(summary_path))
     report = run / "report.html"
-    write_text(report, page(summary, parse_history(epochs, str(history_path))))
+    write_text(report, page(summary, read_history(run / "metrics.jsonl")))
     return report
+
+
+def read_object(path: Path) -> Any:
+    """The contents of a JSON file.
+
+    Raises:
+        GatewiseError: for a file that is missing or no JSON.
+    """
+    return _json(_text(path), str(path))
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The epochs of a metrics.jsonl, checked to have a number.
+
+    Raises:
+        GatewiseError: for a file that is missing, or naming the first line that does not fit.
+    """
+    lines = _text(path).splitlines()
+    epochs = [_json(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
+    return parse_history(epochs, str(path))
 
 
 def _text(path: Path) -> str:
