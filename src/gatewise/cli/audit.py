@@ -14,13 +14,12 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.tables import MARKS
+from gatewise.diagnostics.recommendation import EXACT
 from gatewise.errors import GatewiseError
 from gatewise.reporting.audit import verdict
 from gatewise.training import Run, load_config
 from gatewise.training.auditing import audit_data, audit_run, write_files
 from gatewise.training.estimator_text import parse_estimator
-
-KEYS = ("rows", "estimators", "samples", "temperatures", "max_evaluations", "seconds", "level", "seed")
 
 
 def audit(
@@ -117,7 +116,7 @@ def show(contents: dict[str, Any], folder: Path) -> None:
 def audit_table(contents: dict[str, Any]) -> Table:
     """One line a setting, by rising error; 80 columns wide."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("estimator", min_width=24)
+    table.add_column("estimator", min_width=20)
     for heading in ("S", "λ", "bias", "95 %", "scale", "error", "runs", "ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in contents["rows"]:
@@ -129,7 +128,7 @@ def audit_table(contents: dict[str, Any]) -> Table:
             f"{100 * row['relative_bias']:.3g}%{'*' if row['biased'] else ' '}",
             f"{low:.3g}–{high:.3g}",
             f"{1 + row['relative_scale']:.2f}",
-            f"{row['relative_mse']:.3g}",
+            f"{row['relative_mse']:.3g}" if row["relative_mse"] > EXACT else "0",
             f"{row['evaluations']:.1f}",
             f"{1e3 * row['seconds']:.1f}",
         )

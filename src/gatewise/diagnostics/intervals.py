@@ -120,6 +120,13 @@ def cosine(m: Moments) -> float:
     return along / length if length else 0.0
 
 
+def rescaled_error(m: Moments) -> float:
+    """min over factors c >= 0 of E ‖c ĝ - g‖²/‖g‖²: 1 - ⟨E ĝ, g⟩²/(‖g‖² E ‖ĝ‖²), and 1 where ĝ points away on average."""
+    along = max(0.0, 1 + m.along)
+    length = m.square_error + 2 * m.along + 1
+    return 1 - min(1.0, along**2 / length) if length > 0 else 1.0
+
+
 def repetitions_needed(pilot: Moments, precision: float) -> float:
     """How many repetitions bring the intervals of an unbiased estimator to a half width of `precision`, by a pilot.
 

@@ -46,6 +46,8 @@ class Row:
         cosine: of E ĝ and g.
         relative_std: √(tr Cov ĝ)/‖g‖.
         relative_mse: E ‖ĝ - g‖²/‖g‖², of one estimate.
+        relative_mse_rescaled: the same, at the best factor on ĝ: what is left when the step length is tuned; 1: nothing
+            is gained by following ĝ.
         relative_mse_equal_evaluations: of the mean of so many estimates as cost what all K categories cost.
         relative_mse_equal_time: of the mean of so many as take the time of one exact gradient.
         evaluations: distinct categories evaluated an example, on average.
@@ -71,6 +73,7 @@ class Row:
     cosine: float
     relative_std: float
     relative_mse: float
+    relative_mse_rescaled: float
     relative_mse_equal_evaluations: float
     relative_mse_equal_time: float
     evaluations: float
@@ -235,6 +238,7 @@ class Bench:
             cosine=intervals.cosine(m),
             relative_std=math.sqrt(m.trace),
             relative_mse=m.square_error,
+            relative_mse_rescaled=intervals.rescaled_error(m),
             relative_mse_equal_evaluations=averaged(cost / whole),
             relative_mse_equal_time=averaged(seconds / self.exact_seconds),
             evaluations=evaluations,

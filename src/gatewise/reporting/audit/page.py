@@ -10,7 +10,7 @@ from gatewise.files import write_text
 from gatewise.reporting.audit.figures import pictures
 from gatewise.reporting.audit.verdict import verdict
 from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
-from gatewise.reporting.page import ENVIRONMENT
+from gatewise.reporting.templates import ENVIRONMENT
 from gatewise.reporting.wording import count, number, percent
 
 Audit = Mapping[str, Any]
