@@ -113,7 +113,8 @@ def _least(best: Row, others: list[Row], among: str, noisy: bool) -> str:
     next_best = f"; {which}, {named(others[0])}, leaves {_rescaled(others[0]):.3f}" if others else ""
     return (
         f"{among} none is nearer to the gradient in one estimate than 0 is, so batches and steps must average; at its "
-        f"best step length it leaves the least error, {_rescaled(best):.3f} of the gradient's square, with {bias}{next_best}"
+        f"best step length it leaves the least error, {_rescaled(best):.3f} of the gradient's square, with {bias}"
+        f"{next_best}"
     )
 
 
