@@ -170,7 +170,7 @@ def audit(
             audited.
     """
     started = time.perf_counter()
-    torch_level = _checked_level(level)
+    _check_level(level)
     counts, lambdas = checked_counts(num_samples), checked_temperatures(temperatures)
     if repetitions is not None and repetitions < FEWEST:
         raise GatewiseError(f"repetitions must be at least {FEWEST} for the intervals to hold, got {repetitions}")
@@ -181,10 +181,10 @@ def audit(
     with resting(model_or_f), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # networks that estimators learn with start from it
         if isinstance(model_or_f, MixtureOfExperts):
-            problem = of_mixture(model_or_f, data_or_logits, torch_level, costs)
+            problem = of_mixture(model_or_f, data_or_logits, level, costs)
         else:
             logits = _checked_logits(data_or_logits, event_dims)
-            problem = of_function(model_or_f, logits, torch_level, event_dims, context, parameters, costs)
+            problem = of_function(model_or_f, logits, level, event_dims, context, parameters, costs)
         found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context), own)
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
@@ -277,10 +277,9 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     return notes
 
 
-def _checked_level(level: str) -> str:
+def _check_level(level: str) -> None:
     if level not in LEVELS:
         raise GatewiseError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
-    return level
 
 
 def _checked_logits(logits: Any, event_dims: int) -> Tensor:

@@ -46,10 +46,11 @@ class Moments:
 def moments(estimates: Tensor, exact: Tensor) -> Moments:
     """Moments of estimates `[R, D]` of the gradient `exact` `[D]`, R >= 4; in float64, R·D·min(R, D) operations."""
     scale = exact.double().norm()
-    away = (estimates.double() - exact.double()) / scale
+    away = estimates.double() - exact.double()
+    away /= scale
     count, size = away.shape
-    mean = away.mean(0)
-    centred = away - mean
+    mean, square_error = away.mean(0), away.square().sum(1).mean()
+    centred = away.sub_(mean)  # in place: for a gate of many parameters this is most of the memory
     gram = centred @ centred.T if count <= size else centred.T @ centred
     lengths = centred.square().sum(1)
     trace = lengths.sum() / (count - 1)
@@ -66,7 +67,7 @@ def moments(estimates: Tensor, exact: Tensor) -> Moments:
         trace=float(trace),
         trace_squared=float(torch.maximum(trace_squared, trace**2 / size)),  # never below what any spectrum has
         largest=float(torch.linalg.eigvalsh(gram)[-1].clamp_min(0) / (count - 1)),
-        square_error=float(away.square().sum(1).mean()),
+        square_error=float(square_error),
     )
 
 
