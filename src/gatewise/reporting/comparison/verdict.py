@@ -133,8 +133,14 @@ def _gates(comparison: Comparison, finished: list[Combination]) -> list[Finding]
 
 
 def _failures(comparison: Comparison) -> list[str]:
-    failed = [cell for cell in comparison.cells if cell.status == "failed"]
-    told = [f"{short(c.combination, LONGEST)}, seed {c.seed}: failed: {c.reason or 'no reason known'}" for c in failed]
+    failed: dict[tuple[str, str], list[str]] = {}
+    for cell in comparison.cells:
+        if cell.status == "failed":
+            failed.setdefault((cell.combination, cell.reason or "no reason known"), []).append(str(cell.seed))
+    told = [
+        f"{short(name, LONGEST)} failed with {'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}: {reason}"
+        for (name, reason), seeds in failed.items()
+    ]
     partly = [each for each in comparison.finished if each.seeds_failed]
     if partly:
         names = listed([_called(each) for each in partly])
