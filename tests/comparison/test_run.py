@@ -58,7 +58,9 @@ def figures(summary):
 def test_what_the_json_holds(small):
     written = json.loads((small.folder / "comparison.json").read_text())
     assert written == small.summary
-    assert {"gatewise", "command", "config", "data", "seeds", "judged", "confidence", "seconds", "threads"} < set(written)
+    assert {"gatewise", "command", "config", "data", "seeds", "judged", "confidence", "seconds", "threads"} < set(
+        written
+    )
     assert written["judged"] == "test"
     assert written["seeds"] == [0, 1]
     assert written["data"]["test_rows"] == 30

@@ -93,7 +93,7 @@ def compare(
     if seeds < 1 or jobs == 0:
         raise GatewiseError("seeds and jobs must be at least 1")
     if base.seed + seeds > 2**32:
-        raise GatewiseError(f"seeds lie below {2**32}, and {seeds} from {base.seed} on do not; begin with a smaller seed")
+        raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
     base = base.model_copy(update={"threads": base.threads or 1})
     rows = _checked(base, combine(base, estimators, objectives))
     base = with_absolute_paths(base)
