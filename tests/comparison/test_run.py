@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def trained(monkeypatch):
     """The folders' names of what is trained from here on; one named in `.failing` raises."""
 
     class Trained(list):
-        failing = {}
+        failing: ClassVar[dict[str, Exception]] = {}
 
     names = Trained()
     train = cells.train
