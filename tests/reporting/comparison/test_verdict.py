@@ -127,7 +127,10 @@ def test_few_rows_and_no_test_rows_are_doubted():
 def test_an_end_at_the_limit_of_epochs_is_doubted():
     comparison = make_comparison(seeds=5)
     comparison["cells"][0]["still_improving"] = True
-    assert "still the best: jensen enumeration in 1 of 5 seeds. More epochs" in doubt(comparison)
+    assert "ended 1 of 15 cells while the last epoch was still the best (jensen enumeration): more" in doubt(comparison)
+    for cell in comparison["cells"]:
+        cell["still_improving"] = True
+    assert "ended 15 of 15 cells while the last epoch was still the best: more" in doubt(comparison)
 
 
 def test_other_versions_and_other_occasions_are_doubted():

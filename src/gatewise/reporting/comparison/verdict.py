@@ -173,17 +173,15 @@ def _rows(comparison: Comparison) -> list[str]:
 
 
 def _limits(comparison: Comparison) -> list[str]:
-    told = []
-    for combination in comparison.finished:
-        cells = comparison.done(combination)
-        cut = sum(bool(cell.still_improving) for cell in cells)
-        if cut:
-            told.append(f"{_called(combination)} in {cut} of {count(len(cells), 'seed')}")
-    if not told:
+    done = [cell for cell in comparison.cells if cell.status == "done"]
+    cut = [cell.combination for cell in done if cell.still_improving]
+    if not cut:
         return []
+    names = [short(name, LONGEST) for name in dict.fromkeys(cut)]
+    of = f" ({listed(names)})" if len(cut) < len(done) else ""
     return [
-        "The limit of epochs ended these while their last epoch was still the best: "
-        f"{listed(told)}. More epochs may change the order."
+        f"The limit of epochs ended {len(cut)} of {count(len(done), 'cell')} while the last epoch was still the best{of}: "
+        "more epochs may change the order."
     ]
 
 
