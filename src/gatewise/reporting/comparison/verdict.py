@@ -180,8 +180,8 @@ def _limits(comparison: Comparison) -> list[str]:
     names = [short(name, LONGEST) for name in dict.fromkeys(cut)]
     of = f" ({listed(names)})" if len(cut) < len(done) else ""
     return [
-        f"The limit of epochs ended {len(cut)} of {count(len(done), 'cell')} while the last epoch was still the best{of}: "
-        "more epochs may change the order."
+        f"The limit of epochs ended {len(cut)} of {count(len(done), 'cell')} while the last epoch was still the "
+        f"best{of}: more epochs may change the order."
     ]
 
 
