@@ -24,15 +24,15 @@ LAYERS = {
     "mixture": 2,
     "objectives": 3,
     "data": 1,
-    "diagnostics": 4,
     "reporting": 4,
+    "diagnostics": 5,
     "distributed": 4,
     "testing": 4,
-    "training": 5,
-    "comparison": 6,
-    "sklearn": 6,
-    "cli": 7,
-    "__main__": 8,
+    "training": 6,
+    "comparison": 7,
+    "sklearn": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 

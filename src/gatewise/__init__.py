@@ -10,10 +10,12 @@ A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete 
     (-bound.mean()).backward()
 
     estimate = gw.expect(f, logits, gw.estimators.get("gumbel-softmax", temperature=0.5))
+    print(gw.audit(mixture, (x, y)).recommended.reason)          # every estimator beside the exact gradient
     point = gw.sample(logits, gw.estimators.get("straight-through-gumbel-softmax"))
 """
 
 from gatewise import estimators, mixture, noise, objectives, schedules
+from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
 from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
@@ -21,6 +23,7 @@ from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "Categorical",
     "Estimate",
     "Estimator",
@@ -31,6 +34,7 @@ __all__ = [
     "MLPBank",
     "MixtureOfExperts",
     "__version__",
+    "audit",
     "by_index",
     "estimators",
     "expect",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import typer
 
 from gatewise import __version__
+from gatewise.cli.audit import audit
 from gatewise.cli.compare import compare
 from gatewise.cli.estimators import estimators
 from gatewise.cli.evaluate import evaluate
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, compare, estimators):
+for command in (train, evaluate, predict, audit, compare, estimators):
     app.command(name=command.__name__)(command)
 
 

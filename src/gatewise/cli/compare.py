@@ -3,23 +3,22 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gatewise.cli.cells import Cells, comparison_table, legend
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
-from gatewise.cli.settings import gather, take_folder
+from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.stopping import stopping
+from gatewise.cli.tables import MARKS
 from gatewise.comparison import Comparison, default_folder
 from gatewise.comparison import compare as compare_runs
 from gatewise.comparison.run import cores
 from gatewise.errors import GatewiseError
 from gatewise.reporting.comparison import doubts, parse_comparison, verdict
 from gatewise.training import RunConfig, load_config
-
-MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
 
 
 def compare(
@@ -65,8 +64,8 @@ def compare(
     flags |= {"estimators": estimators, "objectives": objectives, "seeds": seeds, "jobs": jobs, "out": out}
     keys, where = gather(config, settings, flags)
     folder = take_folder(keys, where)
-    chosen = names(keys, where, "estimators"), names(keys, where, "objectives") or ["jensen"]
-    counts = number(keys, where, "seeds") or 3, number(keys, where, "jobs")
+    chosen = take_names(keys, where, "estimators"), take_names(keys, where, "objectives") or ["jensen"]
+    counts = take_number(keys, where, "seeds") or 3, take_number(keys, where, "jobs")
     if "data" not in keys:
         raise GatewiseError("compare needs DATA: a bundled name such as digits, or a file; see gatewise compare --help")
     words = shlex.join(["gatewise", *context.obj])
@@ -119,33 +118,3 @@ def show(found: Comparison) -> None:
     for doubt in doubts(comparison):
         screen.print(f"! {doubt}", style="yellow", soft_wrap=not screen.is_terminal)
     screen.print(f"\npage   {found.folder / 'comparison.html'}\ncells  {found.folder / 'cells'}", soft_wrap=True)
-
-
-def names(keys: dict[str, Any], where: dict[str, str], key: str) -> list[str] | None:
-    """Take names with commas between, or a list of them, out of the keys; None where there are none.
-
-    Raises:
-        GatewiseError: for anything else.
-    """
-    value = keys.pop(key, None)
-    if value is None:
-        return None
-    listed = value.split(",") if isinstance(value, str) else value
-    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        raise GatewiseError(f"{where[key]}: {key}: give names with commas between them, got {value!r}")
-    found = [name.strip() for name in listed]
-    if not all(found):
-        raise GatewiseError(f"{where[key]}: {key}: a name between the commas is missing in {value!r}")
-    return found
-
-
-def number(keys: dict[str, Any], where: dict[str, str], key: str) -> int | None:
-    """Take a count out of the keys; None where there is none.
-
-    Raises:
-        GatewiseError: for anything but a whole number from 1.
-    """
-    value = keys.pop(key, None)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise GatewiseError(f"{where[key]}: {key}: give a whole number from 1, got {value!r}")
-    return value

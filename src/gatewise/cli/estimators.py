@@ -61,7 +61,7 @@ def as_table(facts: list[dict[str, Any]]) -> Table:
 def describe(name: str) -> dict[str, Any]:
     """An estimator's facts, with its default options, for 8 categories where it is made for a number of them."""
     options = registry.options(name)
-    estimator = registry.get(name, **({"num_categories": 8} if "num_categories" in options else {}))
+    estimator = registry.get_fitting(name, num_categories=8)
     counts = estimator.sample_counts
     return {
         "name": name,

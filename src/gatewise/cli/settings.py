@@ -40,6 +40,36 @@ def take_folder(keys: dict[str, Any], where: Mapping[str, str]) -> str | None:
     return out
 
 
+def take_names(keys: dict[str, Any], where: dict[str, str], key: str) -> list[str] | None:
+    """Take names with commas between, or a list of them, out of the keys; None where there are none.
+
+    Raises:
+        GatewiseError: for anything else.
+    """
+    value = keys.pop(key, None)
+    if value is None:
+        return None
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise GatewiseError(f"{where[key]}: {key}: give names with commas between them, got {value!r}")
+    found = [name.strip() for name in listed]
+    if not all(found):
+        raise GatewiseError(f"{where[key]}: {key}: a name between the commas is missing in {value!r}")
+    return found
+
+
+def take_number(keys: dict[str, Any], where: dict[str, str], key: str) -> int | None:
+    """Take a count out of the keys; None where there is none.
+
+    Raises:
+        GatewiseError: for anything but a whole number from 1.
+    """
+    value = keys.pop(key, None)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise GatewiseError(f"{where[key]}: {key}: give a whole number from 1, got {value!r}")
+    return value
+
+
 def parse_setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE, with the value as TOML where it reads as TOML, else as text.
 

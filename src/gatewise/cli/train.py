@@ -48,6 +48,9 @@ def train(
     experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights, noise and order.")] = None,
+    audit_every: Annotated[
+        int | None, typer.Option(help="Audit the estimator's gradient every so many epochs; see gatewise audit.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -71,6 +74,7 @@ def train(
         "experts": experts,
         "epochs": epochs,
         "seed": seed,
+        "audit_every": audit_every,
         "device": device,
         "out": out,
     }

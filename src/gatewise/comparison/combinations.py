@@ -1,8 +1,6 @@
 """Which objectives and estimators are compared, from text to configurations.
 
-An estimator's options stand in its text, each after a colon, for commas separate estimators:
-`score-function:baseline=leave-one-out:samples=2`, `gumbel-softmax:temperature=exponential:1:0.3`. A piece without an
-equals sign goes on with the value before it, so a schedule keeps its own colons.
+How an estimator with options is written: `gatewise.training.estimator_text`.
 """
 
 import hashlib
@@ -14,9 +12,9 @@ from typing import Any
 from gatewise import estimators as known_estimators
 from gatewise import objectives as known_objectives
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig, load_config, parse_value
+from gatewise.training.config import RunConfig, load_config
+from gatewise.training.estimator_text import estimator_text, parse_estimator
 from gatewise.training.model import build_objective
-from gatewise.wording import shown
 
 OWN_KEYS = ("samples", "temperature", "baseline")
 """Options that are keys of the configuration; every other one goes to `estimator_options`."""
@@ -90,35 +88,6 @@ def combine(base: RunConfig, estimators: Sequence[str] | None, objectives: Seque
     return made
 
 
-def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
-    """`NAME:KEY=VALUE:KEY=VALUE` as the name and its options, their values as TOML where they read as such.
-
-    Raises:
-        GatewiseError: for an unknown name, or text of another form.
-    """
-    name, *pieces = text.strip().split(":")
-    if "=" in name:
-        raise GatewiseError(
-            f"{shown(name)} is no estimator; options follow their estimator after a colon, such as "
-            "score-function:baseline=leave-one-out:samples=2"
-        )
-    known_estimators.options(name)
-    given: dict[str, str] = {}
-    for piece in pieces:
-        key, equals, value = piece.partition("=")
-        if equals and key and key not in given:
-            given[key] = value
-        elif equals or not given:
-            twice = f"{key} is given twice" if key in given else f"{shown(piece)} is no KEY=VALUE"
-            raise GatewiseError(f"{text}: {twice}; write NAME:KEY=VALUE, such as gumbel-softmax:temperature=0.5")
-        else:
-            given[next(reversed(given))] += f":{piece}"
-    empty = [key for key, value in given.items() if not value]
-    if empty:
-        raise GatewiseError(f"{text}: {empty[0]} has no value; write {name}:{empty[0]}=VALUE")
-    return name, {key: parse_value(value) for key, value in given.items()}
-
-
 def check(combinations: Iterable[Combination], features: int) -> None:
     """Refuse what cannot be trained on rows of so many features.
 
@@ -140,7 +109,7 @@ def _cure(combination: Combination, features: int) -> str:
         except GatewiseError:
             continue
         said = {**combination.options, "samples": samples}
-        return f"; write {_text(combination.estimator or '', said)}"
+        return f"; write {estimator_text(combination.estimator or '', said)}"
     return ""
 
 
@@ -160,7 +129,7 @@ def _combination(base: RunConfig, objective: str, estimator: str | None, given: 
         keys |= {key: fields[key].default for key in ("estimator", *OWN_KEYS)}
         text = ""
     else:
-        text = _text(estimator, given)
+        text = estimator_text(estimator, given)
         taken = {"samples", *known_estimators.options(estimator)}
         shared = {key: getattr(base, key) for key in OWN_KEYS if key in taken}
         own = {key: given[key] for key in OWN_KEYS if key in given}
@@ -169,8 +138,3 @@ def _combination(base: RunConfig, objective: str, estimator: str | None, given: 
         keys |= shared | own
     config = load_config(base.model_dump() | keys, dict.fromkeys(keys, text or objective))
     return Combination(objective, estimator, given, text, config)
-
-
-def _text(estimator: str, options: Mapping[str, Any]) -> str:
-    said = (f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
-    return ":".join([estimator, *said])

@@ -20,7 +20,7 @@ from gatewise.estimators.gumbel_softmax import GumbelSoftmax, StraightThroughGum
 from gatewise.estimators.implicit_mle import ImplicitMLE
 from gatewise.estimators.muprop import MuProp
 from gatewise.estimators.rebar import REBAR, RELAX
-from gatewise.estimators.registry import get, names, options, register
+from gatewise.estimators.registry import get, get_fitting, names, options, register
 from gatewise.estimators.reinmax import ReinMax
 from gatewise.estimators.score_function import ScoreFunction
 from gatewise.estimators.selected_relaxation import SelectedRelaxation
@@ -56,6 +56,7 @@ __all__ = [
     "Tempered",
     "UnorderedSet",
     "get",
+    "get_fitting",
     "names",
     "options",
     "register",

@@ -3,6 +3,8 @@
 A baseline must not depend on the draw that it is subtracted from; each here says why its does not.
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +16,7 @@ from gatewise.wording import instead
 class Baseline(nn.Module):
     """Base of all baselines: `forward` gives b, `observe` sees f after b was used."""
 
+    name: ClassVar[str]
     sample_counts: range = range(1, MANY)
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
@@ -34,6 +37,8 @@ class Baseline(nn.Module):
 class NoBaseline(Baseline):
     """b = 0."""
 
+    name = "none"
+
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """Zero."""
         return torch.zeros((), dtype=values.dtype, device=values.device)
@@ -47,6 +52,8 @@ class RunningMean(Baseline):
     Args:
         decay: the weight of the past, in [0, 1).
     """
+
+    name = "running-mean"
 
     mean: Tensor
     weight: Tensor
@@ -82,6 +89,8 @@ class RunningMean(Baseline):
 class LeaveOneOut(Baseline):
     """For each draw the mean of f over the other S - 1 draws of the same example (RLOO), independent of it."""
 
+    name = "leave-one-out"
+
     sample_counts = range(2, MANY)
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
@@ -100,6 +109,8 @@ class Learned(Baseline):
         hidden: width of the network's one hidden layer.
         decay: of the running mean.
     """
+
+    name = "learned"
 
     def __init__(self, context_dim: int | None = None, hidden: int = 64, decay: float = 0.9):
         super().__init__()
@@ -155,10 +166,10 @@ def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: floa
     if isinstance(baseline, Baseline):
         return baseline
     kinds = {
-        "none": NoBaseline,
-        "running-mean": lambda: RunningMean(decay),
-        "leave-one-out": LeaveOneOut,
-        "learned": lambda: Learned(context_dim, decay=decay),
+        NoBaseline.name: NoBaseline,
+        RunningMean.name: lambda: RunningMean(decay),
+        LeaveOneOut.name: LeaveOneOut,
+        Learned.name: lambda: Learned(context_dim, decay=decay),
     }
     if baseline not in kinds:
         raise GatewiseError(f"unknown baseline {baseline!r}{instead(str(baseline), kinds)}")

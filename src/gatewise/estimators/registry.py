@@ -1,5 +1,7 @@
 """The registry of estimators."""
 
+from typing import Any
+
 from gatewise.estimators.base import GradientEstimator
 from gatewise.registry import Registry
 
@@ -9,3 +11,23 @@ register = ESTIMATORS.register
 names = ESTIMATORS.names
 options = ESTIMATORS.options
 get = ESTIMATORS.get
+
+
+def get_fitting(name: str, num_categories: int, context_dim: int | None = None, **chosen: Any) -> GradientEstimator:
+    """`get`, with what an estimator is told of the problem filled in: K, and the context that it learns from.
+
+    Args:
+        name: of the estimator.
+        num_categories: K, for one that is made for a number of categories.
+        context_dim: features of the context that `expect` will be given; None if it is given none.
+        chosen: its options; they win.
+
+    Raises:
+        GatewiseError: as `get`.
+    """
+    known = options(name)
+    if "num_categories" in known:
+        chosen.setdefault("num_categories", num_categories)
+    if "context_dim" in known and ("baseline" not in known or chosen.get("baseline") == "learned"):
+        chosen.setdefault("context_dim", context_dim)
+    return get(name, **chosen)

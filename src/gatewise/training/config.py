@@ -71,6 +71,8 @@ class RunConfig(LoopConfig):
         {"importance": 0.1, "load": 0.1}, description="weights of the gate's regularisers"
     )
 
+    audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
+
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
 

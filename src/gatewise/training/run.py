@@ -19,6 +19,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
+from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
@@ -136,6 +137,7 @@ def train(
     """
     started = time.perf_counter()
     device = choose_device(config.device)
+    check_audit_every(config)
     build_objective(config, features=1)  # what cannot work is refused before the data are read
     penalties = regularisers(config.regulariser)
     parts = read_parts(config)
@@ -156,7 +158,7 @@ def train(
                     LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
                     regularisers=penalties,
                     num_classes=len(prepared.model.spec.classes),
-                    callbacks=[metrics, *callbacks],
+                    callbacks=[metrics, *_audits(config, folder, prepared), *callbacks],
                     should_stop=should_stop,
                 )
         except GatewiseError:
@@ -200,6 +202,15 @@ class Prepared:
     model: Model
     objective: Objective
     rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[Callback]:
+    """The audit along training, where it is wanted."""
+    if not config.audit_every:
+        return []
+    model, rows = prepared.model.mixture, prepared.rows["train"]
+    path = folder / "audits.jsonl"
+    return [AuditAlong(path, config.audit_every, model, prepared.objective, config.samples, rows, config.seed)]
 
 
 def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:

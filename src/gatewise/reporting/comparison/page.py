@@ -10,7 +10,7 @@ from gatewise.reporting.comparison.sections import cells, learning, repeat, resu
 from gatewise.reporting.comparison.verdict import doubts, verdict
 from gatewise.reporting.curves import History
 from gatewise.reporting.files import read_history, read_object
-from gatewise.reporting.page import ENVIRONMENT
+from gatewise.reporting.templates import ENVIRONMENT
 
 
 def render_comparison(comparison: dict[str, Any], histories: Mapping[str, History]) -> str:

@@ -1,0 +1,295 @@
+"""The audit: how far every estimator is from the exact gradient on the user's own model."""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from gatewise.diagnostics.clock import seconds_of
+from gatewise.diagnostics.intervals import FEWEST
+from gatewise.diagnostics.measurement import WARM_UP, Bench, NotFinite, Row
+from gatewise.diagnostics.problem import Problem, of_function, of_mixture, resting
+from gatewise.diagnostics.recommendation import Recommendation, by_evaluations, recommend
+from gatewise.diagnostics.settings import (
+    TEMPERATURES,
+    Choice,
+    Refused,
+    Setting,
+    checked_counts,
+    checked_temperatures,
+    settings,
+)
+from gatewise.errors import GatewiseError
+from gatewise.estimators import Enumeration
+from gatewise.mixture import MixtureOfExperts
+
+if TYPE_CHECKING:
+    import polars
+
+LEVELS = ("logits", "parameters")
+UNCLEAR = 0.1
+"""Where the interval for a bias that was not found ends above this, the notes say so."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found.
+
+    Attributes:
+        rows: one for each setting, by rising mean squared error.
+        recommended: the estimator to use.
+        by_evaluations: the recommendation for each number of evaluations at which it changes.
+        skipped: what could not be audited, and why.
+        notes: what could void the figures, or must be known to read them.
+        level: "logits" or "parameters".
+        examples: in the batch.
+        num_categories: K.
+        size: D, numbers of the gradient.
+        mixture: the Jensen bound of a mixture was audited.
+        seconds: it took.
+    """
+
+    rows: list[Row]
+    recommended: Recommendation
+    by_evaluations: list[tuple[int, Recommendation]]
+    skipped: list[Refused]
+    notes: list[str]
+    level: str
+    examples: int
+    num_categories: int
+    size: int
+    mixture: bool
+    max_evaluations: int
+    precision: float
+    seed: int
+    seconds: float
+    figure_: Any = field(default=None, init=False, repr=False, compare=False)
+    axes_: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON takes it."""
+        plain = ("notes", "level", "examples", "num_categories", "size", "mixture", "max_evaluations", "precision")
+        return {
+            "rows": [row.to_dict() for row in self.rows],
+            "recommended": self.recommended.to_dict(),
+            "by_evaluations": [{"evaluations": most, **best.to_dict()} for most, best in self.by_evaluations],
+            "skipped": [asdict(refused) for refused in self.skipped],
+            **{name: getattr(self, name) for name in (*plain, "seed", "seconds")},
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    def to_frame(self) -> "polars.DataFrame":
+        """The rows as a polars data frame; options as JSON text."""
+        import polars
+
+        rows = [row.to_dict() | {"options": json.dumps(row.options, default=str)} for row in self.rows]
+        return polars.DataFrame(rows, infer_schema_length=None)
+
+    def plot(self, ax: Any = None, kind: str = "bias") -> "Audit":
+        """Draw it with matplotlib, and keep the drawing in `figure_` and `axes_`.
+
+        Args:
+            ax: matplotlib axes for one picture, or a sequence of three for all; None makes a figure with all three.
+            kind: which picture, where `ax` is one: "bias" (with intervals and a line at 0), "error" (bias² and
+                variance, stacked), or "cost" (error against evaluations).
+
+        Returns:
+            The audit itself.
+
+        Raises:
+            GatewiseError: for an unknown kind.
+        """
+        from gatewise.reporting.audit import draw_on
+
+        figure, axes = draw_on(self.to_dict(), ax, kind)
+        object.__setattr__(self, "figure_", figure)
+        object.__setattr__(self, "axes_", axes)
+        return self
+
+    def _repr_html_(self) -> str:
+        """The audit as a notebook shows it: verdict, pictures, table."""
+        from gatewise.reporting.audit import fragment
+
+        return fragment(self.to_dict())
+
+
+def audit(
+    model_or_f: Any,
+    data_or_logits: Any,
+    estimators: Iterable[Choice] | None = None,
+    *,
+    num_samples: int | Iterable[int] | None = None,
+    temperatures: float | Iterable[float] = TEMPERATURES,
+    max_evaluations: int | None = None,
+    seconds: float = 30.0,
+    level: str = "logits",
+    event_dims: int = 0,
+    context: Tensor | None = None,
+    parameters: Iterable[Tensor] | None = None,
+    costs: Sequence[float] | Tensor | None = None,
+    precision: float = 0.02,
+    repetitions: int | None = None,
+    seed: int = 0,
+    own: tuple[Choice, int] | None = None,
+) -> Audit:
+    """Compare gradient estimators with the exact gradient, on a model and data of your own.
+
+    The exact gradient is a sum over all categories. Each estimator is repeated with noise of its own, how often is
+    fixed by a pilot that is then thrown away, and its bias, variance and cost come with 95 % intervals. Modules are in
+    inference mode meanwhile (dropout off), and are then as they were; nobody's `.grad` is touched.
+
+    Args:
+        model_or_f: a `MixtureOfExperts`, audited on its Jensen bound; or any f that `gatewise.expect` takes.
+        data_or_logits: for a mixture (x, y), or (x, y, gate_x); for an f logits `[*batch, K]`.
+        estimators: names, (name, options) pairs, or estimators as they are (those keep what they have learned);
+            None for all that are registered.
+        num_samples: S, one or several; None for 1, 2 and 4 with estimators that run only what they draw.
+        temperatures: tried with every estimator that has one and was not given its own.
+        max_evaluations: the recommendation evaluates at most so many categories an example; None for all K.
+        seconds: about how long it may take; with less time the intervals are wider.
+        level: "logits" measures the gradient for the logits, "parameters" that for the gate's own parameters.
+        event_dims: 1 for L latents with one joint value, `[*batch, L, K]`.
+        context: `[*batch, D]`, what a learned baseline sees; a mixture has its own.
+        parameters: for an f at level "parameters", what the logits were computed from.
+        costs: K numbers, what each category costs; None measures experts of different kinds, else all are equal.
+        precision: the half width wanted for the intervals of an unbiased estimator, relative to the gradient.
+        repetitions: so many for every setting, at least 128; None lets the pilot decide.
+        seed: of all noise.
+        own: the estimator that the model is trained with, and its number of samples: audited besides, and marked.
+
+    Raises:
+        GatewiseError: for arguments that cannot work together, an exact gradient of 0, or if no estimator can be
+            audited.
+    """
+    started = time.perf_counter()
+    torch_level = _checked_level(level)
+    counts, lambdas = checked_counts(num_samples), checked_temperatures(temperatures)
+    if repetitions is not None and repetitions < FEWEST:
+        raise GatewiseError(f"repetitions must be at least {FEWEST} for the intervals to hold, got {repetitions}")
+    if not seconds > 0 or not precision > 0:
+        raise GatewiseError(f"seconds and precision must be positive, got {seconds} and {precision}")
+    if max_evaluations is not None and max_evaluations < 1:
+        raise GatewiseError(f"max_evaluations must be at least 1, got {max_evaluations}")
+    with resting(model_or_f), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # networks that estimators learn with start from it
+        if isinstance(model_or_f, MixtureOfExperts):
+            problem = of_mixture(model_or_f, data_or_logits, torch_level, costs)
+        else:
+            logits = _checked_logits(data_or_logits, event_dims)
+            problem = of_function(model_or_f, logits, torch_level, event_dims, context, parameters, costs)
+        found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context), own)
+        bench = make_bench(problem, precision, repetitions, seed)
+        rows, more = measure_all(bench, found, started + seconds)
+    if not rows:
+        raise GatewiseError(f"no estimator could be audited: {(refused + more)[0].reason}")
+    return conclude(bench, rows, [*refused, *more], level, max_evaluations, time.perf_counter() - started)
+
+
+def make_bench(problem: Problem, precision: float, repetitions: int | None, seed: int) -> Bench:
+    """A problem made ready for measurements."""
+    exact = problem.exact()
+    device = problem.logits.device
+    took = seconds_of(lambda: problem.step(Enumeration(), 1, None), device) if not problem.event_dims else math.nan
+    bench = Bench(problem, exact, took, 0.0, precision, repetitions, seed)
+    # what enumeration in the problem's own type differs from the exact gradient is rounding
+    again = bench.estimate(Setting(Enumeration(), {}, 1, warm=True), 1)[0]
+    error = (problem.pulled(again)[0].double() - exact).norm() / exact.norm()
+    bench.rounding = 4 * float(error) + 100 * torch.finfo(problem.logits.dtype).eps
+    if problem.event_dims:
+        bench.exact_seconds = seconds_of(lambda: problem.step(Enumeration(), 1, None), device)
+    return bench
+
+
+def measure_all(bench: Bench, found: Sequence[Setting], deadline: float) -> tuple[list[Row], list[Refused]]:
+    """The rows of all settings, the time that is left shared among those to come."""
+    rows, refused = [], []
+    for number, setting in enumerate(found):
+        name = setting.estimator.name
+        missing = setting.estimator.calls - bench.problem.provides
+        if missing:
+            refused.append(Refused(name, f"it asks f for its value at a {min(missing)}, which f does not have"))
+            continue
+        share = max(0.0, deadline - time.perf_counter()) / (len(found) - number)
+        try:
+            rows.append(bench.measure(setting, share))
+        except (GatewiseError, NotFinite) as problem:
+            refused.append(Refused(name, str(problem)))
+    return rows, list(dict.fromkeys(refused))
+
+
+def conclude(
+    bench: Bench, rows: list[Row], refused: list[Refused], level: str, max_evaluations: int | None, seconds: float
+) -> Audit:
+    """Order the rows, recommend, and say what must be known."""
+    problem = bench.problem
+    rows = sorted(rows, key=lambda row: row.relative_mse)
+    categories = problem.num_categories
+    most = max_evaluations or problem.table.shape[-1]
+    return Audit(
+        rows=rows,
+        recommended=recommend(rows, most, categories, problem.mixture),
+        by_evaluations=by_evaluations(rows, categories, problem.mixture),
+        skipped=refused,
+        notes=[*problem.notes, *_notes(bench, rows)],
+        level=level,
+        examples=problem.examples,
+        num_categories=categories,
+        size=len(bench.exact),
+        mixture=problem.mixture,
+        max_evaluations=most,
+        precision=bench.precision,
+        seed=bench.seed,
+        seconds=seconds,
+    )
+
+
+def _notes(bench: Bench, rows: list[Row]) -> list[str]:
+    notes = []
+    unbiased = [row for row in rows if row.unbiased]
+    suspects = [row.label for row in unbiased if row.biased]
+    if suspects:
+        notes.append(
+            f"{', '.join(dict.fromkeys(suspects))}: said to be unbiased and found biased. One in a hundred is found so "
+            f"by chance, of {len(unbiased)} here; audit it again with another seed."
+        )
+    unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
+    if unclear:
+        notes.append(
+            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not "
+            "be told from none; give the audit more seconds, or fewer settings."
+        )
+    learners = {row.estimator for row in rows} & {"rebar", "relax"}
+    if learners or any("baseline" in row.options for row in rows):
+        notes.append(
+            f"Baselines and control variates learned for {WARM_UP} steps on these rows before they were measured."
+        )
+    if bench.problem.costs is not None:
+        shares = bench.problem.costs
+        notes.append(f"One category costs up to {float(shares.max() / shares.min()):.1f} times another.")
+    return notes
+
+
+def _checked_level(level: str) -> str:
+    if level not in LEVELS:
+        raise GatewiseError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
+    return level
+
+
+def _checked_logits(logits: Any, event_dims: int) -> Tensor:
+    if not isinstance(logits, Tensor) or not logits.is_floating_point():
+        raise GatewiseError("for an f, give logits: a floating-point tensor [*batch, K]")
+    if event_dims not in (0, 1) or logits.dim() < 1 + event_dims or not logits.numel():
+        raise GatewiseError(f"logits of shape {list(logits.shape)} do not fit event_dims={event_dims}")
+    return logits
+
+
+def _width(context: Tensor | None) -> int | None:
+    return None if context is None else context.shape[-1]
