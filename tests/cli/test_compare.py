@@ -143,12 +143,12 @@ def test_a_signal_keeps_what_is_finished(gatewise, tmp_path, number, status, job
         [sys.executable, "-m", "gatewise", *words, "--seeds", "500", "--jobs", jobs],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not list(folder.glob("cells/jensen*/summary.json")):
         assert time.monotonic() < deadline, "no cell was finished"
         time.sleep(0.1)
     process.send_signal(number)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == status, err
     assert out == ""
     assert "the same command goes on from there" in err
