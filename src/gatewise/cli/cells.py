@@ -9,7 +9,7 @@ from gatewise.cli.progress import Lines
 from gatewise.comparison import Watcher
 from gatewise.comparison.summary import Outcome
 from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
-from gatewise.reporting.wording import NONE, number
+from gatewise.reporting.wording import NONE, count, number
 
 
 class Cells(Watcher):
@@ -32,7 +32,7 @@ class Cells(Watcher):
         self.total, self.done, self.told = total, done, done
         before = f", {done} of them done before" if done else ""
         at_a_time = f"; {self.jobs} at a time" if self.jobs > 1 and total - done > 1 else ""
-        self.say(f"{total} cells{before}: {total - done} to train{at_a_time}")
+        self.say(f"{count(total, 'cell')}{before}: {total - done} to train{at_a_time}")
         if self.status is not None and total > done:
             self.status.start()
             self._count()
@@ -58,8 +58,8 @@ class Cells(Watcher):
         self.close()
         if self.total:
             self.say(
-                f"stopped; {self.done} of {self.total} cells are finished and kept in {self.folder / 'cells'}; "
-                "the same command goes on from there"
+                f"stopped; {self.done} of {count(self.total, 'cell')} are finished and kept in "
+                f"{self.folder / 'cells'}; the same command goes on from there"
             )
         else:
             self.say("stopped before anything was trained")

@@ -110,10 +110,11 @@ def show(found: Comparison) -> None:
     screen = console()
     comparison = parse_comparison(found.summary, "the comparison")
     screen.print()
-    screen.print(comparison_table(comparison))
-    told = [f"\n{legend(comparison)}\n", *(f"{MARKS[each.level]} {each.text}" for each in verdict(comparison)[1:])]
-    for line in told:
-        screen.print(line, soft_wrap=not screen.is_terminal)
+    if comparison.finished:
+        screen.print(comparison_table(comparison))
+        screen.print(f"\n{legend(comparison)}\n", soft_wrap=not screen.is_terminal)
+    for finding in verdict(comparison)[1:]:
+        screen.print(f"{MARKS[finding.level]} {finding.text}", soft_wrap=not screen.is_terminal)
     for doubt in doubts(comparison):
         screen.print(f"! {doubt}", style="yellow", soft_wrap=not screen.is_terminal)
     screen.print(f"\npage   {found.folder / 'comparison.html'}\ncells  {found.folder / 'cells'}", soft_wrap=True)

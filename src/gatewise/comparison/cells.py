@@ -92,10 +92,14 @@ class Cell:
         for key, value in asked.items():
             before = config.get(key, RunConfig.model_fields[key].get_default())
             if key not in NO_MATTER and before != value:
-                return f"{key} = {shortened(repr(before))}, not {shortened(repr(value))}"
+                return f"{key} {_told(before)}, not {_told(value)}"
         if (self.config.test is None) != (config.get("test") is None):
             return "test rows from elsewhere"
         return None
+
+
+def _told(value: Any) -> str:
+    return "unset" if value is None else shortened(repr(value))
 
 
 def registered(combination: Combination) -> list[type]:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from typing import Any
 
 from joblib import Parallel, delayed
@@ -32,7 +33,9 @@ def train_cells(cells: Sequence[Cell], jobs: int | None, on_done: Callable[[Cell
                 index, reason = next(results)
             except StopIteration:
                 return None
-            except Exception as error:  # whatever the backend raises: the tasks themselves raise nothing
+            except BrokenExecutor:
+                return "it was ended from outside, or memory did not suffice"
+            except Exception as error:  # whatever another backend raises: the tasks themselves raise nothing
                 return brief(error)
             on_done(waiting.pop(index), reason)
 
@@ -44,7 +47,7 @@ def train_cells(cells: Sequence[Cell], jobs: int | None, on_done: Callable[[Cell
                     [index], None if jobs is None else max(2, jobs)
                 )  # by 1 it would be trained in this process
                 if broken is not None:
-                    on_done(waiting.pop(index), f"the process that trained it ended ({broken}); is memory short?")
+                    on_done(waiting.pop(index), f"the process that trained it is gone: {broken}")
     finally:
         for cell in cells:
             shutil.rmtree(cell.part, ignore_errors=True)

@@ -92,9 +92,12 @@ def compare(
     started = time.perf_counter()
     if seeds < 1 or jobs == 0:
         raise GatewiseError("seeds and jobs must be at least 1")
-    base = with_absolute_paths(base.model_copy(update={"threads": base.threads or 1}))
+    if base.seed + seeds > 2**32:
+        raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
+    base = base.model_copy(update={"threads": base.threads or 1})
+    rows = _checked(base, combine(base, estimators, objectives))
+    base = with_absolute_paths(base)
     combinations = combine(base, estimators, objectives)
-    rows = _checked(base, combinations)
     folder = Path(out or default_folder(base.data))
     watcher = watcher or Watcher()
     with _held(folder):
@@ -174,7 +177,7 @@ def _held(folder: Path) -> Iterator[None]:
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
-    except FileExistsError:
+    except (FileExistsError, NotADirectoryError):
         raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
     except OSError as error:
         raise GatewiseError(f"cannot write into {folder}: {error.strerror}; give another --out") from None

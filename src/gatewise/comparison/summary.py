@@ -50,7 +50,7 @@ def tabulate(combinations: Sequence[Combination], outcomes: Sequence[Outcome]) -
     of = {combination.name: [o for o in done if o.cell.combination is combination] for combination in combinations}
     asked = len({outcome.cell.seed for outcome in outcomes})
     rows = [_row(combination, of[combination.name], judged, asked) for combination in combinations]
-    rows.sort(key=lambda row: row[judged]["nll"]["mean"] if row[judged] else math.inf)
+    rows.sort(key=lambda row: _rank(row, judged))
     for row in rows[1:]:
         row["difference"] = _difference(of[row["name"]], of[rows[0]["name"]], judged)
     return {
@@ -59,6 +59,12 @@ def tabulate(combinations: Sequence[Combination], outcomes: Sequence[Outcome]) -
         "combinations": rows,
         "cells": [_cell(outcome) for outcome in outcomes],
     }
+
+
+def _rank(row: dict[str, Any], judged: str) -> tuple[bool, float]:
+    """Where a combination stands: by its NLL, and last without a finite one."""
+    nll = row[judged]["nll"]["mean"] if row[judged] else math.inf
+    return (True, 0.0) if not math.isfinite(nll) else (False, nll)
 
 
 def _row(combination: Combination, done: list[Outcome], judged: str, asked: int) -> dict[str, Any]:

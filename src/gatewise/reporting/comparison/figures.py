@@ -18,7 +18,7 @@ from gatewise.reporting.svg import MUTED, SERIES, draw
 from gatewise.reporting.wording import count, number, short
 
 WIDTH = 350
-POINTS = 12_000  # of all lines of a picture together: a page of many cells stays small
+POINTS = 8_000  # of all lines of a picture together: a page of many cells stays small
 DECADE = 10  # a wider range of NLL is drawn on a logarithmic axis
 APART = 0.04  # experts: lines that would cover each other are moved by so much
 LINES = ("-", "--", ":", "-.")  # when the colours are used up, their dashes differ

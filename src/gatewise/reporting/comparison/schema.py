@@ -1,13 +1,14 @@
 """What the page reads of a comparison, checked before anything is drawn."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting.schema import Data, Metrics, Number, Text
+from gatewise.reporting.wording import setting
 
 
 class _Part(BaseModel):
@@ -87,6 +88,7 @@ class Comparison(_Part):
     judged: Literal["test", "validation"]
     seeds: list[int] = Field(min_length=1)
     confidence: float = Field(gt=0, lt=1)
+    config: dict[Text, Any] = {}
     data: Data | None = None
     combinations: list[Combination] = Field(min_length=1)
     cells: list[CellRow]
@@ -98,6 +100,11 @@ class Comparison(_Part):
         if unknown:
             raise ValueError("every cell must name one of the combinations")
         return self
+
+    @property
+    def title(self) -> str:
+        """The name of the data, which no cell tells where none is finished."""
+        return setting(self.config.get("data")) if self.data is None else self.data.name
 
     @property
     def finished(self) -> list[Combination]:

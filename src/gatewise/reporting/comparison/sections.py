@@ -65,10 +65,10 @@ def _note(comparison: Comparison) -> str:
         over = "With one seed there are no intervals"
     return (
         f"Ordered by the NLL (negative log-likelihood, nats an example; lower is better) on the {comparison.judged} "
-        f"rows. {over}. Top-1: only the expert the gate likes best answers. NLL above the best: seed by seed, as equal "
-        "seeds share the split and the first weights; where its interval lies above 0, the seeds tell the two apart. "
-        "Experts used: first choice on at least a tenth of an even share of the rows. Experts run: at most so many for "
-        "a training example."
+        f"rows, which flatters the first a little. {over}. Top-1: only the expert the gate likes best answers. NLL "
+        "above the best: seed by seed, as equal seeds share the split and the first weights; where its interval lies "
+        "above 0, the seeds tell the two apart. Experts used: first choice on at least a tenth of an even share of the "
+        "rows. Experts run: at most so many for a training example."
     )
 
 

@@ -133,8 +133,14 @@ def _gates(comparison: Comparison, finished: list[Combination]) -> list[Finding]
 
 
 def _failures(comparison: Comparison) -> list[str]:
-    failed = [cell for cell in comparison.cells if cell.status == "failed"]
-    told = [f"{short(c.combination, LONGEST)}, seed {c.seed}: failed: {c.reason or 'no reason known'}" for c in failed]
+    failed: dict[tuple[str, str], list[str]] = {}
+    for cell in comparison.cells:
+        if cell.status == "failed":
+            failed.setdefault((cell.combination, cell.reason or "no reason known"), []).append(str(cell.seed))
+    told = [
+        f"{short(name, LONGEST)} failed with {'seed' if len(seeds) == 1 else 'seeds'} {listed(seeds)}: {reason}"
+        for (name, reason), seeds in failed.items()
+    ]
     partly = [each for each in comparison.finished if each.seeds_failed]
     if partly:
         names = listed([_called(each) for each in partly])
@@ -167,17 +173,15 @@ def _rows(comparison: Comparison) -> list[str]:
 
 
 def _limits(comparison: Comparison) -> list[str]:
-    told = []
-    for combination in comparison.finished:
-        cells = comparison.done(combination)
-        cut = sum(bool(cell.still_improving) for cell in cells)
-        if cut:
-            told.append(f"{_called(combination)} in {cut} of {count(len(cells), 'seed')}")
-    if not told:
+    done = [cell for cell in comparison.cells if cell.status == "done"]
+    cut = [cell.combination for cell in done if cell.still_improving]
+    if not cut:
         return []
+    names = [short(name, LONGEST) for name in dict.fromkeys(cut)]
+    of = f" ({listed(names)})" if len(cut) < len(done) else ""
     return [
-        "The limit of epochs ended these while their last epoch was still the best: "
-        f"{listed(told)}. More epochs may change the order."
+        f"The limit of epochs ended {len(cut)} of {count(len(done), 'cell')} while the last epoch was still the "
+        f"best{of}: more epochs may change the order."
     ]
 
 
