@@ -62,7 +62,7 @@ def _table(audit: Audit) -> Section:
         "distinct evaluations an example. ms: forward and backward of one batch on this machine."
     )
     rows = [Row(row["label"], _cells(row), _aside(row)) for row in audit["rows"]]
-    return Section("All settings", [Paragraph(note), Table("By rising mean squared error", HEADER, rows)])
+    return Section("All settings", [Paragraph(note), Table("By rising mean squared error", HEADER, rows, wide=True)])
 
 
 def _left_out(audit: Audit) -> list[Section]:
