@@ -37,7 +37,9 @@ def _judged(row: Mapping[str, Any]) -> tuple[Any, str]:
     spread = f"a single estimate is off by {percent(row['relative_mse'] ** 0.5)} of the gradient's length"
     if not row["biased"]:
         most = f"a bias above {percent(row['relative_bias_high'])} is ruled out"
-        return "good", f"{who} shows no bias here ({most}); {spread}."
+        if row["unbiased"]:
+            return "good", f"{who} shows no bias here, as it claims ({most}); {spread}."
+        return "fact", f"{who} is not unbiased, but here its bias cannot be told from none ({most}); {spread}."
     interval = f"{percent(row['relative_bias_low'])} to {percent(row['relative_bias_high'])}"
     away = ", and points away from the gradient" if row["cosine"] < 0 else f" (cosine {row['cosine']:.2f})"
     return "bad", f"{who} is biased by {interval} of the gradient's length{away}; {spread}."
