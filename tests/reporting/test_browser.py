@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from gatewise.reporting import render
+from gatewise.reporting.audit import render_audit
 from tests.reporting.runs import make_history, make_summary
+from tests.reporting.test_audit_page import audit
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (
@@ -42,3 +44,19 @@ def test_the_browser_takes_its_picture(page, tmp_path):
     done = chromium(tmp_path / "profile", f"--screenshot={picture}", page)
     assert done.returncode == 0, done.stderr
     assert picture.stat().st_size > 10_000
+
+
+def test_the_page_of_an_audit_opens_without_an_error_in_the_console(tmp_path):
+    path = tmp_path / "audit.html"
+    path.write_text(render_audit(audit()), encoding="utf-8")
+    done = chromium(tmp_path / "profile", "--enable-logging=stderr", "--dump-dom", path.as_uri())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("<svg") == 3
+    assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def test_an_error_in_the_console_would_be_seen(tmp_path):
+    path = tmp_path / "wrong.html"
+    path.write_text("<script>console.error('wrong')</script>", encoding="utf-8")
+    done = chromium(tmp_path / "profile", "--enable-logging=stderr", "--dump-dom", path.as_uri())
+    assert "CONSOLE" in done.stderr

@@ -4,6 +4,7 @@ import functools
 import html.parser
 import json
 import re
+from collections.abc import Collection
 
 import pytest
 
@@ -49,14 +50,17 @@ class Page(html.parser.HTMLParser):
         return [attrs for tag, attrs in self.tags if tag == "svg"]
 
 
-def check(text: str) -> Page:
-    """What holds for every page."""
+def check(text: str, links: Collection[str] = ()) -> Page:
+    """What holds for every page; `links` are those it may have to others."""
     page = Page(text)
     names = {tag for tag, _ in page.tags}
     assert not names & {"script", "link", "iframe", "object", "metadata"}
     for _, attrs in page.tags:
         assert not any(name.startswith("on") for name in attrs)
-        assert all(attrs[name].startswith(("#", "data:image/png")) for name in LOADS & attrs.keys())
+        assert all(
+            attrs[name].startswith(("#", "data:image/png")) or (name == "href" and attrs[name] in links)
+            for name in LOADS & attrs.keys()
+        )
     assert not re.search(r"@import|url\((?!#)", text)
     ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
     assert len(ids) == len(set(ids))

@@ -1,6 +1,7 @@
 """The door: which commands there are, and what becomes of a mistake.
 
-Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault; 130 and 143 stopped by SIGINT and SIGTERM.
+Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault, or a cell of a comparison failed; 130 and
+143 stopped by SIGINT and SIGTERM.
 """
 
 import os
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 import typer
 
 from gatewise import __version__
+from gatewise.cli.audit import audit
+from gatewise.cli.compare import compare
 from gatewise.cli.estimators import estimators
 from gatewise.cli.evaluate import evaluate
 from gatewise.cli.predict import predict
@@ -28,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, estimators):
+for command in (train, evaluate, predict, audit, compare, estimators):
     app.command(name=command.__name__)(command)
 
 

@@ -22,14 +22,19 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[Stop]:
-    """While this is open, the first SIGINT or SIGTERM is noted, and a second stops at once."""
+def stopping(at_once: bool = False) -> Iterator[Stop]:
+    """While this is open, the first SIGINT or SIGTERM is noted, and a second stops at once.
+
+    `at_once`: the first raises KeyboardInterrupt too, for what has nothing to finish.
+    """
     stop = Stop()
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.signal = number
         for each in before:
             signal.signal(each, before[each])
+        if at_once:
+            raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:

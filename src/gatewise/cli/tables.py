@@ -4,6 +4,9 @@ from typing import Any
 
 from rich.table import Table
 
+MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
+"""What stands before a finding of a verdict."""
+
 
 def figures_table(figures: dict[str, Any]) -> Table:
     """The whole mixture beside its best expert alone, then what the gate does."""

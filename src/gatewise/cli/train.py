@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,12 +10,12 @@ import typer
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
+from gatewise.cli.settings import gather, take_folder
 from gatewise.cli.stopping import stopping
 from gatewise.cli.tables import figures_table
 from gatewise.errors import GatewiseError
 from gatewise.training import load_config
 from gatewise.training import train as train_run
-from gatewise.training.config import read_toml
 
 
 def train(
@@ -49,6 +48,9 @@ def train(
     experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows, at most.")] = None,
     seed: Annotated[int | None, typer.Option(help="Fixes split, weights, noise and order.")] = None,
+    audit_every: Annotated[
+        int | None, typer.Option(help="Audit the estimator's gradient every so many epochs; see gatewise audit.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -60,8 +62,6 @@ def train(
 
     Example: gatewise train adult.csv --target income --out runs/adult
     """
-    keys = read_toml(config) if config else {}
-    where = dict.fromkeys(keys, str(config))
     flags = {
         "data": data,
         "target": target,
@@ -74,15 +74,12 @@ def train(
         "experts": experts,
         "epochs": epochs,
         "seed": seed,
+        "audit_every": audit_every,
         "device": device,
+        "out": out,
     }
-    configured = keys.pop("out", None)
-    if configured is not None and not isinstance(configured, str):
-        raise GatewiseError(f"{config}: out: give the name of a folder, got {configured!r}")
-    out = out or configured
-    given = dict(parse_setting(text) for text in settings or [])
-    given |= {name: value for name, value in flags.items() if value is not None}
-    keys, where = keys | given, where | dict.fromkeys(given, "the command line")
+    keys, where = gather(config, settings, flags)
+    out = take_folder(keys, where)
     if "data" not in keys:
         raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
     checked = load_config(keys, where)
@@ -117,18 +114,3 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, with the value as TOML where it reads as TOML, else as text.
-
-    Raises:
-        GatewiseError: without an equals sign.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise GatewiseError(f"--set takes KEY=VALUE, such as --set lr=0.01, got {text!r}")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value

@@ -75,7 +75,7 @@ class Audit:
         """Everything, as JSON takes it."""
         plain = ("notes", "level", "examples", "num_categories", "size", "mixture", "max_evaluations", "precision")
         return {
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [row.to_dict() for row in self.rows],
             "recommended": self.recommended.to_dict(),
             "by_evaluations": [{"evaluations": most, **best.to_dict()} for most, best in self.by_evaluations],
             "skipped": [asdict(refused) for refused in self.skipped],
@@ -90,7 +90,7 @@ class Audit:
         """The rows as a polars data frame; options as JSON text."""
         import polars
 
-        rows = [asdict(row) | {"options": json.dumps(row.options, default=str)} for row in self.rows]
+        rows = [row.to_dict() | {"options": json.dumps(row.options, default=str)} for row in self.rows]
         return polars.DataFrame(rows, infer_schema_length=None)
 
     def plot(self, ax: Any = None, kind: str = "bias") -> "Audit":
@@ -107,7 +107,7 @@ class Audit:
         Raises:
             GatewiseError: for an unknown kind.
         """
-        from gatewise.reporting.audit_figures import draw_on
+        from gatewise.reporting.audit import draw_on
 
         figure, axes = draw_on(self.to_dict(), ax, kind)
         object.__setattr__(self, "figure_", figure)
@@ -116,7 +116,7 @@ class Audit:
 
     def _repr_html_(self) -> str:
         """The audit as a notebook shows it: verdict, pictures, table."""
-        from gatewise.reporting.audit_page import fragment
+        from gatewise.reporting.audit import fragment
 
         return fragment(self.to_dict())
 
@@ -138,6 +138,7 @@ def audit(
     precision: float = 0.02,
     repetitions: int | None = None,
     seed: int = 0,
+    own: tuple[Choice, int] | None = None,
 ) -> Audit:
     """Compare gradient estimators with the exact gradient, on a model and data of your own.
 
@@ -162,13 +163,14 @@ def audit(
         precision: the half width wanted for the intervals of an unbiased estimator, relative to the gradient.
         repetitions: so many for every setting, at least 128; None lets the pilot decide.
         seed: of all noise.
+        own: the estimator that the model is trained with, and its number of samples: audited besides, and marked.
 
     Raises:
         GatewiseError: for arguments that cannot work together, an exact gradient of 0, or if no estimator can be
             audited.
     """
     started = time.perf_counter()
-    torch_level = _checked_level(level)
+    _check_level(level)
     counts, lambdas = checked_counts(num_samples), checked_temperatures(temperatures)
     if repetitions is not None and repetitions < FEWEST:
         raise GatewiseError(f"repetitions must be at least {FEWEST} for the intervals to hold, got {repetitions}")
@@ -179,11 +181,11 @@ def audit(
     with resting(model_or_f), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # networks that estimators learn with start from it
         if isinstance(model_or_f, MixtureOfExperts):
-            problem = of_mixture(model_or_f, data_or_logits, torch_level, costs)
+            problem = of_mixture(model_or_f, data_or_logits, level, costs)
         else:
             logits = _checked_logits(data_or_logits, event_dims)
-            problem = of_function(model_or_f, logits, torch_level, event_dims, context, parameters, costs)
-        found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context))
+            problem = of_function(model_or_f, logits, level, event_dims, context, parameters, costs)
+        found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context), own)
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
     if not rows:
@@ -261,8 +263,8 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
     if unclear:
         notes.append(
-            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not be told "
-            "from none; give the audit more seconds, or fewer settings."
+            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not "
+            "be told from none; give the audit more seconds, or fewer settings."
         )
     learners = {row.estimator for row in rows} & {"rebar", "relax"}
     if learners or any("baseline" in row.options for row in rows):
@@ -275,10 +277,9 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     return notes
 
 
-def _checked_level(level: str) -> str:
+def _check_level(level: str) -> None:
     if level not in LEVELS:
         raise GatewiseError(f"unknown level {level!r}; choose one of {', '.join(LEVELS)}")
-    return level
 
 
 def _checked_logits(logits: Any, event_dims: int) -> Tensor:

@@ -11,7 +11,7 @@ from gatewise.mixture import ExpertList, MixtureOfExperts
 
 
 def seconds_of(action: Callable[[], object], device: torch.device, budget: float = 0.05, most: int = 7) -> float:
-    """The median time of `action` in seconds, after one call that is not counted: 1 to `most` calls, as `budget` lets."""
+    """The median time of `action` in seconds: 1 to `most` calls, as `budget` lets, after one that is not counted."""
     taken = [_once(action, device)]
     while len(taken) <= most and sum(taken) < budget:
         taken.append(_once(action, device))

@@ -44,23 +44,19 @@ class Moments:
 
 
 def moments(estimates: Tensor, exact: Tensor) -> Moments:
-    """Moments of estimates `[R, D]` of the gradient `exact` `[D]`, R >= 4; in float64, R·D·min(R, D) operations.
-
-    tr Σ² is estimated without bias and without normality (Himeno and Yamada 2014): that of the sample
-    covariance is too large by about (tr Σ)²/R, which for D > R is most of it.
-    """
+    """Moments of estimates `[R, D]` of the gradient `exact` `[D]`, R >= 4; in float64, R·D·min(R, D) operations."""
     scale = exact.double().norm()
-    away = (estimates.double() - exact.double()) / scale
+    away = estimates.double() - exact.double()
+    away /= scale
     count, size = away.shape
-    mean = away.mean(0)
-    centred = away - mean
+    mean, square_error = away.mean(0), away.square().sum(1).mean()
+    centred = away.sub_(mean)  # in place: for a gate of many parameters this is most of the memory
     gram = centred @ centred.T if count <= size else centred.T @ centred
     lengths = centred.square().sum(1)
     trace = lengths.sum() / (count - 1)
     sample = gram.square().sum() / (count - 1) ** 2
     fourth = lengths.square().sum() / (count - 1)
-    unbiased = (count - 1) * ((count - 1) * (count - 2) * sample + trace**2 - count * fourth)
-    unbiased = unbiased / (float(count) * (count - 2) * (count - 3))
+    trace_squared = unbiased_trace_squared(count, sample, trace, fourth)
     direction = exact.double() / scale
     projected = centred @ direction
     return Moments(
@@ -69,10 +65,26 @@ def moments(estimates: Tensor, exact: Tensor) -> Moments:
         along=float(mean @ direction),
         along_variance=float(projected.square().sum() / (count - 1)),
         trace=float(trace),
-        trace_squared=float(torch.maximum(unbiased, trace**2 / size)),  # never below what any spectrum has
+        trace_squared=float(torch.maximum(trace_squared, trace**2 / size)),  # never below what any spectrum has
         largest=float(torch.linalg.eigvalsh(gram)[-1].clamp_min(0) / (count - 1)),
-        square_error=float(away.square().sum(1).mean()),
+        square_error=float(square_error),
     )
+
+
+def unbiased_trace_squared(count: int, sample: Tensor, trace: Tensor, fourth: Tensor) -> Tensor:
+    """tr Σ² without bias and without normality: tr Σ̂² is too large by about (tr Σ)²/R, most of it where D > R.
+
+    Args:
+        count: R, at least 4.
+        sample: tr Σ̂².
+        trace: tr Σ̂.
+        fourth: Σ_r ‖x_r - x̄‖⁴/(R - 1).
+
+    Reference: Himeno and Yamada 2014.
+    """
+    # in floating point, for the products overflow integers where R is in the millions
+    n = float(count)
+    return (n - 1) * ((n - 1) * (n - 2) * sample + trace**2 - n * fourth) / (n * (n - 2) * (n - 3))
 
 
 def bias(m: Moments) -> float:
@@ -118,6 +130,13 @@ def cosine(m: Moments) -> float:
     across = max(0.0, m.deviation - m.along**2 - (m.trace - m.along_variance) / m.repetitions)
     length = math.sqrt(along**2 + across)
     return along / length if length else 0.0
+
+
+def rescaled_error(m: Moments) -> float:
+    """min over factors c >= 0 of E ‖c ĝ - g‖²/‖g‖²: 1 - ⟨E ĝ, g⟩²/(‖g‖² E ‖ĝ‖²); 1 where ĝ points away on average."""
+    along = max(0.0, 1 + m.along)
+    length = m.square_error + 2 * m.along + 1
+    return 1 - min(1.0, along**2 / length) if length > 0 else 1.0
 
 
 def repetitions_needed(pilot: Moments, precision: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -18,9 +18,11 @@ WARM_UP = 200
 """Steps in which baselines and control variates learn before they are audited."""
 CHUNK = 2**18
 """Numbers of one tensor of repeated logits, so that a chunk stays in the processor's cache."""
+COUNTED = 2**15
+"""Numbers of repeated logits over which evaluations are averaged."""
 PILOT = 32
 """Repetitions that decide how many there will be."""
-MOST = 2**25
+MOST = 2**24
 """Numbers of gradients that are held at once."""
 
 
@@ -44,6 +46,8 @@ class Row:
         cosine: of E ĝ and g.
         relative_std: √(tr Cov ĝ)/‖g‖.
         relative_mse: E ‖ĝ - g‖²/‖g‖², of one estimate.
+        relative_mse_rescaled: the same, at the best factor on ĝ: what is left when the step length is tuned; 1: nothing
+            is gained by following ĝ.
         relative_mse_equal_evaluations: of the mean of so many estimates as cost what all K categories cost.
         relative_mse_equal_time: of the mean of so many as take the time of one exact gradient.
         evaluations: distinct categories evaluated an example, on average.
@@ -69,6 +73,7 @@ class Row:
     cosine: float
     relative_std: float
     relative_mse: float
+    relative_mse_rescaled: float
     relative_mse_equal_evaluations: float
     relative_mse_equal_time: float
     evaluations: float
@@ -78,11 +83,15 @@ class Row:
     repetitions: int
     own: bool = False
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"label": self.label}
+
     @property
     def label(self) -> str:
         """The estimator with its options, the temperature left out, as the command line takes it."""
-        options = ",".join(f"{key}={value}" for key, value in self.options.items() if key != "temperature")
-        return f"{self.estimator}:{options}" if options else self.estimator
+        options = (f"{key}={value}" for key, value in self.options.items() if key != "temperature")
+        return ":".join([self.estimator, *options])
 
 
 class NotFinite(Exception):
@@ -111,9 +120,12 @@ class Bench:
     repetitions: int | None
     seed: int
     generator: torch.Generator = field(init=False)
+    clock_generator: torch.Generator = field(init=False)
 
     def __post_init__(self) -> None:
-        self.generator = torch.Generator(self.problem.logits.device).manual_seed(self.seed)
+        # the clock makes as many calls as it has time for: with noise of its own it does not move that of the estimates
+        self.generator, self.clock_generator = (torch.Generator(self.problem.logits.device) for _ in range(2))
+        self.generator.manual_seed(self.seed)
 
     def measure(self, setting: Setting, budget: float) -> Row:
         """The row of a setting, in about `budget` seconds.
@@ -123,6 +135,7 @@ class Bench:
             GatewiseError: if it refuses the problem.
         """
         deadline = time.perf_counter() + budget
+        self.generator.manual_seed(self.seed)
         self.warm_up(setting)
         setting.estimator.eval()
         pilot = self.moments(setting, PILOT)
@@ -165,7 +178,7 @@ class Bench:
         return intervals.moments(found, self.exact)
 
     def estimate(self, setting: Setting, count: int) -> tuple[Tensor, Estimate]:
-        """Gradients for the logits `[count, *logits.shape]`, each by noise of its own, and the estimate they came of."""
+        """Gradients for the logits `[count, *logits.shape]`, each by its own noise, and the estimate they came of."""
         problem = self.problem
         leaf = problem.logits.expand(count, *problem.logits.shape).clone().requires_grad_()
         context = problem.context
@@ -194,7 +207,7 @@ class Bench:
     def seconds_of(self, setting: Setting, budget: float) -> float:
         """Forward and backward of one batch of the real thing."""
         step, device = self.problem.step, self.problem.logits.device
-        return seconds_of(lambda: step(setting.estimator, setting.num_samples, self.generator), device, budget)
+        return seconds_of(lambda: step(setting.estimator, setting.num_samples, self.clock_generator), device, budget)
 
     def row(self, setting: Setting, m: intervals.Moments, seconds: float) -> Row:
         """The figures of a setting."""
@@ -229,6 +242,7 @@ class Bench:
             cosine=intervals.cosine(m),
             relative_std=math.sqrt(m.trace),
             relative_mse=m.square_error,
+            relative_mse_rescaled=intervals.rescaled_error(m),
             relative_mse_equal_evaluations=averaged(cost / whole),
             relative_mse_equal_time=averaged(seconds / self.exact_seconds),
             evaluations=evaluations,
@@ -242,7 +256,7 @@ class Bench:
     def evaluations(self, setting: Setting) -> tuple[float, float]:
         """Distinct categories evaluated an example, and what they cost, on average over some repetitions."""
         problem = self.problem
-        count = max(1, min(64, CHUNK // (problem.logits.numel() * setting.num_samples)))
+        count = max(1, COUNTED // max(problem.logits.numel(), COUNTED // 1024))
         info = self.estimate(setting, count)[1].info
         evaluations = float(info.evaluations.double().mean())
         if problem.costs is None or problem.event_dims or info.index is None or setting.estimator.calls != {"index"}:

@@ -160,7 +160,7 @@ def of_mixture(
         costs=_shares(expert_seconds(mixture, observed.features) if costs is None else costs, mixture.num_experts),
         mixture=True,
         notes=[
-            "f(z) = log p(y|z,x): the gradient is that of the Jensen bound Σ_z p(z|x) log p(y|z,x) for the gate.",
+            "The gradient is that of the Jensen bound Σ_z p(z|x) log p(y|z,x); another objective has another gradient.",
             *_resting(mixture),
         ],
     )
@@ -247,12 +247,12 @@ def _rows(mixture: MixtureOfExperts, data: Sequence[Any]) -> tuple[Tensor, Tenso
     return x, y, None if gate_x is None else torch.as_tensor(gate_x).to(device)
 
 
-def _differentiate(estimate: Estimate, wanted: list[Tensor]) -> None:
+def _differentiate(estimate: Estimate, wanted: Sequence[Tensor]) -> None:
     """One backward pass, to nobody's `.grad`."""
     torch.autograd.grad(estimate.value.sum(), wanted, allow_unused=True)
 
 
-def _pull(logits: Tensor, parameters: list[Tensor]) -> Pull:
+def _pull(logits: Tensor, parameters: Sequence[Tensor]) -> Pull:
     """The transpose of the logits' Jacobian for the parameters, for many directions at once."""
 
     def pull(gradients: Tensor) -> Tensor:
@@ -275,21 +275,15 @@ def _shares(costs: Sequence[float] | Tensor | None, count: int) -> Tensor | None
 
 def _resting(module: nn.Module) -> list[str]:
     """What inference mode switches off."""
-    kinds = {
-        "dropout is off": nn.modules.dropout._DropoutNd,
-        "batch normalisation uses its running statistics": nn.modules.batchnorm._BatchNorm,
-    }
     modules = list(module.modules())
-    active = {said for said, kind in kinds.items() if any(isinstance(m, kind) and getattr(m, "p", 1) for m in modules)}
-    drops_inside = any(getattr(m, "dropout", 0.0) for m in modules if isinstance(getattr(m, "dropout", None), float))
-    said = [text for text in kinds if text in active or (text == "dropout is off" and drops_inside)]
-    return (
-        [
-            f"The model is in inference mode: {' and '.join(said)}; training adds noise of its own to what is measured here."
-        ]
-        if said
-        else []
-    )
+    rates = [getattr(m, "p", 0.0) for m in modules if isinstance(m, nn.modules.dropout._DropoutNd)]
+    rates += [m.dropout for m in modules if isinstance(getattr(m, "dropout", None), float)]
+    said = ["dropout is off"] if any(rates) else []
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules):
+        said.append("batch normalisation uses its running statistics")
+    if not said:
+        return []
+    return [f"The model is in inference mode: {' and '.join(said)}. Training adds noise of its own to what is shown."]
 
 
 def _own_logits(integrand: Any, logits: Tensor) -> list[str]:

@@ -6,11 +6,12 @@ from typing import Any
 
 from gatewise.diagnostics.measurement import Row
 from gatewise.errors import GatewiseError
+from gatewise.estimators import Enumeration
 
 EXACT = 1e-9
 """Relative mean squared error below which an estimator is the exact gradient, but for rounding."""
 CLOSE = 1.02
-"""Errors within this factor count as equal; the faster wins."""
+"""Errors within this factor count as equal."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,30 @@ class Recommendation:
 def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool) -> Recommendation:
     """The least mean squared error among the settings that evaluate at most `most` of the categories an example.
 
+    Where every single estimate is further from the gradient than 0 is, the least error would be that of the shortest
+    estimates and not of the best: there the error at each one's best step length decides.
+
     Raises:
         GatewiseError: if there is none.
     """
-    allowed = sorted((row for row in rows if row.evaluations_at_most <= most), key=lambda row: row.relative_mse)
+    allowed = [row for row in rows if row.evaluations_at_most <= most]
     if not allowed:
         fewest = min(row.evaluations_at_most for row in rows)
         raise GatewiseError(
             f"none of the estimators audited evaluates at most {most} of {num_categories}; raise max_evaluations to "
             f"{fewest}, or audit one that draws, such as 'score-function'"
         )
-    least = allowed[0].relative_mse
-    best = min((row for row in allowed if row.relative_mse <= max(least * CLOSE, EXACT)), key=lambda row: row.seconds)
-    others = [row for row in allowed if row is not best and row.estimator != best.estimator]
+    noisy = min(row.relative_mse for row in allowed) >= 1
+    by = _rescaled if noisy else _plain
+    allowed.sort(key=by)
+    enough = max(by(allowed[0]) if noisy else by(allowed[0]) * CLOSE, EXACT)
+    best = min((row for row in allowed if by(row) <= enough), key=_preference)
     what = "experts" if mixture else "categories"
     if best.relative_mse <= EXACT:
         reason = _exact(best, num_categories, mixture, what)
     else:
-        reason = _least(best, others, most, num_categories, what)
+        others = [row for row in allowed if row.estimator != best.estimator and (row.unbiased or not best.biased)]
+        reason = _least(best, others, f"of the settings that run at most {most} of {num_categories} {what}", noisy)
     return Recommendation(best.estimator, best.num_samples, best.options, reason, list(rows).index(best))
 
 
@@ -70,6 +77,11 @@ def by_evaluations(rows: Sequence[Row], num_categories: int, mixture: bool) -> l
         if not found or best.row != found[-1][1].row:
             found.append((most, best))
     return found
+
+
+def _preference(row: Row) -> tuple[bool, bool, float]:
+    """Among equals: the sum itself, then what is unbiased on any data, then the fastest."""
+    return row.estimator != Enumeration.name, not row.unbiased, row.seconds
 
 
 def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:
@@ -87,19 +99,31 @@ def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:
     )
 
 
-def _least(best: Row, others: list[Row], most: int, num_categories: int, what: str) -> str:
+def _least(best: Row, others: list[Row], among: str, noisy: bool) -> str:
     bias = (
-        f"a bias of {best.relative_bias:.0%} of the gradient's length"
+        f"a bias of {best.relative_bias:.0%} of the gradient's length (cosine {best.cosine:.3f})"
         if best.biased
         else f"no bias found (below {best.relative_bias_high:.1%})"
     )
-    others = [row for row in others if row.unbiased] if best.biased else others
     which = "the best without bias" if best.biased else "the next"
-    next_best = f"; {which}, {named(others[0])}, has {others[0].relative_mse:.3g}" if others else ""
+    if not noisy:
+        next_best = f"; {which}, {named(others[0])}, has {others[0].relative_mse:.3g}" if others else ""
+        error = f"a mean square of {best.relative_mse:.3g} times the gradient's own"
+        return f"{among} it has the least error, {error}, with {bias}{next_best}"
+    next_best = f"; {which}, {named(others[0])}, leaves {_rescaled(others[0]):.3f}" if others else ""
     return (
-        f"of what runs at most {most} of {num_categories} {what} an example it has the least error, a mean square of "
-        f"{best.relative_mse:.3g} times the gradient's own, with {bias}{next_best}"
+        f"{among} none is nearer to the gradient in one estimate than 0 is, so batches and steps must average; at its "
+        f"best step length it leaves the least error, {_rescaled(best):.3f} of the gradient's square, with {bias}"
+        f"{next_best}"
     )
+
+
+def _plain(row: Row) -> float:
+    return row.relative_mse
+
+
+def _rescaled(row: Row) -> float:
+    return row.relative_mse_rescaled
 
 
 def named(row: Row) -> str:

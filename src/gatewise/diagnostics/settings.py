@@ -4,7 +4,7 @@ import copy
 import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gatewise import estimators
 from gatewise.errors import GatewiseError
@@ -45,8 +45,12 @@ class Setting:
     @property
     def temperature(self) -> float | None:
         """λ, where there is one to choose."""
-        has_one = isinstance(self.estimator, Tempered) and "temperature" in _parameters(self.estimator)
-        return float(self.estimator.temperature) if has_one else None
+        estimator = self.estimator
+        return (
+            estimator.temperature
+            if isinstance(estimator, Tempered) and "temperature" in _parameters(estimator)
+            else None
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def settings(
     temperatures: Sequence[float],
     num_categories: int,
     context_dim: int | None,
+    own: tuple[Choice, int] | None = None,
 ) -> tuple[list[Setting], list[Refused]]:
     """Every combination that the estimators take, and those that they refuse.
 
@@ -72,13 +77,19 @@ def settings(
         temperatures: tried with every estimator that has one and was not given with its own.
         num_categories: K, for estimators that are made for a number of categories.
         context_dim: features of the context, for those that learn from it.
+        own: the estimator that the model is trained with, and its number of samples: an extra setting, marked so.
 
     Raises:
         GatewiseError: for an unknown name or option, or values that no estimator takes.
     """
     found: list[Setting] = []
     refused: list[Refused] = []
-    for choice in _choices(chosen):
+    if own is not None:
+        choice, count = own
+        for estimator, options, warm in _made(choice, temperatures[:1], num_categories, context_dim):
+            check_num_samples(estimator, count)
+            found.append(Setting(copy.deepcopy(estimator), options, count, warm, own=True))
+    for choice in _choices(chosen, none_is_fine=own is not None):
         for estimator, options, warm in _made(choice, temperatures, num_categories, context_dim):
             counts = num_samples or (NUM_SAMPLES if estimator.calls == {"index"} else (estimator.sample_counts.start,))
             taken = [count for count in counts if count in estimator.sample_counts]
@@ -120,11 +131,12 @@ def checked_temperatures(temperatures: float | Iterable[float]) -> tuple[float, 
     return tuple(dict.fromkeys(float(value) for value in many))
 
 
-def _choices(chosen: Iterable[Choice] | None) -> list[Choice]:
+def _choices(chosen: Iterable[Choice] | None, none_is_fine: bool) -> list[Choice]:
     if chosen is None:
         return [(name, options) for name in estimators.names() for options in VARIANTS.get(name, [{}])]
-    found = [chosen] if isinstance(chosen, str | GradientEstimator) else list(chosen)
-    if not found:
+    one = isinstance(chosen, str | GradientEstimator)
+    found: list[Choice] = [cast(Choice, chosen)] if one else list(chosen)
+    if not found and not none_is_fine:
         raise GatewiseError("estimators must name at least one; leave it out for all")
     return found
 

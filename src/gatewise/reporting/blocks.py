@@ -24,22 +24,42 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell that leads to another page; `href` is relative to this one and quoted for a URL."""
+
+    text: str
+    href: str
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A cell with a smaller line beneath it."""
+
+    text: str
+    note: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of a table: its name, one cell for each column, and a phrase that explains the name."""
 
     name: str
-    cells: Sequence[str]
+    cells: Sequence[str | Link | Noted]
     note: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table; `header` names the first column too. Numbers stand to the right, words to the left."""
+    """A table; `header` names the first column too. Numbers stand to the right, words to the left.
+
+    `wide`: it has a row of the page to itself, and scrolls where that is too narrow.
+    """
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Row]
     numeric: bool = True
+    wide: bool = False
     kind: ClassVar[str] = "table"
 
 

@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 # Colours that stand for the page's CSS variables, so that one drawing serves light and dark.
 FIRST, SECOND, INK, MUTED, GRID = (f"#0000f{number}" for number in range(1, 6))
 VARIABLES = {FIRST: "--first", SECOND: "--second", INK: "--ink", MUTED: "--muted", GRID: "--grid"}
+VARIABLES |= {f"#0000e{number}": f"--series-{number}" for number in range(1, 9)}
+SERIES = tuple(VARIABLES)[-8:]  # as many colours as can be told apart
 
 STYLE = {
     "svg.fonttype": "none",  # text stays text: the page's font, searchable, in any script
@@ -85,5 +87,5 @@ def _local(name: str) -> str:
 
 def _themed(value: str, name: str) -> str:
     """An attribute with the page's colours for ours, and references that follow the renamed ids."""
-    value = re.sub(r"#0000f[1-5]", lambda match: f"var({VARIABLES[match[0]]})", value)
+    value = re.sub(r"#0000f[1-5]|#0000e[1-8]", lambda match: f"var({VARIABLES[match[0]]})", value)
     return re.sub(r"^#|(?<=url\()#", f"#{name}-", value)

@@ -27,6 +27,7 @@ from gatewise.testing.chance import (
 )
 from gatewise.testing.contract import CHECKS, check_gradient_estimator
 from gatewise.testing.exactness import expected
+from gatewise.testing.planted import Planted
 from gatewise.testing.subject import Check, Outcomes, Subject
 from gatewise.testing.toy import Toy, exact, independent_draws, joint_probs, toy_logits, toy_weights
 
@@ -36,6 +37,7 @@ __all__ = [
     "Check",
     "Moments",
     "Outcomes",
+    "Planted",
     "Subject",
     "Toy",
     "check_gradient_estimator",

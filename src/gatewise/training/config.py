@@ -71,6 +71,8 @@ class RunConfig(LoopConfig):
         {"importance": 0.1, "load": 0.1}, description="weights of the gate's regularisers"
     )
 
+    audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
+
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
 
@@ -128,6 +130,14 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
+
+
+def parse_value(text: str) -> Any:
+    """A value as TOML where it reads as TOML, else as text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:

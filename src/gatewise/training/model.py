@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -89,18 +89,22 @@ def build_objective(config: RunConfig, features: int) -> Objective:
                 "or choose an objective that takes one, such as jensen"
             )
         return objectives.get(config.objective)
-    taken = estimators.options(config.estimator)
+    try:
+        estimator = estimators.get_fitting(config.estimator, config.experts, features, **estimator_options(config))
+    except (TypeError, RuntimeError) as error:
+        raise GatewiseError(f"estimator_options of {config.estimator}: a value of the wrong kind: {error}") from None
+    return objectives.get(config.objective, estimator=estimator, num_samples=config.samples)
+
+
+def estimator_options(config: RunConfig) -> dict[str, Any]:
+    """The options of a configuration's estimator, the temperature's default schedule among them."""
     options = dict(config.estimator_options)
     for key in ("temperature", "baseline"):
         if (value := getattr(config, key)) is not None:
             options[key] = value
-    if "temperature" in taken:
+    if "temperature" in estimators.options(config.estimator):
         options.setdefault("temperature", "exponential:1:0.3")
-    try:
-        estimator = estimators.get_fitting(config.estimator, config.experts, features, **options)
-    except (TypeError, RuntimeError) as error:
-        raise GatewiseError(f"estimator_options of {config.estimator}: a value of the wrong kind: {error}") from None
-    return objectives.get(config.objective, estimator=estimator, num_samples=config.samples)
+    return options
 
 
 def choose_device(name: str) -> torch.device:

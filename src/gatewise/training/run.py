@@ -19,6 +19,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
+from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
@@ -136,13 +137,14 @@ def train(
     """
     started = time.perf_counter()
     device = choose_device(config.device)
+    check_audit_every(config)
     build_objective(config, features=1)  # what cannot work is refused before the data are read
     penalties = regularisers(config.regulariser)
     parts = read_parts(config)
-    config = _with_absolute_paths(config)
+    config = with_absolute_paths(config)
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        prepared = _prepare(config, parts, device)
+        prepared = prepare(config, parts, device)
         folder = make_folder(out, config.data)
         write_text(folder / "config.toml", config.to_toml())
         write_json(folder / "environment.json", environment())
@@ -156,7 +158,7 @@ def train(
                     LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
                     regularisers=penalties,
                     num_classes=len(prepared.model.spec.classes),
-                    callbacks=[metrics, *callbacks],
+                    callbacks=[metrics, *_audits(config, folder, prepared), *callbacks],
                     should_stop=should_stop,
                 )
         except GatewiseError:
@@ -194,7 +196,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
     """A model and its objective before training, and the rows as they see them."""
 
     model: Model
@@ -202,14 +204,28 @@ class _Prepared:
     rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
-def _prepare(config: RunConfig, parts: Parts, device: torch.device) -> _Prepared:
+def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[Callback]:
+    """The audit along training, where it is wanted."""
+    if not config.audit_every:
+        return []
+    model, rows = prepared.model.mixture, prepared.rows["train"]
+    path = folder / "audits.jsonl"
+    return [AuditAlong(path, config.audit_every, model, prepared.objective, config.samples, rows, config.seed)]
+
+
+def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
+    """The model as it is before training, drawn from torch's global random state, and the rows as it sees them.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
     preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
     classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
     model = Model(spec.build().to(device), spec, preprocessing)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
-    return _Prepared(model, build_objective(config, spec.features), rows)
+    return Prepared(model, build_objective(config, spec.features), rows)
 
 
 def _asked_for(source: Source) -> Records:
@@ -217,7 +233,7 @@ def _asked_for(source: Source) -> Records:
     return source.records if source.test is None else source.test
 
 
-def _with_absolute_paths(config: RunConfig) -> RunConfig:
+def with_absolute_paths(config: RunConfig) -> RunConfig:
     """So that the configuration kept in the run folder finds its files from anywhere."""
     paths = {"data": config.data, "test": config.test}
     found = {key: str(Path(path).resolve()) for key, path in paths.items() if path and path not in BUNDLED}
@@ -234,7 +250,7 @@ def _threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def summarise(config: RunConfig, parts: Parts, prepared: _Prepared, result: Fit) -> dict[str, Any]:
+def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     judged = prepared.rows.keys() - {"train"}

@@ -1,0 +1,168 @@
+"""`gatewise audit`."""
+
+import itertools
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from gatewise.cli.console import console
+from gatewise.cli.options import Json
+from gatewise.cli.settings import gather, take_folder, take_names, take_number
+from gatewise.cli.tables import MARKS
+from gatewise.diagnostics.recommendation import EXACT
+from gatewise.errors import GatewiseError
+from gatewise.reporting.audit import verdict
+from gatewise.training import Run, load_config
+from gatewise.training.auditing import audit_data, audit_run, write_files
+from gatewise.training.estimator_text import parse_estimator
+
+
+def audit(
+    context: typer.Context,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN|DATA", help="A run folder, or data as gatewise train takes it.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help="For a RUN: a file of rows; default: its training rows.")] = None,
+    estimators: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Options after colons: reinmax:temperature=1.1. Default: all.")
+    ] = None,
+    samples: Annotated[str | None, typer.Option(metavar="1,2,…", help="Numbers of samples. Default: 1,2,4.")] = None,
+    temperatures: Annotated[
+        str | None, typer.Option(metavar="1,0.5,…", help="Values of λ to try. Default: 1,0.5,0.1.")
+    ] = None,
+    max_evaluations: Annotated[
+        int | None, typer.Option(help="Recommend what runs at most so many experts an example. Default: all.")
+    ] = None,
+    seconds: Annotated[float | None, typer.Option(help="About how long it may take. Default: 30.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="Gradient for the logits, or for the gate's parameters. Default: logits.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(help="Examples, drawn at random. Default: 512.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of rows and noise. Default: 0.")] = None,
+    target: Annotated[str | None, typer.Option(help="For DATA: the column to predict.", show_default=False)] = None,
+    experts: Annotated[int | None, typer.Option(help="For DATA: how many experts.")] = None,
+    config: Annotated[Path | None, typer.Option(help="For DATA: a TOML file, as for train; flags win over it.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For DATA: any key of config.toml; repeat.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder of audit.json and audit.html. Default: RUN, or audits/NAME-1, -2, …")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)] = "auto",
+    json_: Json = False,
+) -> None:
+    """Measure how far every gradient estimator is from the exact gradient, on a trained RUN or on DATA before training.
+
+    Example: gatewise audit runs/digits --max-evaluations 2
+    """
+    if source is None:
+        raise GatewiseError("audit needs a run folder, or DATA such as digits; see gatewise audit --help")
+    flags = {"rows": rows, "estimators": estimators, "samples": samples, "temperatures": temperatures}
+    flags |= {"max_evaluations": max_evaluations, "seconds": seconds, "level": level, "seed": seed, "out": out}
+    model = {"target": target, "experts": experts}
+    words = shlex.join(["gatewise", *context.obj])
+    if (Path(source) / "summary.json").is_file():
+        unused = [f"--{name}" for name, value in {**model, "config": config, "set": settings}.items() if value]
+        if unused:
+            raise GatewiseError(f"{source} is a run: its model and data are known, so leave out {unused[0]}")
+        keys, where = gather(None, None, flags)
+        folder = Path(take_folder(keys, where) or source)
+        found, about = audit_run(Run.load(source, device), data=data, **_options(keys, where))
+    else:
+        if data is not None:
+            raise GatewiseError(
+                f"--data goes with a run folder, and {source} is none; give the data themselves instead"
+            )
+        keys, where = gather(config, settings, {**flags, **model, "data": source, "device": device})
+        given = take_folder(keys, where)
+        options = _options(keys, where)
+        checked = load_config(keys | {"seed": options.get("seed", 0)}, where)
+        found, about = audit_data(checked, **options)
+        folder = Path(given) if given else _free_folder(source)
+    contents = write_files(folder, found, about, words)
+    if json_:
+        print(json.dumps(contents, ensure_ascii=False))
+    else:
+        show(contents, folder)
+
+
+def show(contents: dict[str, Any], folder: Path) -> None:
+    """Print the table, the verdict, and where the page is."""
+    screen = console()
+    screen.print(f"{contents['name']}: {contents['examples']} examples, K = {contents['num_categories']}\n")
+    screen.print(audit_table(contents))
+    screen.print(
+        "\nbias: ‖E ĝ − g‖/‖g‖, * beyond doubt; scale: ⟨E ĝ, g⟩/‖g‖², right at 1; error: E ‖ĝ − g‖²/‖g‖² of one "
+        "estimate; runs: experts an example; ms: forward and backward; → the estimator of this run\n",
+        soft_wrap=not screen.is_terminal,
+    )
+    for finding in verdict(contents):
+        screen.print(f"{MARKS[finding.level]} {finding.text}", soft_wrap=not screen.is_terminal)
+    for note in contents["notes"]:
+        screen.print(f"! {note}", style="yellow", soft_wrap=not screen.is_terminal)
+    for refused in contents["skipped"]:
+        screen.print(f"- not audited, {refused['estimator']}: {refused['reason']}", soft_wrap=not screen.is_terminal)
+    screen.print(f"\npage   {folder / 'audit.html'}\ndata   {folder / 'audit.json'}", soft_wrap=True)
+
+
+def audit_table(contents: dict[str, Any]) -> Table:
+    """One line a setting, by rising error; 80 columns wide."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("estimator", min_width=20)
+    for heading in ("S", "λ", "bias", "95 %", "scale", "error", "runs", "ms"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in contents["rows"]:
+        low, high = 100 * row["relative_bias_low"], 100 * row["relative_bias_high"]
+        table.add_row(
+            ("→ " if row["own"] else "") + row["label"].replace(":", " "),
+            str(row["num_samples"]),
+            "" if row["temperature"] is None else f"{row['temperature']:g}",
+            f"{100 * row['relative_bias']:.3g}%{'*' if row['biased'] else ' '}",
+            f"{low:.3g}–{high:.3g}",
+            f"{1 + row['relative_scale']:.2f}",
+            f"{row['relative_mse']:.3g}" if row["relative_mse"] > EXACT else "0",
+            f"{row['evaluations']:.1f}",
+            f"{1e3 * row['seconds']:.1f}",
+        )
+    return table
+
+
+def _options(keys: dict[str, Any], where: dict[str, str]) -> dict[str, Any]:
+    """Take what `gatewise.audit` is told out of the keys."""
+    found: dict[str, Any] = {name: take_number(keys, where, name) for name in ("rows", "max_evaluations")}
+    names = take_names(keys, where, "estimators")
+    if names is not None:
+        found["estimators"] = [parse_estimator(text) for text in names]
+        if any("samples" in options for _, options in found["estimators"]):
+            raise GatewiseError(f"{where['estimators']}: give numbers of samples with --samples, for all of them")
+    found["num_samples"] = _numbers(keys, where, "samples", int)
+    found["temperatures"] = _numbers(keys, where, "temperatures", float)
+    found |= {name: keys.pop(name, None) for name in ("seconds", "level", "seed")}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _numbers(keys: dict[str, Any], where: dict[str, str], key: str, kind: type) -> list[Any] | None:
+    """Take numbers with commas between, or a list of them, out of the keys."""
+    value = keys.pop(key, None)
+    if value is None:
+        return None
+    texts: Sequence[Any] = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    try:
+        return [kind(text) for text in texts]
+    except (TypeError, ValueError):
+        what = "whole numbers" if kind is int else "numbers"
+        raise GatewiseError(f"{where[key]}: {key}: give {what} with commas between them, got {value!r}") from None
+
+
+def _free_folder(source: str) -> Path:
+    """The first of audits/NAME-1, audits/NAME-2, … that is not there."""
+    names = (Path("audits") / f"{Path(source).stem or 'audit'}-{number}" for number in itertools.count(1))
+    return next(folder for folder in names if not folder.exists())

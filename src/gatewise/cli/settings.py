@@ -1,0 +1,82 @@
+"""Where the keys of a configuration come from: a TOML file, --set, and flags; the later wins."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gatewise.errors import GatewiseError
+from gatewise.training.config import parse_value, read_toml
+
+
+def gather(
+    config: Path | None, settings: Sequence[str] | None, flags: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The keys, and for each what messages call its source.
+
+    Args:
+        config: a TOML file.
+        settings: KEY=VALUE, as --set takes them.
+        flags: by key; None where a flag was not given.
+
+    Raises:
+        GatewiseError: for a file that cannot be read, or a setting without an equals sign.
+    """
+    keys = read_toml(config) if config else {}
+    where = dict.fromkeys(keys, str(config))
+    given = dict(parse_setting(text) for text in settings or [])
+    given |= {name: value for name, value in flags.items() if value is not None}
+    return keys | given, where | dict.fromkeys(given, "the command line")
+
+
+def take_folder(keys: dict[str, Any], where: Mapping[str, str]) -> str | None:
+    """Take the key `out` away and return it.
+
+    Raises:
+        GatewiseError: if it is no text.
+    """
+    out = keys.pop("out", None)
+    if out is not None and not isinstance(out, str):
+        raise GatewiseError(f"{where['out']}: out: give the name of a folder, got {out!r}")
+    return out
+
+
+def take_names(keys: dict[str, Any], where: dict[str, str], key: str) -> list[str] | None:
+    """Take names with commas between, or a list of them, out of the keys; None where there are none.
+
+    Raises:
+        GatewiseError: for anything else.
+    """
+    value = keys.pop(key, None)
+    if value is None:
+        return None
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise GatewiseError(f"{where[key]}: {key}: give names with commas between them, got {value!r}")
+    found = [name.strip() for name in listed]
+    if not all(found):
+        raise GatewiseError(f"{where[key]}: {key}: a name between the commas is missing in {value!r}")
+    return found
+
+
+def take_number(keys: dict[str, Any], where: dict[str, str], key: str) -> int | None:
+    """Take a count out of the keys; None where there is none.
+
+    Raises:
+        GatewiseError: for anything but a whole number from 1.
+    """
+    value = keys.pop(key, None)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+        raise GatewiseError(f"{where[key]}: {key}: give a whole number from 1, got {value!r}")
+    return value
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, with the value as TOML where it reads as TOML, else as text.
+
+    Raises:
+        GatewiseError: without an equals sign.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise GatewiseError(f"--set takes KEY=VALUE, such as --set lr=0.01, got {text!r}")
+    return key, parse_value(value)

@@ -1,0 +1,133 @@
+"""What `comparison.json` holds: each cell, and each combination over its seeds."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gatewise.comparison.cells import Cell
+from gatewise.comparison.combinations import Combination
+from gatewise.comparison.intervals import mean_interval
+
+FIGURES = (
+    "nll",
+    "accuracy",
+    "nll_top1",
+    "accuracy_top1",
+    "experts_used",
+    "dead_experts",
+    "effective_experts",
+    "mutual_information",
+)
+"""The measures that are averaged over seeds, of `gatewise evaluate`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: its run's summary, or the reason for which there is none.
+
+    `before`: it was there already, and was not trained this time.
+    """
+
+    cell: Cell
+    summary: dict[str, Any] | None
+    reason: str | None = None
+    before: bool = False
+
+    def figures(self, part: str) -> dict[str, float]:
+        """The measures on one part of the data; only where there is a summary."""
+        return (self.summary or {})[part]
+
+
+def tabulate(combinations: Sequence[Combination], outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The data, the combinations (best first), and the cells, as JSON takes them.
+
+    The order is that of the mean test NLL, or of the validation NLL where no test rows were kept: `judged` says which.
+    `difference` is that of a combination's NLL and the best one's, seed by seed: the seeds share split and weights.
+    """
+    done = [outcome for outcome in outcomes if outcome.summary is not None]
+    judged = "test" if done and all((outcome.summary or {})["test"] for outcome in done) else "validation"
+    of = {combination.name: [o for o in done if o.cell.combination is combination] for combination in combinations}
+    asked = len({outcome.cell.seed for outcome in outcomes})
+    rows = [_row(combination, of[combination.name], judged, asked) for combination in combinations]
+    rows.sort(key=lambda row: _rank(row, judged))
+    for row in rows[1:]:
+        row["difference"] = _difference(of[row["name"]], of[rows[0]["name"]], judged)
+    return {
+        "judged": judged,
+        "data": _data(done),
+        "combinations": rows,
+        "cells": [_cell(outcome) for outcome in outcomes],
+    }
+
+
+def _rank(row: dict[str, Any], judged: str) -> tuple[bool, float]:
+    """Where a combination stands: by its NLL, and last without a finite one."""
+    nll = row[judged]["nll"]["mean"] if row[judged] else math.inf
+    return (True, 0.0) if not math.isfinite(nll) else (False, nll)
+
+
+def _row(combination: Combination, done: list[Outcome], judged: str, asked: int) -> dict[str, Any]:
+    summaries = [outcome.summary for outcome in done if outcome.summary is not None]
+    evaluations = max((summary["model"]["evaluations"] for summary in summaries), default=None)
+    return {
+        "name": combination.name,
+        "objective": combination.objective,
+        "estimator": combination.estimator,
+        "options": dict(combination.options),
+        "samples": combination.config.samples,
+        "experts": combination.config.experts,
+        "evaluations": evaluations,
+        "seeds_done": len(done),
+        "seeds_failed": asked - len(done),
+        "validation": _means(done, "validation"),
+        "test": _means(done, "test") if judged == "test" else None,
+        "epochs": mean_interval([summary["epochs"] for summary in summaries])["mean"] if summaries else None,
+        "seconds": mean_interval([summary["seconds"] for summary in summaries])["mean"] if summaries else None,
+        "difference": None,
+    }
+
+
+def _means(done: list[Outcome], part: str) -> dict[str, Any] | None:
+    if not done:
+        return None
+    return {name: mean_interval([outcome.figures(part)[name] for outcome in done]) for name in FIGURES}
+
+
+def _difference(mine: list[Outcome], best: list[Outcome], judged: str) -> dict[str, Any] | None:
+    """How much more nats than the best, over the seeds that both have; None without one."""
+    against = {outcome.cell.seed: outcome.figures(judged)["nll"] for outcome in best}
+    pairs = [(outcome.figures(judged)["nll"], outcome.cell.seed) for outcome in mine if outcome.cell.seed in against]
+    if not pairs:
+        return None
+    return {**mean_interval([nll - against[seed] for nll, seed in pairs]), "seeds": len(pairs)}
+
+
+def _cell(outcome: Outcome) -> dict[str, Any]:
+    cell, summary = outcome.cell, outcome.summary or {}
+    epochs, best = summary.get("epochs"), summary.get("best_epoch")
+    return {
+        "combination": cell.combination.name,
+        "seed": cell.seed,
+        "folder": f"cells/{cell.path.name}",
+        "status": "done" if outcome.summary else "failed",
+        "reason": outcome.reason,
+        "trained_before": outcome.before,
+        "gatewise": summary.get("gatewise"),
+        "epochs": epochs,
+        "best_epoch": best,
+        "still_improving": None if epochs is None else best == epochs,
+        "seconds": summary.get("seconds"),
+        "validation": summary.get("validation"),
+        "test": summary.get("test"),
+        "warnings": summary.get("warnings", []),
+    }
+
+
+def _data(done: list[Outcome]) -> dict[str, Any] | None:
+    """What is the same in every cell; None where no cell is done."""
+    if not done or done[0].summary is None:
+        return None
+    told = done[0].summary["data"]
+    keys = ("name", "target", "rows", "train_rows", "validation_rows", "test_rows", "columns", "classes", "hash")
+    return {key: told[key] for key in keys}

@@ -1,0 +1,93 @@
+"""The page of an audit, its table, and the piece of it that a notebook shows."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import escape
+
+from gatewise.files import write_text
+from gatewise.reporting.audit.figures import pictures
+from gatewise.reporting.audit.verdict import verdict
+from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
+from gatewise.reporting.templates import ENVIRONMENT
+from gatewise.reporting.wording import count, number, percent
+
+Audit = Mapping[str, Any]
+
+HEADER = ("", "S", "λ", "bias (95 %)", "scale", "cosine", "error", "by evaluations", "by time", "runs", "ms")
+
+
+def render_audit(audit: Audit) -> str:
+    """The page as HTML, from the contents of audit.json."""
+    return ENVIRONMENT.get_template("audit.html.jinja").render(
+        audit=audit, findings=verdict(audit), sections=_sections(audit)
+    )
+
+
+def write_audit(folder: Path, audit: Audit) -> Path:
+    """Write `folder`/audit.html, whole or not at all.
+
+    Raises:
+        GatewiseError: if it cannot be written.
+    """
+    page = folder / "audit.html"
+    write_text(page, render_audit(audit))
+    return page
+
+
+def fragment(audit: Audit) -> str:
+    """The page in a frame, for a notebook."""
+    page = render_audit({"name": "f", "gatewise": "", **audit})
+    # a frame of its own, so that the page's look and the notebook's do not meet
+    return f'<iframe srcdoc="{escape(page)}" style="width: 100%; height: 48rem; border: 0"></iframe>'
+
+
+def _sections(audit: Audit) -> list[Section]:
+    repeat = Section("How to repeat it", [Command(audit["command"])] if audit.get("command") else [])
+    return [repeat, _pictures(audit), _table(audit), *_left_out(audit)]
+
+
+def _pictures(audit: Audit) -> Section:
+    return Section("Bias, variance and cost", pictures(audit))
+
+
+def _table(audit: Audit) -> Section:
+    level = "logits" if audit["level"] == "logits" else "gate's parameters"
+    note = (
+        f"Against the exact gradient g for the {level} ({count(audit['size'], 'number')}, "
+        f"{count(audit['examples'], 'example')}, K = {audit['num_categories']}), by enumeration. Bias: ‖E ĝ − g‖/‖g‖. "
+        "Scale: ⟨E ĝ, g⟩/‖g‖²; 1 is right, below 0 it points away. Cosine: of E ĝ and g. Error: E ‖ĝ − g‖²/‖g‖² of one "
+        "estimate; by evaluations and by time: of the mean of as many as cost what one exact gradient costs. Runs: "
+        "distinct evaluations an example. ms: forward and backward of one batch on this machine."
+    )
+    rows = [Row(row["label"], _cells(row), _aside(row)) for row in audit["rows"]]
+    return Section("All settings", [Paragraph(note), Table("By rising mean squared error", HEADER, rows, wide=True)])
+
+
+def _left_out(audit: Audit) -> list[Section]:
+    if not audit["skipped"]:
+        return []
+    rows = [Row(refused["estimator"], [refused["reason"]]) for refused in audit["skipped"]]
+    return [Section("Not audited", [Table("What could not be asked", ["estimator", "why"], rows, numeric=False)])]
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    return [
+        str(row["num_samples"]),
+        "" if row["temperature"] is None else f"{row['temperature']:g}",
+        f"{percent(row['relative_bias'])} ({percent(row['relative_bias_low'])} – {percent(row['relative_bias_high'])})",
+        number(1 + row["relative_scale"]),
+        number(row["cosine"]),
+        number(row["relative_mse"]),
+        number(row["relative_mse_equal_evaluations"]),
+        number(row["relative_mse_equal_time"]),
+        number(row["evaluations"], 2),
+        number(1e3 * row["seconds"], 2),
+    ]
+
+
+def _aside(row: Mapping[str, Any]) -> str:
+    said = ["trained this run"] if row["own"] else []
+    said += ["biased"] if row["biased"] else []
+    return ", ".join([*said, f"{row['repetitions']:,} repetitions"])

@@ -1,0 +1,77 @@
+"""What an audit says, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gatewise.reporting.audit.figures import name
+from gatewise.reporting.verdict import Finding
+from gatewise.reporting.wording import count, percent
+
+Audit = Mapping[str, Any]
+
+
+def verdict(audit: Audit) -> list[Finding]:
+    """What to use and why, whether what the model was trained with is right, and who is biased."""
+    found = [_recommended(audit), *_own(audit), _biased(audit), _reversed(audit), *_fewer(audit)]
+    return [finding for finding in found if finding is not None]
+
+
+def choice(best: Mapping[str, Any]) -> str:
+    """A recommendation's estimator with its options and samples."""
+    said = ":".join([best["estimator"], *(f"{key}={value}" for key, value in best["options"].items())])
+    return f"{said} with {best['num_samples']} samples" if best["num_samples"] > 1 else said
+
+
+def _recommended(audit: Audit) -> Finding:
+    best = audit["recommended"]
+    return Finding("good", f"Use {choice(best)}: {best['reason']}.")
+
+
+def _own(audit: Audit) -> list[Finding]:
+    return [Finding(*_judged(row)) for row in audit["rows"] if row["own"]]
+
+
+def _judged(row: Mapping[str, Any]) -> tuple[Any, str]:
+    """Good or bad, and why, of the estimator that the model was trained with."""
+    who = f"The estimator of this run, {name(row)},"
+    spread = f"a single estimate is off by {percent(row['relative_mse'] ** 0.5)} of the gradient's length"
+    if not row["biased"]:
+        most = f"a bias above {percent(row['relative_bias_high'])} is ruled out"
+        if row["unbiased"]:
+            return "good", f"{who} shows no bias here, as it claims ({most}); {spread}."
+        return "fact", f"{who} is not unbiased, but here its bias cannot be told from none ({most}); {spread}."
+    interval = f"{percent(row['relative_bias_low'])} to {percent(row['relative_bias_high'])}"
+    away = ", and points away from the gradient" if row["cosine"] < 0 else f" (cosine {row['cosine']:.2f})"
+    return "bad", f"{who} is biased by {interval} of the gradient's length{away}; {spread}."
+
+
+def _biased(audit: Audit) -> Finding:
+    rows = audit["rows"]
+    biased = [row for row in rows if row["biased"]]
+    if not biased:
+        return Finding("fact", f"No bias was found in any of {count(len(rows), 'setting')}.")
+    worst = max(biased, key=lambda row: row["relative_bias"])
+    return Finding(
+        "fact",
+        f"{len(biased)} of {count(len(rows), 'setting')} are biased, the most {name(worst)}: "
+        f"{percent(worst['relative_bias'])} of the gradient's length.",
+    )
+
+
+def _reversed(audit: Audit) -> Finding | None:
+    """Estimators whose mean points away from the gradient beyond doubt."""
+    away = [row for row in audit["rows"] if row["relative_scale_high"] < -1]
+    if not away:
+        return None
+    return Finding("bad", f"Pointing away from the gradient on average: {', '.join(name(row) for row in away)}.")
+
+
+def _fewer(audit: Audit) -> list[Finding]:
+    """What to use where fewer evaluations are allowed."""
+    fewer = [best for best in audit["by_evaluations"] if best["evaluations"] < audit["max_evaluations"]]
+    what = "expert" if audit["mixture"] else "category"
+    plural = "experts" if audit["mixture"] else "categories"
+    return [
+        Finding("fact", f"With at most {count(best['evaluations'], what, plural)} an example: {choice(best)}.")
+        for best in fewer
+    ]

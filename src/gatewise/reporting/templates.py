@@ -1,0 +1,11 @@
+"""Where the pages' templates come from."""
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+ENVIRONMENT = Environment(
+    loader=PackageLoader("gatewise.reporting", "."),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)

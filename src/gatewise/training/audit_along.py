@@ -1,0 +1,104 @@
+"""The audit along training: how the bias and variance of the estimator change as the gate and λ do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gatewise import objectives
+from gatewise.diagnostics import audit
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective
+from gatewise.training.callbacks import Callback
+from gatewise.training.config import RunConfig
+from gatewise.training.trainer import Rows
+
+AUDIT_ROWS = 256
+"""Rows that an audit along training looks at."""
+AUDIT_SECONDS = 2.0
+"""About what one audit along training takes."""
+
+
+class AuditAlong(Callback):
+    """Audits the objective's own estimator every few epochs, with what its baselines have learned: `audits.jsonl`.
+
+    It draws from generators of its own and looks at copies, so training goes the way it would without it.
+
+    Args:
+        path: the file.
+        every: epochs between audits.
+        mixture: in training.
+        objective: with its estimator.
+        num_samples: S.
+        rows: training rows; some of them are looked at.
+        seed: of the rows and the noise.
+
+    Raises:
+        GatewiseError: for an objective without an estimator.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        every: int,
+        mixture: MixtureOfExperts,
+        objective: Objective,
+        num_samples: int,
+        rows: Rows,
+        seed: int,
+    ):
+        self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
+        self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
+
+    def on_epoch(self, metrics: dict[str, Any]) -> None:
+        """Append a line after the first epoch and after every `every`-th."""
+        if metrics["epoch"] % self.every and metrics["epoch"] != 1:
+            return
+        (estimator,) = self.objective.estimators()
+        try:
+            found = audit(
+                self.mixture,
+                self.rows,
+                [],
+                own=(estimator, self.num_samples),
+                seconds=AUDIT_SECONDS,
+                precision=0.05,
+                seed=self.seed,
+            )
+            line = {"rows": [row.to_dict() for row in found.rows]}
+        except GatewiseError as problem:  # a gate that is certain has no gradient to audit: training goes on
+            line = {"rows": [], "reason": str(problem)}
+        kept = {name: metrics[name] for name in ("epoch", "step", "temperature")}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(kept | line) + "\n")
+        except OSError as error:
+            raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def check_audit_every(config: RunConfig) -> None:
+    """Refuse `audit_every` where there is nothing to audit.
+
+    Raises:
+        GatewiseError: for an objective that takes no estimator.
+    """
+    if config.audit_every and "estimator" not in objectives.options(config.objective):
+        raise GatewiseError(
+            f"audit_every: the {config.objective} objective is exact and has no estimator to audit; leave it out, or "
+            "choose an objective that takes one, such as jensen"
+        )
+
+
+def some(rows: Rows, count: int, seed: int) -> Rows:
+    """`count` of the rows, drawn by `seed`; all where there are fewer.
+
+    Raises:
+        GatewiseError: for a count below 1.
+    """
+    if count < 1:
+        raise GatewiseError(f"rows must be at least 1, got {count}")
+    x, y = rows
+    chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:count].sort().values
+    return x[chosen], y[chosen]
