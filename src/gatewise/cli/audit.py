@@ -14,7 +14,7 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.tables import MARKS
-from gatewise.diagnostics.recommendation import EXACT
+from gatewise.diagnostics.auditing.recommendation import EXACT
 from gatewise.errors import GatewiseError
 from gatewise.reporting.audit import verdict
 from gatewise.training import Run, load_config

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.diagnostics.measurement import Row
+from gatewise.diagnostics.auditing.row import Row
 from gatewise.errors import GatewiseError
 from gatewise.estimators import Enumeration
 

@@ -1,21 +1,19 @@
 """The audit: how far every estimator is from the exact gradient on the user's own model."""
 
-import json
-import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.clock import seconds_of
-from gatewise.diagnostics.intervals import FEWEST
-from gatewise.diagnostics.measurement import WARM_UP, Bench, NotFinite, Row
-from gatewise.diagnostics.problem import Problem, of_function, of_mixture, resting
-from gatewise.diagnostics.recommendation import Recommendation, by_evaluations, recommend
-from gatewise.diagnostics.settings import (
+from gatewise.diagnostics.auditing.bench import WARM_UP, Bench, NotFinite, make_bench
+from gatewise.diagnostics.auditing.intervals import FEWEST
+from gatewise.diagnostics.auditing.recommendation import by_evaluations, recommend
+from gatewise.diagnostics.auditing.resting import resting
+from gatewise.diagnostics.auditing.result import Audit
+from gatewise.diagnostics.auditing.row import Row
+from gatewise.diagnostics.auditing.settings import (
     TEMPERATURES,
     Choice,
     Refused,
@@ -24,101 +22,13 @@ from gatewise.diagnostics.settings import (
     checked_temperatures,
     settings,
 )
+from gatewise.diagnostics.auditing.subjects import of_function, of_mixture
 from gatewise.errors import GatewiseError
-from gatewise.estimators import Enumeration
 from gatewise.mixture import MixtureOfExperts
-
-if TYPE_CHECKING:
-    import polars
 
 LEVELS = ("logits", "parameters")
 UNCLEAR = 0.1
 """Where the interval for a bias that was not found ends above this, the notes say so."""
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What `audit` found.
-
-    Attributes:
-        rows: one for each setting, by rising mean squared error.
-        recommended: the estimator to use.
-        by_evaluations: the recommendation for each number of evaluations at which it changes.
-        skipped: what could not be audited, and why.
-        notes: what could void the figures, or must be known to read them.
-        level: "logits" or "parameters".
-        examples: in the batch.
-        num_categories: K.
-        size: D, numbers of the gradient.
-        mixture: the Jensen bound of a mixture was audited.
-        seconds: it took.
-    """
-
-    rows: list[Row]
-    recommended: Recommendation
-    by_evaluations: list[tuple[int, Recommendation]]
-    skipped: list[Refused]
-    notes: list[str]
-    level: str
-    examples: int
-    num_categories: int
-    size: int
-    mixture: bool
-    max_evaluations: int
-    precision: float
-    seed: int
-    seconds: float
-    figure_: Any = field(default=None, init=False, repr=False, compare=False)
-    axes_: Any = field(default=None, init=False, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as JSON takes it."""
-        plain = ("notes", "level", "examples", "num_categories", "size", "mixture", "max_evaluations", "precision")
-        return {
-            "rows": [row.to_dict() for row in self.rows],
-            "recommended": self.recommended.to_dict(),
-            "by_evaluations": [{"evaluations": most, **best.to_dict()} for most, best in self.by_evaluations],
-            "skipped": [asdict(refused) for refused in self.skipped],
-            **{name: getattr(self, name) for name in (*plain, "seed", "seconds")},
-        }
-
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
-
-    def to_frame(self) -> "polars.DataFrame":
-        """The rows as a polars data frame; options as JSON text."""
-        import polars
-
-        rows = [row.to_dict() | {"options": json.dumps(row.options, default=str)} for row in self.rows]
-        return polars.DataFrame(rows, infer_schema_length=None)
-
-    def plot(self, ax: Any = None, kind: str = "bias") -> "Audit":
-        """Draw it with matplotlib, and keep the drawing in `figure_` and `axes_`.
-
-        Args:
-            ax: matplotlib axes for one picture, or a sequence of three for all; None makes a figure with all three.
-            kind: which picture, where `ax` is one: "bias" (with intervals and a line at 0), "error" (bias² and
-                variance, stacked), or "cost" (error against evaluations).
-
-        Returns:
-            The audit itself.
-
-        Raises:
-            GatewiseError: for an unknown kind.
-        """
-        from gatewise.reporting.audit import draw_on
-
-        figure, axes = draw_on(self.to_dict(), ax, kind)
-        object.__setattr__(self, "figure_", figure)
-        object.__setattr__(self, "axes_", axes)
-        return self
-
-    def _repr_html_(self) -> str:
-        """The audit as a notebook shows it: verdict, pictures, table."""
-        from gatewise.reporting.audit import fragment
-
-        return fragment(self.to_dict())
 
 
 def audit(
@@ -191,21 +101,6 @@ def audit(
     if not rows:
         raise GatewiseError(f"no estimator could be audited: {(refused + more)[0].reason}")
     return conclude(bench, rows, [*refused, *more], level, max_evaluations, time.perf_counter() - started)
-
-
-def make_bench(problem: Problem, precision: float, repetitions: int | None, seed: int) -> Bench:
-    """A problem made ready for measurements."""
-    exact = problem.exact()
-    device = problem.logits.device
-    took = seconds_of(lambda: problem.step(Enumeration(), 1, None), device) if not problem.event_dims else math.nan
-    bench = Bench(problem, exact, took, 0.0, precision, repetitions, seed)
-    # what enumeration in the problem's own type differs from the exact gradient is rounding
-    again = bench.estimate(Setting(Enumeration(), {}, 1, warm=True), 1)[0]
-    error = (problem.pulled(again)[0].double() - exact).norm() / exact.norm()
-    bench.rounding = 4 * float(error) + 100 * torch.finfo(problem.logits.dtype).eps
-    if problem.event_dims:
-        bench.exact_seconds = seconds_of(lambda: problem.step(Enumeration(), 1, None), device)
-    return bench
 
 
 def measure_all(bench: Bench, found: Sequence[Setting], deadline: float) -> tuple[list[Row], list[Refused]]:

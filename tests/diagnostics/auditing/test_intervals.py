@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from gatewise.diagnostics import intervals
+from gatewise.diagnostics.auditing import intervals
 from tests.chance import seeded
 
 EXACT = torch.tensor([3.0, 0.0, 4.0], dtype=torch.float64)
