@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -21,8 +22,10 @@ CHUNK = 2**18
 """Numbers of one tensor of repeated logits, so that a chunk stays in the processor's cache."""
 COUNTED = 2**15
 """Numbers of repeated logits over which evaluations are averaged."""
-PILOT = 32
-"""Repetitions that decide how many there will be."""
+PILOT = (32, 4096)
+"""Repetitions that decide how many there will be: at least and at most, as the cost of one lets."""
+WARM_EXAMPLES = 1024
+"""Examples of a step in which baselines learn: so many that what they learn is not the noise of a small batch."""
 MOST = 2**24
 """Numbers of gradients that are held at once."""
 
@@ -68,10 +71,10 @@ class Bench:
             GatewiseError: if it refuses the problem.
         """
         deadline = time.perf_counter() + budget
-        self.generator.manual_seed(self.seed)
+        self.generator.manual_seed((self.seed << 32 | crc32(repr(setting.key).encode())) % 2**63)
         self.warm_up(setting)
         setting.estimator.eval()
-        pilot = self.moments(setting, PILOT)
+        pilot = self.moments(setting, min(max(CHUNK // len(self.exact) // 2, PILOT[0]), PILOT[1]))
         seconds = self.seconds_of(setting, budget / 5)
         left = deadline - time.perf_counter()
         count = self.count(pilot, left)
@@ -88,7 +91,7 @@ class Bench:
         estimator.train()
         optimiser = torch.optim.Adam(learned, lr=0.01) if learned else None
         for _ in range(WARM_UP):
-            _, estimate = self.estimate(setting, 1)
+            _, estimate = self.estimate(setting, max(1, WARM_EXAMPLES // self.problem.examples))
             if optimiser is not None and estimate.control_loss is not None:
                 optimiser.zero_grad()
                 estimate.control_loss.backward()

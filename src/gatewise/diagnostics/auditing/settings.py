@@ -43,6 +43,11 @@ class Setting:
     own: bool = False
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from other settings: the seed of its noise."""
+        return self.estimator.name, repr(sorted(self.options.items())), self.num_samples
+
+    @property
     def temperature(self) -> float | None:
         """λ, where there is one to choose."""
         estimator = self.estimator
@@ -155,7 +160,10 @@ def _made(
     else:
         many = [options]
     made = estimators.get_fitting
-    return [(made(name, num_categories, context_dim, **each), each, False) for each in many]
+    return [
+        (made(name, num_categories, context_dim, **each), {key: _plain(value) for key, value in each.items()}, False)
+        for each in many
+    ]
 
 
 def _differing(estimator: GradientEstimator) -> dict[str, Any]:
@@ -163,10 +171,16 @@ def _differing(estimator: GradientEstimator) -> dict[str, Any]:
     found = {}
     for name, parameter in _parameters(estimator).items():
         value = getattr(estimator, name, parameter.default)
-        value = getattr(value, "name", type(value).__name__) if isinstance(value, Baseline) else value
-        if isinstance(value, str | int | float) and value != parameter.default:
-            found[name] = value
+        if isinstance(value, str | int | float | Baseline) and _plain(value) != parameter.default:
+            found[name] = _plain(value)
     return found
+
+
+def _plain(value: Any) -> Any:
+    """An option as JSON and a table take it."""
+    if isinstance(value, Baseline):
+        return getattr(value, "name", type(value).__name__)
+    return value if isinstance(value, str | int | float | list | dict | None) else str(value)
 
 
 def _parameters(estimator: GradientEstimator) -> dict[str, inspect.Parameter]:
