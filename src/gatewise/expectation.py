@@ -252,7 +252,7 @@ def as_integrand(f: Any, logits: Tensor, event_dims: int) -> Integrand:
     """`f` itself if it is an `Integrand`, else the adapter that makes it one."""
     if isinstance(f, IndexFunction):
         return _OfIndex(f.f, logits, event_dims)
-    if all(hasattr(f, method) for method in ("at_index", "at_all", "at_point")):  # isinstance takes 10 times as long
+    if hasattr(f, "at_index") and hasattr(f, "at_all") and hasattr(f, "at_point"):  # isinstance takes 10 times as long
         return f
     if callable(f):
         return _OfPoint(f, logits, event_dims)
@@ -342,12 +342,10 @@ class _Adapter:
     """What both adapters know: the shape of the categorical they were called with."""
 
     def __init__(self, f: Callable[[Tensor], Tensor], logits: Tensor, event_dims: int):
-        self.f = f
-        self.event_dims = event_dims
-        self.batch = logits.shape[: logits.dim() - 1 - event_dims]
-        self.event = logits.shape[logits.dim() - 1 - event_dims : -1]
-        self.num_categories = logits.shape[-1]
-        self.dtype, self.device = logits.dtype, logits.device
+        self.f, self.event_dims = f, event_dims
+        shape = logits.shape
+        self.batch, self.event = shape[: -1 - event_dims], shape[-1 - event_dims : -1]
+        self.num_categories, self.dtype, self.device = shape[-1], logits.dtype, logits.device
 
     def every_index(self) -> Tensor:
         """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`."""
@@ -360,7 +358,7 @@ class _Adapter:
 
     def call(self, argument: Tensor, described: str) -> Tensor:
         values = self.f(argument)
-        wanted = torch.Size([argument.shape[0], *self.batch])
+        wanted = (argument.shape[0], *self.batch)
         if not isinstance(values, Tensor) or values.shape != wanted:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise GatewiseError(f"f returned {got} for {described} {list(argument.shape)}; expected {list(wanted)}")
@@ -374,14 +372,17 @@ class _OfPoint(_Adapter):
         return self.call(point, "points of shape")
 
     def at_index(self, index: Tensor) -> Tensor:
-        categories = torch.arange(self.num_categories, device=self.device)
         # f sees category 0 where nothing is asked: at a point of all zeros it may have no value and no gradient
-        corner = (index.clamp_min(0).unsqueeze(-1) == categories).to(self.dtype)
+        corner = self.corner(index.clamp_min(0))
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
         return torch.where(asked, self.at_point(corner), 0.0)
 
     def at_all(self) -> Tensor:
-        return self.at_index(self.every_index()).movedim(0, -1)
+        return self.at_point(self.corner(self.every_index())).movedim(0, -1)
+
+    def corner(self, index: Tensor) -> Tensor:
+        zeros = torch.zeros((*index.shape, self.num_categories), dtype=self.dtype, device=self.device)
+        return zeros.scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
 class _OfIndex(_Adapter):
