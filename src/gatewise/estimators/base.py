@@ -172,9 +172,9 @@ def one_hot(index: Tensor, like: Tensor) -> Tensor:
 
 
 def picked(table: Tensor, index: Tensor) -> Tensor:
-    """The entries `[S, *batch, 1]` of a table `[1, *batch, K]` at the categories `[S, *batch]`."""
-    many = table if index.shape[0] == 1 else table.expand(*index.shape, -1)
-    return many.gather(-1, index.unsqueeze(-1))
+    """The entries `[S, *batch]` of a table `[*batch, K]` at the categories `[S, *batch]`."""
+    # with the samples last, where the backward pass adds them up in the table's own shape
+    return table.gather(-1, index.movedim(0, -1)).movedim(-1, 0)
 
 
 def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:

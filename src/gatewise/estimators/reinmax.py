@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, carrying, one_hot, picked
+from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -84,7 +84,8 @@ class ReinMax(PointEstimator):
         With q = softmax(θ/t), 2 J(m) = J(q) + ½ (D - q) (D - q)ᵀ; and J(q) = t ∂q/∂θ, (D - q) = t ∂(log q_D)/∂θ.
         """
         q = self.cooled(logits).softmax(-1)
-        away, log_q_drawn = corner - q.detach(), picked(q, index).log()
+        many = q if index.shape[0] == 1 else q.expand_as(corner)
+        away, log_q_drawn = corner - q.detach(), many.gather(-1, index.unsqueeze(-1)).log()
         if self.temperature == 1.0:  # where q = π
             return carrying(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
         twice = torch.addcmul(q, away, log_q_drawn, value=0.5)
