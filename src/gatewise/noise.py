@@ -27,7 +27,7 @@ def widened(tensor: Tensor) -> Tensor:
 def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Exp(1) noise of `shape`, on the device of `like`, strictly positive."""
     dtype = working_dtype(like.dtype)
-    if like.device.type == "cpu" and math.prod(shape) > FEW:
+    if like.is_cpu and math.prod(shape) > FEW:
         # exponential_ takes three times as long; in float64, because float32 uniforms are too coarse near 0 and 1
         # from 2^-55 on, which changes the largest of them, 1 - 2^-53, and with it the smallest exponential, not at all
         uniform = like.new_empty(shape, dtype=torch.float64).uniform_(2.0**-55, 1.0, generator=generator)
@@ -59,7 +59,7 @@ def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | N
     Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i.
     """
     probs = widened(logits.detach()).softmax(-1)
-    if num_samples * logits.numel() <= FEW or logits.device.type == "mps":  # which has no float64
+    if num_samples * logits.numel() <= FEW or logits.is_mps:  # which has no float64
         return (probs / exponential((num_samples, *logits.shape), logits, generator)).argmax(-1)
     cumulated = probs.cumsum(-1, dtype=torch.float64)
     # strictly below 1, so that what is drawn has some mass

@@ -161,9 +161,14 @@ def carrying(point: Tensor, relaxed: Tensor, weight: float = 1.0) -> Tensor:
     return torch.add(point, relaxed - relaxed.detach(), alpha=weight)
 
 
+def finite(logits: Tensor) -> Tensor:
+    """The logits, with a finite number and no gradient where a category is masked with -inf."""
+    return logits.clamp_min(torch.finfo(logits.dtype).min)
+
+
 def shift_only(logits: Tensor) -> Tensor:
     """0 forward and the gradient of `logits` backward, also where a category is masked with -inf."""
-    return gradient_only(torch.where(logits > -torch.inf, logits, 0.0))
+    return gradient_only(finite(logits))
 
 
 def one_hot(index: Tensor, like: Tensor) -> Tensor:

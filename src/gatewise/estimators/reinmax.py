@@ -66,7 +66,7 @@ class ReinMax(PointEstimator):
         index = self.draw_index(logits, num_samples, generator)
         corner = one_hot(index, logits)
         if self.variant == "plain":
-            return self.heun(widened(logits).unsqueeze(0), index, corner)
+            return self.heun(widened(logits).unsqueeze(0), corner)
         probs = widened(logits.detach()).softmax(-1)
         first_order = (-0.5, probs)
         middle = (probs + corner) / 2
@@ -78,14 +78,13 @@ class ReinMax(PointEstimator):
         control = ((weight, draws[1:]), (-weight, draws[0]))
         return with_jacobians(corner, logits, (2.0, middle), first_order, *control)
 
-    def heun(self, logits: Tensor, index: Tensor, corner: Tensor) -> Tensor:
+    def heun(self, logits: Tensor, corner: Tensor) -> Tensor:
         """The corner with the gradient 2 J(m) g - ½ J(π) g, for logits `[1, *batch, K]`, in plain operations.
 
         With q = softmax(θ/t), 2 J(m) = J(q) + ½ (D - q) (D - q)ᵀ; and J(q) = t ∂q/∂θ, (D - q) = t ∂(log q_D)/∂θ.
         """
         q = self.cooled(logits).softmax(-1)
-        many = q if index.shape[0] == 1 else q.expand_as(corner)
-        away, log_q_drawn = corner - q.detach(), many.gather(-1, index.unsqueeze(-1)).log()
+        away, log_q_drawn = corner - q.detach(), (corner * q).sum(-1, keepdim=True).log()
         if self.temperature == 1.0:  # where q = π
             return carrying(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
         twice = torch.addcmul(q, away, log_q_drawn, value=0.5)
