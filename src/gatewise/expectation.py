@@ -219,7 +219,7 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
             f"estimator is the string {estimator!r}; make it once with gw.estimators.get({estimator!r}) and "
             "pass it on, so that its baselines keep what they learn"
         )
-    if not torch.is_floating_point(logits):
+    if not logits.is_floating_point():
         raise GatewiseError(f"logits must be floating point, got {logits.dtype}; convert them with .float()")
     if event_dims not in (0, 1):
         raise GatewiseError(f"event_dims must be 0 or 1, got {event_dims}")
@@ -339,26 +339,25 @@ def _starts(ordered: Tensor) -> Tensor:
 
 
 class _Adapter:
-    """What both adapters know: the shape of the categorical they were called with."""
+    """What both adapters know: the categorical they were called with."""
 
     def __init__(self, f: Callable[[Tensor], Tensor], logits: Tensor, event_dims: int):
-        self.f, self.event_dims = f, event_dims
-        shape = logits.shape
-        self.batch, self.event = shape[: -1 - event_dims], shape[-1 - event_dims : -1]
-        self.num_categories, self.dtype, self.device = shape[-1], logits.dtype, logits.device
+        # read when they are wanted: this is made anew at every call
+        self.f, self.logits, self.event_dims = f, logits, event_dims
 
     def every_index(self) -> Tensor:
         """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`."""
+        *batch_and_event, categories = self.logits.shape
         if self.event_dims:
-            outcomes = joint_outcomes(self.event[0], self.num_categories, self.device)
+            outcomes = joint_outcomes(batch_and_event[-1], categories, self.logits.device)
         else:
-            outcomes = torch.arange(self.num_categories, device=self.device)
-        spread = outcomes.view(len(outcomes), *[1] * len(self.batch), *self.event)
-        return spread.expand(len(outcomes), *self.batch, *self.event)
+            outcomes = torch.arange(categories, device=self.logits.device)
+        spread = outcomes.view(len(outcomes), *[1] * (len(batch_and_event) - self.event_dims), *outcomes.shape[1:])
+        return spread.expand(len(outcomes), *batch_and_event)
 
     def call(self, argument: Tensor, described: str) -> Tensor:
         values = self.f(argument)
-        wanted = (argument.shape[0], *self.batch)
+        wanted = (argument.shape[0], *self.logits.shape[: -1 - self.event_dims])
         if not isinstance(values, Tensor) or values.shape != wanted:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise GatewiseError(f"f returned {got} for {described} {list(argument.shape)}; expected {list(wanted)}")
@@ -381,7 +380,7 @@ class _OfPoint(_Adapter):
         return self.at_point(self.corner(self.every_index())).movedim(0, -1)
 
     def corner(self, index: Tensor) -> Tensor:
-        zeros = torch.zeros((*index.shape, self.num_categories), dtype=self.dtype, device=self.device)
+        zeros = self.logits.new_zeros((*index.shape, self.logits.shape[-1]))
         return zeros.scatter_(-1, index.unsqueeze(-1), 1.0)
 
 
