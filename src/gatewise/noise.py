@@ -31,7 +31,7 @@ def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: to
         # exponential_ takes three times as long; in float64, because float32 uniforms are too coarse near 0 and 1
         # from 2^-55 on, which changes the largest of them, 1 - 2^-53, and with it the smallest exponential, not at all
         uniform = like.new_empty(shape, dtype=torch.float64).uniform_(2.0**-55, 1.0, generator=generator)
-        return uniform.log_().neg_().to(dtype)
+        return uniform.log_().to(dtype).neg_()
     noise = like.new_empty(shape, dtype=dtype).exponential_(generator=generator)
     return noise.clamp_min_(torch.finfo(dtype).tiny)
 

@@ -95,13 +95,13 @@ class REBAR(Tempered):
         ahead = (fixed - fixed.amax(-1, keepdim=True)).exp()
         scale, difference = self.scale.detach(), slope.detach() * ahead
         # and from log π to θ
-        pulled = difference - probs * difference.sum(-1, keepdim=True)
-        left = values.detach().to(z.dtype) - scale * relaxed.detach()
-        gradient = mean_of_samples(against(left, score) * score + scale * pulled)
+        pulled = torch.addcmul(difference, probs, difference.sum(-1, keepdim=True), value=-1)
+        left = torch.addcmul(values.detach().to(z.dtype), scale, relaxed.detach(), value=-1)
+        gradient = mean_of_samples(torch.addcmul(scale * pulled, against(left, score), score))
         control_loss = None
         if learned or self.scale.requires_grad:
             # 2/N ⟨gradient, ∇c(z) - ∇c(z̃) - c(z̃) s(D)⟩ is ⟨along, slope⟩ - ⟨weight, relaxed⟩
-            ascent = gradient * (2 / max(1, slope[..., 0].numel()))
+            ascent = gradient * (2 * slope.shape[-1] / max(1, slope.numel()))
             along = ahead * (ascent - (probs * ascent).sum(-1, keepdim=True))
             control_loss = self.control_loss(slope, relaxed, z, along, total(score * ascent, event_dims), learned)
         value = with_gradient(mean_of_samples(values), logits, gradient)
