@@ -4,8 +4,13 @@ All noise is drawn in float32 at least, whatever the type of the logits: in bflo
 bias the draws visibly. Logits may be masked with -inf.
 """
 
+import math
+
 import torch
 from torch import Tensor
+
+FEW = 1024
+"""Up to so many numbers the calls cost more than the numbers do, on CPU."""
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -13,13 +18,20 @@ def working_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """The tensor in its working type."""
+    # a call of .to that changes nothing still costs as much as a small operation
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
+
+
 def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Exp(1) noise of `shape`, on the device of `like`, strictly positive."""
     dtype = working_dtype(like.dtype)
-    if like.device.type == "cpu":
-        # exponential_ takes three times as long there; in float64, because float32 uniforms are too coarse near 0 and 1
-        uniform = like.new_empty(shape, dtype=torch.float64).uniform_(generator=generator)
-        return uniform.clamp_min_(2.0**-54).log_().neg_().to(dtype)
+    if like.is_cpu and math.prod(shape) > FEW:
+        # exponential_ takes three times as long; in float64, because float32 uniforms are too coarse near 0 and 1
+        # from 2^-55 on, which changes the largest of them, 1 - 2^-53, and with it the smallest exponential, not at all
+        uniform = like.new_empty(shape, dtype=torch.float64).uniform_(2.0**-55, 1.0, generator=generator)
+        return uniform.log_().to(dtype).neg_()
     noise = like.new_empty(shape, dtype=dtype).exponential_(generator=generator)
     return noise.clamp_min_(torch.finfo(dtype).tiny)
 
@@ -34,7 +46,8 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
 
     A softmax or an argmax does not see the move, and so the likely categories keep the noise's precision at any scale.
     """
-    wide = logits.to(working_dtype(logits.dtype))
+    # with a dimension of samples from the start: a sum over it in the backward pass would cost more than this
+    wide = widened(logits).unsqueeze(0)
     shifted = wide - wide.detach().amax(-1, keepdim=True)
     return shifted - exponential((num_samples, *logits.shape), logits, generator).log_()
 
@@ -42,16 +55,18 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
 def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
     """S independent draws from softmax(logits): int64 `[S, *logits.shape[:-1]]`.
 
-    By the inverse of the cumulated probabilities, in float64: one random number a draw, and not one a category. For one
-    draw of few categories, where that does not pay, by the Gumbel-max trick.
+    By the inverse of the cumulated probabilities, summed in float64: one random number a draw, and not one a category.
+    Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i.
     """
-    if num_samples * logits.shape[-1] <= 16 or logits.device.type == "mps":  # which has no float64
-        return perturbed(logits.detach(), num_samples, generator).argmax(-1)
-    cumulated = logits.detach().to(torch.float64).softmax(-1).cumsum(-1)
-    uniform = cumulated.new_empty(*logits.shape[:-1], num_samples)
-    # strictly below the whole mass, so that what is drawn has some
-    level = uniform.uniform_(generator=generator).mul_(1 - 2.0**-50) * cumulated[..., -1:]
-    return torch.searchsorted(cumulated, level, right=True).movedim(-1, 0)
+    probs = widened(logits.detach()).softmax(-1)
+    if num_samples * logits.numel() <= FEW or logits.is_mps:  # which has no float64
+        return (probs / exponential((num_samples, *logits.shape), logits, generator)).argmax(-1)
+    cumulated = probs.cumsum(-1, dtype=torch.float64)
+    # strictly below 1, so that what is drawn has some mass
+    uniform = cumulated.new_empty((*logits.shape[:-1], num_samples)).uniform_(0, 1 - 2.0**-50, generator=generator)
+    index = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
+    # where the logits are not numbers it lies beyond the last category: the value shows that, and no index fails
+    return index.clamp_max_(logits.shape[-1] - 1).movedim(-1, 0)
 
 
 def without_replacement(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

@@ -87,6 +87,10 @@ class Tempered(GradientEstimator):
         """Set the temperature from its schedule."""
         self.temperature = self.positive(self.schedule(progress), "temperature")
 
+    def cooled(self, logits: Tensor) -> Tensor:
+        """logits/λ."""
+        return logits if self.temperature == 1.0 else logits / self.temperature
+
     def positive(self, value: float, what: str) -> float:
         """`value`, if it is positive."""
         if not value > 0:
@@ -140,7 +144,7 @@ def same_for_all(value: Tensor, count: int) -> Tensor:
 
 def mean_of_samples(values: Tensor) -> Tensor:
     """The mean over the first dimension; of one sample the sample itself, for which a mean would be a needless step."""
-    return values.squeeze(0) if len(values) == 1 else values.mean(0)
+    return values.squeeze(0) if values.shape[0] == 1 else values.mean(0)
 
 
 def gradient_only(term: Tensor) -> Tensor:
@@ -148,16 +152,34 @@ def gradient_only(term: Tensor) -> Tensor:
     return term - term.detach()
 
 
+def carrying(point: Tensor, relaxed: Tensor, weight: float = 1.0) -> Tensor:
+    """The points `[S, *batch, K]` forward, and `weight` times the gradient of `relaxed` backward.
+
+    `relaxed` has as many dimensions, and is exact 0 less itself: what is added to the point does not change it.
+    """
+    relaxed = relaxed if relaxed.dtype == point.dtype else relaxed.to(point.dtype)
+    return torch.add(point, relaxed - relaxed.detach(), alpha=weight)
+
+
+def finite(logits: Tensor) -> Tensor:
+    """The logits, with a finite number and no gradient where a category is masked with -inf."""
+    return logits.clamp_min(torch.finfo(logits.dtype).min)
+
+
 def shift_only(logits: Tensor) -> Tensor:
     """0 forward and the gradient of `logits` backward, also where a category is masked with -inf."""
-    return gradient_only(torch.where(logits > -torch.inf, logits, 0.0))
+    return gradient_only(finite(logits))
 
 
 def one_hot(index: Tensor, like: Tensor) -> Tensor:
     """e_index, `[*index.shape, K]`, in the type and with the K of `like`."""
-    return torch.zeros(*index.shape, like.shape[-1], dtype=like.dtype, device=like.device).scatter(
-        -1, index.unsqueeze(-1), 1.0
-    )
+    return like.new_zeros((*index.shape, like.shape[-1])).scatter(-1, index.unsqueeze(-1), 1.0)
+
+
+def picked(table: Tensor, index: Tensor) -> Tensor:
+    """The entries `[S, *batch]` of a table `[*batch, K]` at the categories `[S, *batch]`."""
+    # with the samples last, where the backward pass adds them up in the table's own shape
+    return table.gather(-1, index.movedim(0, -1)).movedim(-1, 0)
 
 
 def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:

@@ -33,6 +33,12 @@ class Baseline(nn.Module):
     def commit(self) -> None:
         """Fold in what was observed since the last time."""
 
+    def update(self, values: Tensor, hold: bool) -> None:
+        """`observe`, and unless `hold` is set `commit`."""
+        self.observe(values)
+        if not hold:
+            self.commit()
+
 
 class NoBaseline(Baseline):
     """b = 0."""
@@ -79,9 +85,20 @@ class RunningMean(Baseline):
 
     def commit(self) -> None:
         """Fold in the batches held, as one."""
-        step = (self.held_count > 0) * (1 - self.decay)
+        self.fold((self.held_count > 0) * (1 - self.decay))
+
+    def update(self, values: Tensor, hold: bool) -> None:
+        """Both; that something is held needs no operation to find out, unless the batch is empty."""
+        if hold or values.numel() == 0:
+            super().update(values, hold)
+        else:
+            self.observe(values)
+            self.fold(1 - self.decay)
+
+    def fold(self, step: float | Tensor) -> None:
+        """Move the mean, and its weight, by `step` towards the batches held."""
         self.mean.lerp_(self.held_sum / self.held_count.clamp_min(1), step)
-        self.weight.add_(step * (1 - self.weight))
+        self.weight.lerp_(torch.ones_like(self.weight), step)
         self.held_sum.zero_()
         self.held_count.zero_()
 
@@ -140,6 +157,10 @@ class Learned(Baseline):
     def commit(self) -> None:
         """Move the mean."""
         self.mean.commit()
+
+    def update(self, values: Tensor, hold: bool) -> None:
+        """Both, for the mean."""
+        self.mean.update(values, hold)
 
 
 def checked_context(context: Tensor | None, context_dim: int, what: str) -> Tensor:

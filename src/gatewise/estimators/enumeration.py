@@ -49,18 +49,20 @@ class Enumeration(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The exact expectation."""
-        probs = joint_log_probs(logits, event_dims).exp()
-        values, evaluations = self.ask(integrand, probs.detach() > 0, logits, event_dims)
+        probs = joint_log_probs(logits, event_dims).exp() if event_dims else logits.softmax(-1)
+        possible = probs > 0
+        values = self.ask(integrand, possible, logits, event_dims)
         # masked before the product: 0 · inf would be a NaN in the gradient
-        value = (probs * torch.where(probs > 0, values, 0.0)).sum(-1)
-        return Estimate(value, None, Info(evaluations))
+        value = (probs * torch.where(possible, values, 0.0)).sum(-1)
+        if self.support_only:
+            return Estimate(value, None, Info(lambda: possible.sum(-1)))
+        return Estimate(value, None, Info(lambda: same_for_all(value, values.shape[-1])))
 
-    def ask(self, integrand: Integrand, possible: Tensor, logits: Tensor, event_dims: int) -> tuple[Tensor, Tensor]:
-        """f at every outcome `[*batch, N]`, 0 where it was not asked, and how many were, `[*batch]`."""
+    def ask(self, integrand: Integrand, possible: Tensor, logits: Tensor, event_dims: int) -> Tensor:
+        """f at every outcome `[*batch, N]`, 0 where it was not asked."""
         if not self.support_only:
-            values = integrand.at_all()
-            return values, same_for_all(values[..., 0], values.shape[-1])
+            return integrand.at_all()
         numbers = torch.arange(possible.shape[-1], device=possible.device)
         outcomes = torch.where(possible, numbers, -1).movedim(-1, 0)
         values = integrand.at_index(as_categories(outcomes, logits, event_dims))
-        return values.movedim(0, -1), possible.sum(-1)
+        return values.movedim(0, -1)

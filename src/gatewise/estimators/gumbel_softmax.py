@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, one_hot
+from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import perturbed
 
 
@@ -28,7 +27,7 @@ class GumbelSoftmax(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """β, `[S, *logits.shape]`."""
-        return (perturbed(logits, num_samples, generator) / self.temperature).softmax(-1).to(logits.dtype)
+        return self.cooled(perturbed(logits, num_samples, generator)).softmax(-1).to(logits.dtype)
 
 
 @register
@@ -50,6 +49,5 @@ class StraightThroughGumbelSoftmax(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
-        noisy = perturbed(logits.detach(), num_samples, generator)
-        relaxed = (noisy / self.temperature).softmax(-1)
-        return with_jacobians(one_hot(noisy.argmax(-1), logits), logits, (1 / self.temperature, relaxed))
+        noisy = perturbed(logits, num_samples, generator)
+        return carrying(one_hot(noisy.argmax(-1), logits), self.cooled(noisy).softmax(-1))

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import same_for_all
+from gatewise.estimators.base import mean_of_samples, same_for_all
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import working_dtype
 
 
 def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
     """The mean of f over the draws: the estimate where no gradient is wanted."""
-    value = integrand.at_index(index).mean(0)
+    value = mean_of_samples(integrand.at_index(index))
     return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
 
 
@@ -32,7 +32,8 @@ def derivative(values: Tensor, point: Tensor, again: bool = False) -> Tensor:
     """
     slope = None
     if values.requires_grad:
-        (slope,) = torch.autograd.grad(values.sum(), point, create_graph=again, retain_graph=again, allow_unused=True)
+        ones = torch.ones_like(values)
+        (slope,) = torch.autograd.grad(values, point, ones, create_graph=again, retain_graph=again, allow_unused=True)
     if slope is None:
         raise GatewiseError(
             "f has no derivative for the point it is given (an argmax, a detach or a constant lies between); make it "

@@ -4,12 +4,12 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import Tempered, finite, mean_of_samples, one_hot, same_for_all, with_gradient
 from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
-from gatewise.noise import perturbed
+from gatewise.noise import perturbed, widened
 from gatewise.schedules import Schedule
 
 
@@ -83,58 +83,64 @@ class REBAR(Tempered):
         z = perturbed(logits.detach(), num_samples, generator).requires_grad_(torch.is_grad_enabled())
         index = z.argmax(-1)
         if not torch.is_grad_enabled():
-            return Estimate(integrand.at_index(index).mean(0), None, self.info(index, logits, event_dims))
-        points = self.relax(z).to(logits.dtype)
-        relaxed = self.relaxed_value(integrand, points, event_dims, context).to(z.dtype)
+            return Estimate(mean_of_samples(integrand.at_index(index)), None, self.info(index, logits, event_dims))
+        relaxed = self.relaxed_value(integrand, self.relax(z).to(logits.dtype), event_dims, context).to(z.dtype)
         values = integrand.at_index(index)
-        probs = logits.detach().to(z.dtype).softmax(-1)
+        probs = widened(logits.detach()).softmax(-1)
         score = one_hot(index, probs) - probs
-        plain = (against(values.detach().to(z.dtype), score) * score).mean(0)
-        correction = self.correction(relaxed, z, probs, score)
-        gradient = (plain + self.scale * correction).detach()
-        control_loss = self.control_loss(gradient, correction, event_dims)
-        value = with_gradient(values.mean(0), logits, gradient)
+        learned = [parameter for parameter in self.parameters() if parameter is not self.scale]
+        slope = derivative(relaxed, z, again=bool(learned))
+        fixed = z.detach()
+        # what ∂z_i/∂log π_i = 1 is more than ∂z̃_i/∂log π_i
+        ahead = (fixed - fixed.amax(-1, keepdim=True)).exp()
+        scale, difference = self.scale.detach(), slope.detach() * ahead
+        # and from log π to θ
+        pulled = torch.addcmul(difference, probs, difference.sum(-1, keepdim=True), value=-1)
+        left = torch.addcmul(values.detach().to(z.dtype), scale, relaxed.detach(), value=-1)
+        gradient = mean_of_samples(torch.addcmul(scale * pulled, against(left, score), score))
+        control_loss = None
+        if learned or self.scale.requires_grad:
+            # 2/N ⟨gradient, ∇c(z) - ∇c(z̃) - c(z̃) s(D)⟩ is ⟨along, slope⟩ - ⟨weight, relaxed⟩
+            ascent = gradient * (2 * slope.shape[-1] / max(1, slope.numel()))
+            along = ahead * (ascent - (probs * ascent).sum(-1, keepdim=True))
+            control_loss = self.control_loss(slope, relaxed, z, along, total(score * ascent, event_dims), learned)
+        value = with_gradient(mean_of_samples(values), logits, gradient)
         return Estimate(value, control_loss, self.info(index, logits, event_dims))
 
     def relax(self, z: Tensor) -> Tensor:
-        """softmax(z/λ), also differentiable in λ where a category is masked."""
-        possible = z > -torch.inf
-        scaled = torch.where(possible, z, 0.0) / (self.temperature * self.log_factor.exp())
-        return torch.where(possible, scaled, -torch.inf).softmax(-1)
+        """softmax(z/λ), for the derivatives in z alone: `control_loss` finds those in λ from them."""
+        return (z / (self.temperature * self.log_factor.detach().exp())).softmax(-1)
 
-    def correction(self, relaxed: Tensor, z: Tensor, probs: Tensor, score: Tensor) -> Tensor:
-        """-c(z̃) s(D) + ∇c(z) - ∇c(z̃), the mean over draws, shaped as the logits; its expectation is 0.
+    def control_loss(
+        self, slope: Tensor, relaxed: Tensor, z: Tensor, along: Tensor, weight: Tensor, learned: list[nn.Parameter]
+    ) -> Tensor:
+        """Σ p · ∂(mean ‖g‖²)/∂p over what is learned, the derivative detached, so that nothing else is touched.
 
-        Differentiable in what is learned.
+        ∂(mean ‖g‖²)/∂η is h = ⟨along, slope⟩ - ⟨weight, c⟩, where c is `relaxed`, and for another p it is η ∂h/∂p, with
+        the weights held constant. c has z and λ in it as z/λ alone, so that ∂c/∂log λ = -⟨z, ∂c/∂z⟩; slope = ∂c/∂z has
+        one more factor 1/λ: ∂slope/∂log λ = -slope - ⟨z, ∂slope/∂z⟩.
         """
-        learned = any(parameter is not self.scale for parameter in self.parameters())
-        slope, fixed = derivative(relaxed, z, again=learned), z.detach()
-        # ∂c/∂z_i times what ∂z_i/∂log π_i = 1 is more than ∂z̃_i/∂log π_i
-        difference = slope * (fixed - fixed.amax(-1, keepdim=True)).exp()
-        # and from log π to θ
-        pulled = difference - probs * difference.sum(-1, keepdim=True)
-        return (pulled - against(relaxed, score) * score).mean(0)
-
-    def control_loss(self, gradient: Tensor, correction: Tensor, event_dims: int) -> Tensor | None:
-        """Σ p · ∂(mean ‖g‖²)/∂p over what is learned, the derivative detached, so that nothing else is touched."""
-        learned = list(self.parameters())
-        if not learned:
-            return None
-        # ∂‖g‖²/∂η = 2 ⟨g, correction⟩ needs no derivative of the correction
-        inner = 2 * total(gradient * correction, event_dims).sum() / max(1, gradient[..., 0].numel())
-        slopes = {self.scale: inner.detach()} if self.scale.requires_grad else {}
-        others = [parameter for parameter in learned if parameter is not self.scale]
-        if others:
-            found = torch.autograd.grad(self.scale.detach() * inner, others, allow_unused=True)
-            slopes |= {p: slope.detach() for p, slope in zip(others, found, strict=True) if slope is not None}
+        scale, by_slope = self.scale.detach(), (along * slope.detach()).sum()
+        slopes: dict[Tensor, Tensor] = {}
+        if self.scale.requires_grad:
+            slopes[self.scale] = by_slope - (weight * relaxed.detach()).sum()
+        if learned:
+            sought = [z if parameter is self.log_factor else parameter for parameter in learned]
+            weights = (scale * along, -scale * weight)
+            found = torch.autograd.grad((slope, relaxed), sought, weights, allow_unused=True)
+            slopes |= {p: by_p for p, by_p in zip(learned, found, strict=True) if by_p is not None}
+            if self.log_factor in slopes:
+                # where a category is masked 0, and not -∞ · 0
+                by_z = (finite(z.detach()) * slopes[self.log_factor]).sum()
+                slopes[self.log_factor] = -scale * by_slope - by_z
         # where f has no second derivative nothing is learned; the estimate is unbiased whatever is learned
-        finite = {p: slope.nan_to_num(0.0, 0.0, 0.0) for p, slope in slopes.items()}
-        return sum(((p * slope).sum() for p, slope in finite.items()), torch.zeros_like(inner.detach()))
+        terms = [parameter * slope.nan_to_num(0.0, 0.0, 0.0) for parameter, slope in slopes.items()]
+        terms = [term.sum() if term.dim() else term for term in terms]
+        return sum(terms[1:], terms[0]) if terms else torch.zeros_like(by_slope)
 
     def info(self, index: Tensor, logits: Tensor, event_dims: int) -> Info:
         """What was drawn and asked."""
-        one_latent = index[0, ..., 0] if event_dims else index[0]
-        return Info(lambda: same_for_all(one_latent, logits.shape[-1]), index=index)
+        return Info(lambda: same_for_all(index[0, ..., 0] if event_dims else index[0], logits.shape[-1]), index=index)
 
 
 @register

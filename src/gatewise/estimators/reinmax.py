@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, one_hot
+from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
-from gatewise.noise import working_dtype
+from gatewise.noise import widened
 from gatewise.schedules import Schedule
 from gatewise.wording import instead
 
@@ -65,12 +65,10 @@ class ReinMax(PointEstimator):
         """A one-hot point with the surrogate's gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
         corner = one_hot(index, logits)
-        wide = logits.detach().to(working_dtype(logits.dtype))
-        probs = wide.softmax(-1)
-        first_order = (-0.5, probs)
-        tempered = probs if self.temperature == 1.0 else (wide / self.temperature).softmax(-1)
         if self.variant == "plain":
-            return with_jacobians(corner, logits, (2.0, (tempered + corner) / 2), first_order)
+            return self.heun(widened(logits).unsqueeze(0), corner)
+        probs = widened(logits.detach()).softmax(-1)
+        first_order = (-0.5, probs)
         middle = (probs + corner) / 2
         if self.variant == "rao-blackwell":
             draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates, generator)
@@ -79,6 +77,18 @@ class ReinMax(PointEstimator):
         weight = self.scale / self.temperature
         control = ((weight, draws[1:]), (-weight, draws[0]))
         return with_jacobians(corner, logits, (2.0, middle), first_order, *control)
+
+    def heun(self, logits: Tensor, corner: Tensor) -> Tensor:
+        """The corner with the gradient 2 J(m) g - ½ J(π) g, for logits `[1, *batch, K]`, in plain operations.
+
+        With q = softmax(θ/t), 2 J(m) = J(q) + ½ (D - q) (D - q)ᵀ; and J(q) = t ∂q/∂θ, (D - q) = t ∂(log q_D)/∂θ.
+        """
+        q = self.cooled(logits).softmax(-1)
+        away, log_q_drawn = corner - q.detach(), (corner * q).sum(-1, keepdim=True).log()
+        if self.temperature == 1.0:  # where q = π
+            return carrying(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
+        twice = torch.addcmul(q, away, log_q_drawn, value=0.5)
+        return carrying(corner, torch.sub(twice, logits.softmax(-1), alpha=0.5 / self.temperature), self.temperature)
 
     def extra_repr(self) -> str:
         """The options, for `print`."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
+from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples, picked
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
@@ -38,14 +38,12 @@ class WithBaseline(GradientEstimator):
         """
         seen = values.detach()
         baseline = self.baseline(seen, context)
-        gradient = (seen - baseline.detach()) * gradient_only(direction)
         control_loss = None
         if torch.is_grad_enabled():
             control_loss = self.baseline.loss(seen, baseline)
             if self.training:
-                self.baseline.observe(seen)
-                if not self.hold_statistics:
-                    self.baseline.commit()
+                self.baseline.update(seen, self.hold_statistics)
+        gradient = (seen - baseline.detach()) * gradient_only(direction)
         info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
         return Estimate(mean_of_samples(values + gradient.to(values.dtype)), control_loss, info)
 
@@ -90,8 +88,7 @@ class ScoreFunction(WithBaseline):
         """The mean over S draws."""
         index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
-        log_probs = logits.log_softmax(-1).expand(num_samples, *logits.shape)
-        log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        log_prob = picked(logits.log_softmax(-1), index)
         if event_dims:
             log_prob = log_prob.sum(-1)
         return self.weighed(values, log_prob, index, event_dims, context)

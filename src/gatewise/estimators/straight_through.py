@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, one_hot
+from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.registry import register
-from gatewise.estimators.surrogate import with_jacobians
-from gatewise.noise import working_dtype
+from gatewise.noise import widened
 from gatewise.schedules import Schedule, as_schedule
 
 
@@ -30,9 +29,7 @@ class StraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of π, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        return with_jacobians(
-            one_hot(index, logits), logits, (1.0, logits.detach().to(working_dtype(logits.dtype)).softmax(-1))
-        )
+        return carrying(one_hot(index, logits), widened(logits).unsqueeze(0).softmax(-1))
 
 
 @register
@@ -73,11 +70,10 @@ class DecoupledStraightThrough(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of softmax(θ/τ), `[S, *logits.shape]`."""
-        wide = logits.detach().to(working_dtype(logits.dtype))
-        index = self.draw_index(wide / self.forward_temperature, num_samples, generator)
-        return with_jacobians(
-            one_hot(index, logits), logits, (1 / self.temperature, (wide / self.temperature).softmax(-1))
-        )
+        wide = widened(logits)
+        forward = self.forward_temperature
+        index = self.draw_index(wide if forward == 1.0 else wide.detach() / forward, num_samples, generator)
+        return carrying(one_hot(index, logits), self.cooled(wide.unsqueeze(0)).softmax(-1))
 
     def extra_repr(self) -> str:
         """Both schedules, for `print`."""
