@@ -14,6 +14,8 @@ BIAS_COVERAGE = 0.95
 """Coverage of the intervals."""
 BIASED_LEVEL = 0.99
 """An estimator is called biased where this one-sided lower limit of ‖b‖ lies above 0."""
+NORMAL = 1e4
+"""Beyond this noncentrality a χ² and a gamma distribution of the same variance are as good as normal."""
 FEWEST = 128
 """Fewer repetitions than this and the intervals do not hold what they promise."""
 
@@ -101,15 +103,17 @@ def bias_interval(m: Moments, coverage: float = BIAS_COVERAGE) -> tuple[float, f
 def bias_limit(m: Moments, probability: float) -> float:
     """The δ at which ‖ḡ - g‖² is the quantile of its distribution at `probability`; 0 where it is already below at 0.
 
-    ‖ḡ - g‖² has the mean δ² + tr Σ/R and, at most, the variance 2 tr Σ²/R² + 4 δ² λ_max/R. Its distribution is taken
-    as the gamma distribution with these: at δ = 0 exact for noise of one direction and for noise of equal size in all,
-    where a normal one would call 3 % of the unbiased estimators biased at a level of 1 %.
+    ‖ḡ - g‖² has the mean δ² + tr Σ/R and, at most, the variance 2 tr Σ²/R² + 4 δ² λ_max/R. Of two distributions the
+    one that makes the interval wider is taken: the gamma distribution with these, and a multiple of the noncentral χ²
+    that is exact for noise of one direction, bias along it, and for noise of equal size in all. At δ = 0 they are the
+    same. (A normal one would call 3 % of the unbiased estimators biased whose noise has one direction, and not 1 %.)
     """
+    wider = max if probability > 0.5 else min
 
     def quantile(delta: float) -> float:
         mean = delta**2 + m.trace / m.repetitions
         variance = 2 * m.trace_squared / m.repetitions**2 + 4 * delta**2 * m.largest / m.repetitions
-        return _gamma_quantile(mean, variance, probability)
+        return wider(_gamma_quantile(mean, variance, probability), _chi_square_quantile(m, delta, probability))
 
     if m.trace == 0:
         return math.sqrt(m.deviation)
@@ -155,6 +159,19 @@ def _gamma_quantile(mean: float, variance: float, probability: float) -> float:
 
     shape = mean**2 / variance
     return float(gammaincinv(shape, probability)) * variance / mean
+
+
+def _chi_square_quantile(m: Moments, delta: float, probability: float) -> float:
+    """Of a χ²_ν(δ²/a), a = tr Σ²/(R tr Σ) and ν = (tr Σ)²/tr Σ²: with the mean and, at δ = 0, the variance above."""
+    from scipy.special import chndtrix
+
+    unit = m.trace_squared / (m.trace * m.repetitions)
+    degrees, noncentrality = m.trace**2 / m.trace_squared, delta**2 / unit
+    if noncentrality > NORMAL:
+        return _gamma_quantile(
+            delta**2 + m.trace / m.repetitions, 2 * unit**2 * (degrees + 2 * noncentrality), probability
+        )
+    return unit * float(chndtrix(probability, degrees, noncentrality))
 
 
 def _first_at_least(increasing: Callable[[float], float], level: float, guess: float) -> float:
