@@ -92,6 +92,14 @@ def test_a_mistake_gets_one_line(gatewise, here, mistake):
     assert not list(here.iterdir())
 
 
+def test_a_configuration_file_may_hold_what_the_flags_do(gatewise, here):
+    (here / "audit.toml").write_text('seconds = 1\nrows = 40\nestimators = ["enumeration"]\nexperts = 3\n')
+    assert gatewise("audit", "iris", "--config", "audit.toml", "--json").json["num_categories"] == 3
+    (here / "wrong.toml").write_text('seconds = "long"\n')
+    done = gatewise("audit", "iris", "--config", "wrong.toml")
+    assert (done.status, "wrong.toml: seconds: give a number" in done.err) == (2, True)
+
+
 def test_a_run_is_not_configured_again(gatewise, run_folder):
     done = gatewise("audit", run_folder, "--experts", "3")
     assert done.status == 2

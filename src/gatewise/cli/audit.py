@@ -146,6 +146,8 @@ def _options(keys: dict[str, Any], where: dict[str, str]) -> dict[str, Any]:
     found["num_samples"] = _numbers(keys, where, "samples", int)
     found["temperatures"] = _numbers(keys, where, "temperatures", float)
     found |= {name: keys.pop(name, None) for name in ("seconds", "level", "seed")}
+    if not isinstance(found["seconds"], int | float | None):
+        raise GatewiseError(f"{where['seconds']}: seconds: give a number, got {found['seconds']!r}")
     return {name: value for name, value in found.items() if value is not None}
 
 
