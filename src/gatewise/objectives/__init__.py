@@ -11,7 +11,17 @@ from gatewise.objectives.evidence import Evidence
 from gatewise.objectives.hard_em import HardEM
 from gatewise.objectives.inference import InferenceNetwork
 from gatewise.objectives.multi_sample import MultiSample
-from gatewise.objectives.registry import estimator_options, get, make_estimator, names, options, owners, register
+from gatewise.objectives.registry import (
+    estimator_options,
+    get,
+    get_fitting,
+    make_estimator,
+    named,
+    names,
+    options,
+    owners,
+    register,
+)
 from gatewise.objectives.regularisers import (
     GateEntropy,
     Importance,
@@ -42,7 +52,9 @@ __all__ = [
     "ZLoss",
     "estimator_options",
     "get",
+    "get_fitting",
     "make_estimator",
+    "named",
     "names",
     "options",
     "owners",

@@ -21,8 +21,8 @@ POSTERIORS = ("exact", "amortised")
 class Evidence(EstimatedObjective):
     """Σ_z q_z (ℓ_z + log π_z - log q_z) ≤ log p(y|x), a lower bound for any q(z|x,y).
 
-    With the exact posterior, q_z ∝ π_z e^{ℓ_z} held fixed, the bound is tight: its value is the marginal's, its gradient
-    EM's, and the two agree. That takes no estimator and costs all K experts.
+    With the exact posterior, q_z ∝ π_z e^{ℓ_z} held fixed, the bound is tight: its value and its gradient, which is
+    EM's, are the marginal's. That takes no estimator and costs all K experts.
 
     Amortised, q is a network of the features of x and of y, trained with the rest, whose parameters are the
     objective's own. The bound is then an expectation under q of f(z) = ℓ_z + log π_z - log q_z, by any estimator of
@@ -60,22 +60,24 @@ class Evidence(EstimatedObjective):
         context_dim: int | None = None,
         num_classes: int | None = None,
     ):
-        super().__init__(estimator, num_samples)
         if posterior not in POSTERIORS:
-            raise GatewiseError(
-                f"objective 'evidence': unknown posterior {posterior!r}{instead(posterior, POSTERIORS)}"
-            )
+            said = instead(str(posterior), POSTERIORS)
+            raise GatewiseError(f"objective 'evidence': unknown posterior {posterior!r}{said}")
+        super().__init__(estimator, num_samples)
         self.posterior = posterior
         self.inference = inference
         if posterior == "exact":
-            if inference is not None:
-                raise GatewiseError("objective 'evidence': an inference network is for posterior='amortised'")
-            del self.estimator
+            if inference is not None or estimator != "enumeration" or num_samples != 1:
+                raise GatewiseError(
+                    "objective 'evidence': the exact posterior takes no estimator, samples or inference network; "
+                    "choose posterior='amortised'"
+                )
+            del self.estimator  # nobody is to count it among those at work
         elif inference is None:
             if num_experts is None or context_dim is None or num_classes is None:
                 raise GatewiseError(
-                    "objective 'evidence': give posterior='amortised' an inference network, or num_experts, context_dim "
-                    "and num_classes to make one"
+                    "objective 'evidence': posterior='amortised' needs an inference network, or num_experts, "
+                    "context_dim and num_classes to make one"
                 )
             self.inference = InferenceNetwork(num_experts, context_dim, num_classes)
 

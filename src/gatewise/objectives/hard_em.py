@@ -15,8 +15,8 @@ class HardEM(Objective):
     """max_z (ℓ_z + log π_z) ≤ log p(y|x), with the gradient of Σ_z r_z (ℓ_z + log π_z), r held fixed.
 
     r = softmax((ℓ + log π) / T): at T = 1 the posterior, so the gradient is EM's and the marginal's; as T → 0 all of r
-    goes to the best expert, and the gradient becomes that of the maximum, the winner's alone. In between the gradient is
-    not that of the value reported. Annealing T keeps the experts from being chosen before they differ (deterministic
+    goes to the best expert, and the gradient becomes that of the maximum, the winner's alone. In between the gradient
+    is not that of the value reported. Annealing T keeps the experts from being chosen before they differ (deterministic
     annealing). Exact, a lower bound always; it takes no estimator and costs all K experts.
 
     Args:

@@ -71,7 +71,8 @@ class MultiSample(EstimatedObjective):
         if self.estimator.joint and num_experts**self.num_samples > JOINT_LIMIT:
             raise GatewiseError(
                 f"estimator {self.estimator.name!r} looks at all {num_experts}**{self.num_samples} outcomes of "
-                f"{self.num_samples} draws from {num_experts} experts, more than {JOINT_LIMIT}; use vimco, or fewer samples"
+                f"{self.num_samples} draws from {num_experts} experts, more than {JOINT_LIMIT}; use vimco, or "
+                "fewer samples"
             )
 
     def evaluations(self, num_experts: int) -> int:

@@ -17,6 +17,16 @@ get = OBJECTIVES.get
 named = OBJECTIVES.named
 
 
+def get_fitting(name: str, num_experts: int, context_dim: int, num_classes: int, **chosen: Any) -> Objective:
+    """`get`, with what an objective is told of the problem filled in: K, the features of a row, and the classes.
+
+    Raises:
+        GatewiseError: as `get`.
+    """
+    told = {"num_experts": num_experts, "context_dim": context_dim, "num_classes": num_classes}
+    return get(name, **{option: value for option, value in told.items() if option in options(name)} | chosen)
+
+
 def owners(estimator: str) -> list[str]:
     """The objectives that an estimator serves alone; none for those of `gatewise.estimators`."""
     return [name for name in names() if estimator in named(name).own_estimators.names()]
