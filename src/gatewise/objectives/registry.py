@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from gatewise import estimators
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
+from gatewise.estimators import get_fitting as get_fitting_estimator
+from gatewise.estimators import options as options_of_estimator
 from gatewise.objectives.base import Objective
 from gatewise.registry import Registry
 
@@ -39,11 +40,11 @@ def estimator_options(estimator: str) -> dict[str, Any]:
         GatewiseError: for an unknown name.
     """
     own = owners(estimator)
-    return named(own[0]).own_estimators.options(estimator) if own else estimators.options(estimator)
+    return named(own[0]).own_estimators.options(estimator) if own else options_of_estimator(estimator)
 
 
 def make_estimator(
-    objective: str, estimator: str, num_categories: int, context_dim: int | None = None, **chosen: Any
+    objective: str, estimator: str, num_categories: int, context_dim: int | None = None, /, **chosen: Any
 ) -> GradientEstimator:
     """An estimator for an objective, told of the problem as `gatewise.estimators.get_fitting` tells it.
 
@@ -52,7 +53,7 @@ def make_estimator(
     """
     own = owners(estimator)
     if not own:
-        return estimators.get_fitting(estimator, num_categories, context_dim, **chosen)
+        return get_fitting_estimator(estimator, num_categories, **{"context_dim": context_dim, **chosen})
     if objective not in own:
         raise GatewiseError(
             f"estimator {estimator!r} serves the objective {' or '.join(own)} alone; for {objective} use score-function"

@@ -94,7 +94,7 @@ def build_objective(config: RunConfig, features: int, num_classes: int = 2) -> O
             raise GatewiseError(f"estimator_options of {name}: a value of the wrong kind: {error}") from None
     elif config.temperature is not None:
         chosen["temperature"] = config.temperature
-    if config.samples is not None:
+    if config.samples is not None and "num_samples" in known:
         chosen["num_samples"] = config.samples
     try:
         objective = objectives.get_fitting(config.objective, config.experts, features, num_classes, **chosen)
@@ -104,17 +104,28 @@ def build_objective(config: RunConfig, features: int, num_classes: int = 2) -> O
     return objective
 
 
+NO_OPTIONS = {
+    "estimator": "give the key estimator",
+    "num_samples": "give the key samples",
+    "inference": "a network of your own is given in Python",
+    **dict.fromkeys(("num_experts", "context_dim", "num_classes"), "model and data tell it"),
+}
+"""Options of objectives that a configuration gives otherwise."""
+HARMLESS = {"estimator": "enumeration", "samples": 1}
+"""What an exact objective does anyway."""
+
+
 def _check_options(config: RunConfig, known: Mapping[str, Any]) -> None:
     """Refuse keys that the objective does not take, and options that have a key of their own."""
-    for option, key in {"estimator": "estimator", "num_samples": "samples", "inference": "posterior"}.items():
+    for option, said in NO_OPTIONS.items():
         if option in config.objective_options:
-            raise GatewiseError(f"objective_options: {option} is not given there; give {key}")
+            raise GatewiseError(f"objective_options: {option} is not given there; {said}")
     taking = takes_estimator(config)
     taken = {"estimator", "temperature", "baseline", "estimator_options"} if taking else {"temperature"} & known.keys()
     if "num_samples" in known and (taking or "estimator" not in known):
         taken = {*taken, "samples"}
     for key in ("estimator", "temperature", "baseline", "estimator_options", "samples"):
-        if key not in taken and getattr(config, key):
+        if key not in taken and getattr(config, key) not in (None, {}, HARMLESS.get(key)):
             refusal = objectives.named(config.objective).refusal.format(key)
             raise GatewiseError(f"the {config.objective} objective {refusal}")
 
