@@ -78,7 +78,7 @@ REFUSED = {
     "an objective left over": (["vimco"], ["jensen", "multi-sample"], {}, "jensen is left without an estimator"),
     "an option of none": (None, ["jensen"], {"objective_options": {"top": 2}}, "takes the option top"),
     "too few for vimco": (["vimco:samples=1"], ["multi-sample"], {}, "write vimco:samples=2"),
-    "too many outcomes": (["enumeration:samples=9"], ["multi-sample"], {}, "use vimco, or fewer samples"),
+    "too many outcomes": (["enumeration:samples=13"], ["multi-sample"], {}, "use vimco, or fewer samples"),
     "unknown objective": (["enumeration"], ["elbo"], {}, "unknown objective 'elbo'"),
     "nothing": ([], ["jensen"], {}, "nothing to compare"),
     "no objective": (["enumeration"], [], {}, "nothing to compare"),
