@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import gatewise as gw
+
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(page.name for page in DOCS.glob("*.md") if "```python" in page.read_text(encoding="utf-8"))
 
@@ -21,6 +23,11 @@ def test_the_blocks_run(name):
 
 def test_there_are_pages():
     assert "audit.md" in PAGES
+
+
+def test_the_page_of_objectives_names_them_all():
+    page = (DOCS / "objectives.md").read_text(encoding="utf-8")
+    assert sorted(set(re.findall(r"^\| `([a-z-]+)`", page, re.MULTILINE))) == gw.objectives.names()
 
 
 def test_links_lead_somewhere():

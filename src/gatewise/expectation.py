@@ -227,10 +227,8 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
         wanted = "[*batch, L, K]" if event_dims else "[*batch, K]"
         raise GatewiseError(f"logits must have shape {wanted} with K >= 1, got {list(logits.shape)}")
     if event_dims not in getattr(estimator, "event_dims", (0, 1)):
-        raise GatewiseError(
-            f"estimator {estimator.name!r} takes one latent an example, event_dims=0; for several with one joint value "
-            "use one such as 'score-function'"
-        )
+        takes = "one latent an example, event_dims=0" if event_dims else "several latents, event_dims=1"
+        raise GatewiseError(f"estimator {estimator.name!r} takes {takes}; here use one such as 'score-function'")
     check_num_samples(estimator, num_samples)
 
 

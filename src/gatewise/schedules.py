@@ -113,3 +113,21 @@ def as_schedule(value: "float | str | Schedule") -> Schedule:
             f"{value!r} is not a schedule; give a number, linear:FROM:TO, cosine:FROM:TO, exponential:FROM:TO "
             "or step:A:B:C"
         ) from None
+
+
+def check_positive(schedule: Schedule, what: str) -> None:
+    """Refuse now, and not in the middle of training, a schedule that comes to 0.
+
+    Args:
+        schedule: looked at in every hundredth of training.
+        what: it is, with whose.
+
+    Raises:
+        GatewiseError: if it is not positive throughout.
+    """
+    for percent in range(101):
+        if not schedule(percent / 100) > 0:
+            raise GatewiseError(
+                f"{what} must be positive, got {schedule(percent / 100)}; let its schedule end above 0, such as "
+                "linear:1:0.1"
+            )

@@ -60,17 +60,19 @@ def test_rows_of_another_file_are_audited(gatewise, here, table, run_folder):
     assert not (run_folder / "audit.json").exists()
 
 
-def test_a_marginal_run_is_told_what_was_audited(gatewise, here):
-    assert gatewise("train", "iris", "--objective", "marginal", "--out", "run", *QUICK).status == 0
+@pytest.mark.parametrize("objective", ["marginal", "multi-sample"])
+def test_a_run_of_another_objective_is_told_what_was_audited(gatewise, here, objective):
+    assert gatewise("train", "iris", "--objective", objective, "--out", "run", *QUICK).status == 0
     told = gatewise("audit", "run", *FEW, "--json").json
     assert not any(row["own"] for row in told["rows"])
-    assert any("objective here is marginal" in note for note in told["notes"])
+    assert any(f"objective here is {objective}" in note for note in told["notes"])
 
 
 MISTAKES = {
     "nothing": ("", "audit needs a run folder, or DATA"),
     "no such data": ("nowhere.csv", "no such file"),
     "an unknown estimator": ("iris --estimators scorefunction", "did you mean 'score-function'"),
+    "an estimator of another objective": ("iris --estimators vimco", "unknown estimator 'vimco'"),
     "samples beside an estimator": ("iris --estimators score-function:samples=2", "--samples"),
     "numbers that are none": ("iris --samples 1,two", "whole numbers"),
     "a temperature of zero": ("iris --temperatures 0", "positive"),

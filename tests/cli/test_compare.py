@@ -88,6 +88,18 @@ def test_a_configuration_file_may_say_it_all(gatewise, tmp_path):
     assert [cell["combination"] for cell in done.json["cells"]] == ["jensen enumeration", "marginal"]
 
 
+def test_objectives_of_every_kind_are_compared(gatewise, tmp_path):
+    words = ["--objectives", "multi-sample,stratified,evidence,hard-em", "--estimators", "vimco", "--set", "samples=2"]
+    done = gatewise(
+        "compare", "iris", *words, *QUICK, "--seeds", "1", "--jobs", "1", "--out", tmp_path / "out", "--json"
+    )
+    assert done.status == 0, done.err
+    told = {row["name"]: (row["samples"], row["evaluations"]) for row in done.json["combinations"]}
+    expected = {"multi-sample vimco": (2, 2), "stratified": (2, 2), "evidence": (1, 2), "hard-em": (None, 2)}
+    assert told == expected
+    assert (tmp_path / "out" / "comparison.html").is_file()
+
+
 def test_no_more_jobs_than_cores(gatewise, tmp_path, monkeypatch):
     monkeypatch.setattr("gatewise.cli.compare.cores", lambda: 1)
     words = ["compare", "iris", "--estimators", "enumeration", "--seeds", "1", *QUICK[:-1], "9"]

@@ -28,11 +28,57 @@ def test_the_base_gives_what_an_estimator_takes_and_does_not_say_itself():
     base = quick(temperature="0.7", samples=3, estimator="arsm")
     made = combine(base, ["gumbel-softmax", "reinmax:temperature=2:samples=1", "enumeration"], ["jensen", "marginal"])
     told = [(each.config.temperature, each.config.samples) for each in made]
-    assert told == [("0.7", 3), (2, 1), (None, 3), (None, 1)]
+    assert told == [("0.7", 3), (2, 1), (None, 3), (None, None)]
+    check(made, features=4)
+
+
+def test_vimco_meets_its_own_objective_alone():
+    base = quick(samples=2, objective_options={"top": 2}, temperature=0.5)
+    names = ["jensen", "multi-sample", "stratified", "hard-em", "evidence"]
+    made = combine(base, ["vimco:mean=arithmetic", "gumbel-softmax"], names)
+    assert [each.name for each in made] == [
+        "jensen gumbel-softmax",
+        "multi-sample vimco:mean=arithmetic",
+        "multi-sample gumbel-softmax",
+        "stratified",
+        "hard-em",
+        "evidence",
+    ]
+    told = [(each.config.samples, each.config.temperature, each.config.objective_options) for each in made]
+    assert told == [
+        (2, 0.5, {}),
+        (2, None, {}),
+        (2, 0.5, {}),
+        (2, None, {"top": 2}),
+        (None, 0.5, {}),
+        (None, None, {}),
+    ]
+    check(made, features=4)
+
+
+def test_without_estimators_each_objective_brings_its_own_default():
+    made = combine(quick(), None, ["jensen", "multi-sample", "marginal"])
+    assert [each.text for each in made] == [
+        *("enumeration", "score-function", "gumbel-softmax"),
+        *("vimco", "score-function", "gumbel-softmax"),
+        "",
+    ]
+    check(made, features=4)
+
+
+def test_an_amortised_posterior_takes_estimators():
+    base = quick(objective_options={"posterior": "amortised"})
+    made = combine(base, ["score-function"], ["evidence", "marginal"])
+    assert [each.name for each in made] == ["evidence score-function", "marginal"]
     check(made, features=4)
 
 
 REFUSED = {
+    "vimco without its objective": (["vimco"], ["jensen"], {}, "'vimco' serves the objective multi-sample alone"),
+    "an objective left over": (["vimco"], ["jensen", "multi-sample"], {}, "jensen is left without an estimator"),
+    "an option of none": (None, ["jensen"], {"objective_options": {"top": 2}}, "takes the option top"),
+    "too few for vimco": (["vimco:samples=1"], ["multi-sample"], {}, "write vimco:samples=2"),
+    "too many outcomes": (["enumeration:samples=13"], ["multi-sample"], {}, "use vimco, or fewer samples"),
     "unknown objective": (["enumeration"], ["elbo"], {}, "unknown objective 'elbo'"),
     "nothing": ([], ["jensen"], {}, "nothing to compare"),
     "no objective": (["enumeration"], [], {}, "nothing to compare"),

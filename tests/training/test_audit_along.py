@@ -60,7 +60,7 @@ def test_a_gate_that_has_no_gradient_does_not_stop_training(tmp_path):
 
 
 def test_what_has_no_estimator_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(GatewiseError, match="marginal objective is exact"):
+    with pytest.raises(GatewiseError, match="and the marginal objective has another"):
         train(config(objective="marginal", estimator="enumeration", audit_every=1), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -36,6 +36,9 @@ def test_an_expert_that_dies_and_one_that_never_lived():
     (never,) = said(dead, dead, dead, objective="marginal")[-1]
     assert "1 of 4 experts never came alive" in never
     assert "--objective" not in never
+    for objective, advised in (("evidence", False), ("hard-em", True), ("multi-sample", True), ("stratified", True)):
+        (warning,) = said(dead, dead, dead, objective=objective)[-1]
+        assert ("--objective marginal" in warning) == advised
 
 
 def test_a_gate_that_stopped_choosing():

@@ -79,6 +79,12 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(run, tmp_pa
         {"data": "digits", "expert": "conv", "epochs": 1},
         {"trunk_hidden": [16], "dropout": 0.1},
         {"objective": "marginal"},
+        {"objective": "multi-sample", "samples": 3, "accumulate": 2},
+        {"objective": "multi-sample", "estimator": "score-function", "baseline": "leave-one-out", "samples": 2},
+        {"objective": "stratified", "objective_options": {"top": 2}, "precision": "bfloat16"},
+        {"objective": "evidence", "objective_options": {"posterior": "amortised"}, "estimator": "score-function"},
+        {"objective": "evidence", "objective_options": {"posterior": "amortised"}, "trunk_hidden": [16]},
+        {"objective": "hard-em", "temperature": "linear:1:0.1"},
         {"estimator": "score-function", "baseline": "learned", "samples": 2},
         {"estimator": "gumbel-softmax", "temperature": "cosine:1:0.5"},
         {"regulariser": {"load": 0.1, "importance": 0.1, "z_loss": 0.01}, "accumulate": 2},
@@ -255,6 +261,28 @@ def test_no_such_run(tmp_path):
         ({"estimator": "gumbel-softmax", "temperature": "linear:1:0"}, "temperature must be positive"),
         ({"estimator": "gumbel-softmax", "temperature": "step:1:0:1"}, "temperature must be positive"),
         ({"objective": "marginal", "samples": 5}, "takes no samples"),
+        ({"objective": "marginal", "temperature": 1}, "takes no temperature"),
+        ({"objective": "hard-em", "estimator": "reinmax"}, "hard-em objective is exact and takes no estimator"),
+        ({"objective": "hard-em", "temperature": "linear:1:0"}, "'hard-em': the temperature must be positive"),
+        ({"objective": "stratified", "estimator": "reinmax"}, "such as multi-sample"),
+        ({"objective": "stratified", "temperature": 0.5}, "takes no temperature"),
+        ({"objective": "stratified", "objective_options": {"topp": 2}}, "has no option 'topp'; it takes top, num_samp"),
+        ({"objective": "stratified", "objective_options": {"top": 0}}, "top must be a whole number from 1, got 0"),
+        ({"objective": "stratified", "objective_options": {"num_samples": 2}}, "give the key samples"),
+        ({"objective": "evidence", "estimator": "score-function"}, "choose posterior = 'amortised'"),
+        ({"objective": "evidence", "samples": 2}, "takes no samples"),
+        ({"objective": "evidence", "objective_options": {"posterior": "exakt"}}, "unknown posterior 'exakt'"),
+        ({"objective": "evidence", "objective_options": {"context_dim": 3}}, "model and data tell it"),
+        ({"objective": "multi-sample", "estimator": "vimco", "samples": 1}, "use 'score-function'"),
+        ({"objective": "multi-sample", "estimator": "enumeration", "samples": 9}, "use vimco, or fewer samples"),
+        ({"objective": "multi-sample", "estimator": "vimco", "baseline": "learned"}, "has no option 'baseline'"),
+        ({"objective": "multi-sample", "estimator_options": {"mean": "middle"}}, "unknown mean 'middle'"),
+        (
+            {"objective": "multi-sample", "objective_options": {"repeats": "x"}},
+            "takes a number of samples from 1, got x",
+        ),
+        ({"estimator": "vimco"}, "serves the objective multi-sample alone; for jensen use score-function"),
+        ({"objective": "jensen", "objective_options": {"top": 2}}, "has no option 'top'"),
         ({"estimator": "score-function", "estimator_options": {"decay": "x"}}, "a value of the wrong kind"),
         ({"estimator": "score-function", "estimator_options": {"baseline": ["x"]}}, "a value of the wrong kind"),
         ({"estimator": "score-function", "estimator_options": {"sale": 1}}, "has no option 'sale'"),
@@ -264,6 +292,49 @@ def test_combinations_that_cannot_work(keys, said):
     with pytest.raises(GatewiseError) as error:
         build_objective(quick(**keys), features=13).set_progress(1.0)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("keys", "facts"),
+    [
+        ({"objective": "multi-sample"}, ("vimco", 2)),
+        ({"objective": "multi-sample", "samples": 3}, ("vimco", 3)),
+        ({"objective": "multi-sample", "samples": 1}, ("enumeration", 4)),
+        ({"objective": "multi-sample", "samples": 2, "estimator": "score-function"}, ("score-function", 2)),
+        ({"objective": "multi-sample", "estimator_options": {"mean": "arithmetic"}}, ("vimco", 2)),
+        (
+            {"objective": "multi-sample", "estimator": "score-function", "objective_options": {"repeats": 2}},
+            ("score-function", 4),
+        ),
+        ({"objective": "stratified"}, (None, 2)),
+        ({"objective": "stratified", "samples": 2, "objective_options": {"top": 1}}, (None, 3)),
+        ({"objective": "evidence"}, (None, 4)),
+        ({"objective": "evidence", "objective_options": {"posterior": "amortised"}}, ("enumeration", 4)),
+        (
+            {"objective": "evidence", "objective_options": {"posterior": "amortised"}, "estimator": "reinmax"},
+            ("reinmax", 4),
+        ),
+        ({"objective": "hard-em", "temperature": "linear:1:0.1"}, (None, 4)),
+        ({"objective": "marginal", "estimator": "enumeration", "samples": 1}, (None, 4)),
+        ({}, ("enumeration", 4)),
+    ],
+)
+def test_what_a_configuration_makes(keys, facts):
+    objective = build_objective(quick(**{"experts": 4, **keys}), features=13)
+    name = next((estimator.name for estimator in objective.estimators()), None)
+    assert (name, objective.evaluations(4)) == facts
+    objective.set_progress(1.0)
+    if keys.get("temperature"):
+        assert objective.temperature == pytest.approx(0.1)
+
+
+def test_checking_a_configuration_leaves_the_random_state_alone(tmp_path):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    keys = {"objective": "evidence", "objective_options": {"posterior": "amortised"}, "data": "nowhere.csv"}
+    with pytest.raises(GatewiseError, match=r"nowhere\.csv"):
+        train(quick(**keys), tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:", "cpu:3", "cuda:x", "", "cuda:\u00b2"])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gatewise import objectives as known_objectives
 from gatewise.cli.cells import Cells, comparison_table, legend
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
@@ -35,7 +36,10 @@ def compare(
         ),
     ] = None,
     objectives: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="What is maximised: jensen, marginal. Default: jensen.")
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help=f"What is maximised: {', '.join(known_objectives.names())}. Default: jensen."
+        ),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, from the seed on. Default: 3.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Trainings at a time. Default: one a core.")] = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gatewise import objectives
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
@@ -32,7 +33,7 @@ def train(
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
-    objective: Annotated[str | None, typer.Option(help="What is maximised: jensen or marginal.")] = None,
+    objective: Annotated[str | None, typer.Option(help=f"What is maximised: {', '.join(objectives.names())}.")] = None,
     estimator: Annotated[str | None, typer.Option(help="The gradient estimator; see gatewise estimators.")] = None,
     samples: Annotated[int | None, typer.Option(help="Draws per example.")] = None,
     temperature: Annotated[

@@ -104,8 +104,9 @@ def _told(value: Any) -> str:
 
 def registered(combination: Combination) -> list[type]:
     """The classes that a worker must know: those of a third party are sent along."""
-    estimator = [] if combination.estimator is None else [ESTIMATORS.named(combination.estimator)]
-    return [OBJECTIVES.named(combination.objective), *estimator]
+    objective, name = OBJECTIVES.named(combination.objective), combination.estimator
+    estimator = [] if name is None or name in objective.own_estimators.names() else [ESTIMATORS.named(name)]
+    return [objective, *estimator]
 
 
 def train_cell(cell: Cell, classes: Sequence[type]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from gatewise.comparison.cells import Cell
 from gatewise.comparison.combinations import Combination
 from gatewise.comparison.intervals import mean_interval
+from gatewise.training.model import samples_of
 
 FIGURES = (
     "nll",
@@ -75,7 +76,7 @@ def _row(combination: Combination, done: list[Outcome], judged: str, asked: int)
         "objective": combination.objective,
         "estimator": combination.estimator,
         "options": dict(combination.options),
-        "samples": combination.config.samples,
+        "samples": samples_of(combination.config),
         "experts": combination.config.experts,
         "evaluations": evaluations,
         "seeds_done": len(done),

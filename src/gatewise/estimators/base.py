@@ -20,6 +20,7 @@ class GradientEstimator(nn.Module):
         unbiased: which of "value", "logits", "parameters" its estimate is unbiased for.
         sample_counts: the values of `num_samples` that it takes.
         event_dims: the values of `event_dims` that it takes.
+        joint: whether it treats L latents as one with K**L categories, which `expectation.JOINT_LIMIT` bounds.
         compiles: whether it runs under `torch.compile(fullgraph=True)` without a generator; if not, its docstring
             says why.
         reference: the paper.
@@ -30,6 +31,7 @@ class GradientEstimator(nn.Module):
     unbiased: frozenset[str] = frozenset()
     sample_counts: range = range(1, MANY)
     event_dims: ClassVar[tuple[int, ...]] = (0, 1)
+    joint: ClassVar[bool] = False
     compiles: ClassVar[bool] = True
     reference: ClassVar[str]
 

@@ -24,6 +24,7 @@ class Enumeration(GradientEstimator):
     """
 
     name = "enumeration"
+    joint = True
     calls = frozenset({"all"})
     unbiased = frozenset({"value", "logits", "parameters"})
     reference = "the definition; of a sparse gate's support: Correia et al. 2020 (2007.01919)"

@@ -21,6 +21,7 @@ class SumAndSample(GradientEstimator):
     """
 
     name = "sum-and-sample"
+    joint = True
     calls = frozenset({"index"})
     unbiased = frozenset({"value", "logits", "parameters"})
     reference = "Liu et al. 2019 (1810.04777)"

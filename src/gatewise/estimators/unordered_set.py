@@ -36,6 +36,7 @@ class UnorderedSet(GradientEstimator):
     """
 
     name = "unordered-set"
+    joint = True
     calls = frozenset({"index"})
     unbiased = frozenset({"value", "logits", "parameters"})
     reference = "Kool et al. 2020 (2002.06043)"

@@ -7,7 +7,21 @@
 
 from gatewise.objectives.base import Objective
 from gatewise.objectives.bounds import Jensen, Marginal
-from gatewise.objectives.registry import get, names, options, register
+from gatewise.objectives.evidence import Evidence
+from gatewise.objectives.hard_em import HardEM
+from gatewise.objectives.inference import InferenceNetwork
+from gatewise.objectives.multi_sample import MultiSample
+from gatewise.objectives.registry import (
+    estimator_options,
+    get,
+    get_fitting,
+    make_estimator,
+    named,
+    names,
+    options,
+    owners,
+    register,
+)
 from gatewise.objectives.regularisers import (
     GateEntropy,
     Importance,
@@ -17,20 +31,33 @@ from gatewise.objectives.regularisers import (
     ZLoss,
     regularisers,
 )
+from gatewise.objectives.stratified import Stratified
+from gatewise.objectives.vimco import VIMCO
 
 __all__ = [
+    "VIMCO",
+    "Evidence",
     "GateEntropy",
+    "HardEM",
     "Importance",
+    "InferenceNetwork",
     "Jensen",
     "Load",
     "Marginal",
+    "MultiSample",
     "MutualInformation",
     "Objective",
     "Regulariser",
+    "Stratified",
     "ZLoss",
+    "estimator_options",
     "get",
+    "get_fitting",
+    "make_estimator",
+    "named",
     "names",
     "options",
+    "owners",
     "register",
     "regularisers",
 ]

@@ -1,15 +1,18 @@
 """What all objectives share."""
 
+import inspect
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from gatewise.estimators import GradientEstimator
+from gatewise.estimators import GradientEstimator, Tempered
 from gatewise.estimators import get as get_estimator
-from gatewise.expectation import Estimate, check_num_samples
+from gatewise.estimators.base import same_for_all
+from gatewise.expectation import Estimate, Info, check_num_samples
 from gatewise.mixture import Observed
+from gatewise.registry import Registry
 
 
 class Objective(nn.Module):
@@ -20,10 +23,33 @@ class Objective(nn.Module):
     Attributes:
         name: kebab-case, the same in Python and on the command line.
         reference: the paper.
+        own_estimators: gradient estimators that serve this objective alone, by name.
+        refusal: what is said of an option of estimators, where it takes none; {} stands for the option.
     """
 
     name: ClassVar[str]
     reference: ClassVar[str]
+    own_estimators: ClassVar[Registry[GradientEstimator]] = Registry("estimator")
+    refusal: ClassVar[str] = (
+        "is exact and takes no {}; leave it out, or choose an objective that takes one, such as jensen"
+    )
+
+    @classmethod
+    def takes_estimator(cls, **options: Any) -> bool:
+        """Whether a gradient estimator is chosen for it, when it is made with these options."""
+        return "estimator" in inspect.signature(cls).parameters
+
+    def check_experts(self, num_experts: int) -> None:
+        """Refuse, before anything is run, a mixture of so many experts. Most objectives take any.
+
+        Raises:
+            GatewiseError: with what would work.
+        """
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature as it is now, of the first part that has one."""
+        return next((part.temperature for part in self.estimators() if isinstance(part, Tempered)), None)
 
     def evaluations(self, num_experts: int) -> int:
         """At most so many experts run for an example."""
@@ -53,6 +79,16 @@ class Objective(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
+def of_all_experts(value: Tensor, observed: Observed) -> Estimate:
+    """An exact value `[B]`, for which every expert was run."""
+    return Estimate(value, None, Info(same_for_all(value, observed.mixture.num_experts)))
+
+
+def weighted(weights: Tensor, values: Tensor) -> Tensor:
+    """Σ_z weights_z values_z, `[B]`; where the weight is 0 the value does not matter, be it infinite."""
+    return (weights * torch.where(weights > 0, values, 0.0)).sum(-1)
+
+
 class EstimatedObjective(Objective):
     """An objective whose gradient an estimator gives.
 
@@ -66,20 +102,23 @@ class EstimatedObjective(Objective):
 
     def __init__(self, estimator: str | GradientEstimator, num_samples: int):
         super().__init__()
-        self.estimator = as_estimator(estimator, num_samples)
+        self.estimator = self.made(estimator)
+        check_num_samples(self.estimator, num_samples)
         self.num_samples = num_samples
+
+    @classmethod
+    def made(cls, estimator: str | GradientEstimator) -> GradientEstimator:
+        """An estimator by name, the objective's own first, or the one given."""
+        if not isinstance(estimator, str):
+            return estimator
+        own = cls.own_estimators
+        return own.get(estimator) if estimator in own.names() else get_estimator(estimator)
+
+    @classmethod
+    def default_estimator(cls, num_samples: int) -> str:
+        """The name of the estimator taken where none is chosen."""
+        return "enumeration"
 
     def evaluations(self, num_experts: int) -> int:
         """What the estimator asks for."""
         return self.estimator.evaluations(self.num_samples, num_experts)
-
-
-def as_estimator(estimator: str | GradientEstimator, num_samples: int) -> GradientEstimator:
-    """An estimator, by name or as it is, that takes so many samples.
-
-    Raises:
-        GatewiseError: for an unknown name, or a count that the estimator refuses.
-    """
-    made = get_estimator(estimator) if isinstance(estimator, str) else estimator
-    check_num_samples(made, num_samples)
-    return made

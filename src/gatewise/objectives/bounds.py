@@ -3,15 +3,15 @@
 import torch
 
 from gatewise.estimators import GradientEstimator
-from gatewise.expectation import Estimate, Info, expect
+from gatewise.expectation import Estimate, expect
 from gatewise.mixture import Observed
-from gatewise.objectives.base import EstimatedObjective, Objective
+from gatewise.objectives.base import EstimatedObjective, Objective, of_all_experts
 from gatewise.objectives.registry import register
 
 
 @register
 class Marginal(Objective):
-    """log p(y|x) = log Σ_z π_z e^{ℓ_z}, exact, by a log-sum-exp over all K experts.
+    """log p(y|x) = log Σ_z π_z e^{ℓ_z}, exact, by a log-sum-exp over all K experts. It takes no estimator.
 
     Its gradient is that of Σ_z r_z (ℓ_z + log π_z) with the posterior r held fixed (Fisher's identity): EM's.
 
@@ -23,17 +23,15 @@ class Marginal(Objective):
 
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """log p(y|x), `[B]`."""
-        value = observed.log_prob()
-        evaluations = torch.full(value.shape, observed.mixture.num_experts, dtype=torch.int64, device=value.device)
-        return Estimate(value, None, Info(evaluations))
+        return of_all_experts(observed.log_prob(), observed)
 
 
 @register
 class Jensen(EstimatedObjective):
-    """Σ_z π_z ℓ_z ≤ log p(y|x), by any estimator.
+    """Σ_z π_z ℓ_z ≤ log p(y|x), by any estimator: a lower bound (in expectation, where the estimator draws).
 
     Linear in π: for fixed experts its optimum over the gate is a vertex, so the gate's entropy collapses unless a
-    regulariser holds it up. With an index estimator only the experts drawn are run.
+    regulariser holds it up. Costs what the estimator asks for: with an index estimator only the experts drawn are run.
 
     Args:
         estimator: a name of `gatewise.estimators`, or an estimator.

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from gatewise import objectives
 from gatewise.diagnostics import audit
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
@@ -15,6 +14,8 @@ from gatewise.training.callbacks import Callback
 from gatewise.training.config import RunConfig
 from gatewise.training.trainer import Rows
 
+AUDITED = "jensen"
+"""The objective whose gradient is audited."""
 AUDIT_ROWS = 256
 """Rows that an audit along training looks at."""
 AUDIT_SECONDS = 2.0
@@ -36,7 +37,7 @@ class AuditAlong(Callback):
         seed: of the rows and the noise.
 
     Raises:
-        GatewiseError: for an objective without an estimator.
+        GatewiseError: if the file cannot be written.
     """
 
     def __init__(
@@ -82,12 +83,12 @@ def check_audit_every(config: RunConfig) -> None:
     """Refuse `audit_every` where there is nothing to audit.
 
     Raises:
-        GatewiseError: for an objective that takes no estimator.
+        GatewiseError: for an objective whose gradient is not that of the Jensen bound.
     """
-    if config.audit_every and "estimator" not in objectives.options(config.objective):
+    if config.audit_every and config.objective != AUDITED:
         raise GatewiseError(
-            f"audit_every: the {config.objective} objective is exact and has no estimator to audit; leave it out, or "
-            "choose an objective that takes one, such as jensen"
+            f"audit_every: what is audited is the gradient of the Jensen bound, and the {config.objective} objective "
+            f"has another; leave it out, or choose the objective {AUDITED}"
         )
 
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
-from gatewise import __version__, objectives
+from gatewise import __version__
 from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.files import write_json
 from gatewise.reporting.audit import write_audit
 from gatewise.schedules import as_schedule
-from gatewise.training.audit_along import some
+from gatewise.training.audit_along import AUDITED, some
 from gatewise.training.config import RunConfig
-from gatewise.training.model import choose_device, estimator_options
+from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
 from gatewise.training.run import Run, prepare, read_parts
 
 
@@ -56,8 +56,7 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, choose_device(config.device))
-    given = config.estimator != RunConfig.model_fields["estimator"].default
-    own = own_estimator(config, progress=0.0) if given else None
+    own = None if config.estimator is None else own_estimator(config, progress=0.0)
     chosen = some(prepared.rows["train"], rows, options.get("seed", 0))
     found = audit(prepared.model.mixture, chosen, own=own, **options)
     about = {"name": f"{parts.whole.name}, before training", "run": None, "trained": False}
@@ -82,18 +81,22 @@ def write_files(folder: Path, found: Audit, about: Mapping[str, Any], command: s
 
 
 def own_estimator(config: RunConfig, progress: float) -> tuple[tuple[str, dict[str, Any]], int] | None:
-    """The estimator of a configuration as it is at `progress` of training, and its samples; None where it has none."""
-    if "estimator" not in objectives.options(config.objective):
+    """The estimator of a configuration as it is at `progress` of training, and its samples.
+
+    None where the objective's gradient is not that of the Jensen bound, which is what is audited.
+    """
+    name = estimator_name(config)
+    if config.objective != AUDITED or name is None:
         return None
     options = estimator_options(config)
     if "temperature" in options:
         options["temperature"] = as_schedule(options["temperature"])(progress)
-    return (config.estimator, options), config.samples
+    return (name, options), samples_of(config) or 1
 
 
 def _notes(about: Mapping[str, Any]) -> list[str]:
     notes = []
-    if about["objective"] != "jensen":
+    if about["objective"] != AUDITED:
         notes.append(f"The objective here is {about['objective']}; the gradient audited is that of the Jensen bound.")
     if not about["trained"]:
         notes.append(

@@ -60,10 +60,13 @@ class RunConfig(LoopConfig):
     dropout: float = Field(0.2, ge=0, lt=1, description="after each hidden layer of experts and trunk")
 
     objective: str = Field("jensen", description="what is maximised")
-    estimator: str = Field("enumeration", description="the gradient estimator, where the objective takes one")
-    samples: int = Field(1, ge=1, le=65536, description="draws an example")
+    objective_options: dict[str, Any] = Field({}, description="the objective's own options")
+    estimator: str | None = Field(
+        None, description="the gradient estimator, where the objective takes one; unset: enumeration, or what it names"
+    )
+    samples: int | None = Field(None, ge=1, le=65536, description="draws an example; unset: the objective's default")
     temperature: NUMBER_OR_SCHEDULE | None = Field(
-        None, description="of the estimator: a number or FORM:FROM:TO; unset: exponential:1:0.3 where it has one"
+        None, description="of the estimator or hard-em: a number or FORM:FROM:TO; unset: exponential:1:0.3, or its own"
     )
     baseline: str | None = Field(None, description="of the estimator; unset: its own default")
     estimator_options: dict[str, Any] = Field({}, description="the estimator's other options")

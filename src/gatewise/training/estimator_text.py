@@ -8,7 +8,7 @@ schedule keeps its own colons. `samples=2` says how many samples.
 from collections.abc import Mapping
 from typing import Any
 
-from gatewise import estimators as known_estimators
+from gatewise import objectives
 from gatewise.errors import GatewiseError
 from gatewise.training.config import parse_value
 from gatewise.wording import shown
@@ -26,7 +26,7 @@ def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
             f"{shown(name)} is no estimator; options follow their estimator after a colon, such as "
             "score-function:baseline=leave-one-out:samples=2"
         )
-    known_estimators.options(name)
+    objectives.estimator_options(name)
     given: dict[str, str] = {}
     for piece in pieces:
         key, equals, value = piece.partition("=")

@@ -4,6 +4,8 @@ from typing import Any
 
 from gatewise.mixture.usage import COLLAPSED, STILL
 
+LIKELIHOODS = ("marginal", "evidence")
+"""Objectives whose gradient is the marginal's, or close to it: to train the marginal is no advice for them."""
 PERSISTENT = 3
 """Epochs in a row that a trouble must last before it is said."""
 
@@ -79,6 +81,6 @@ class Health:
 
     def _cure(self) -> str:
         cure = "Strengthen the balance with --regulariser load=0.1 and keep the gate open with gate_entropy=0.1"
-        if self.objective == "jensen":
+        if self.objective not in LIKELIHOODS:
             return cure + ", or train the marginal: --objective marginal."
         return cure + ", or use fewer experts."

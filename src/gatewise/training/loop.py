@@ -11,7 +11,6 @@ from torch import Tensor
 
 from gatewise.diagnostics import evaluate
 from gatewise.errors import GatewiseError
-from gatewise.estimators import Tempered
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
@@ -161,9 +160,7 @@ class _Loop:
         loss, objective = torch.stack(seen).mean(0).tolist()
         if not math.isfinite(loss):
             raise self.diverged("loss", loss)
-        temperatures = [e.temperature for e in self.objective.estimators() if isinstance(e, Tempered)]
-        temperature = temperatures[0] if temperatures else None
-        metrics = {"temperature": temperature, "train_loss": loss, "train_objective": objective}
+        metrics = {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         return metrics | statistics.metrics(), interrupted
 
     def diverged(self, what: str, value: float) -> GatewiseError:

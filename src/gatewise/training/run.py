@@ -25,7 +25,7 @@ from gatewise.training.config import LoopConfig, RunConfig, load_config, read_to
 from gatewise.training.folder import Model, environment
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
-from gatewise.training.model import ModelSpec, build_objective, choose_device
+from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,9 @@ def train(
     """
     started = time.perf_counter()
     device = choose_device(config.device)
+    with torch.random.fork_rng(devices=[]):
+        build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
-    build_objective(config, features=1)  # what cannot work is refused before the data are read
     penalties = regularisers(config.regulariser)
     parts = read_parts(config)
     config = with_absolute_paths(config)
@@ -210,7 +211,8 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[Callbac
         return []
     model, rows = prepared.model.mixture, prepared.rows["train"]
     path = folder / "audits.jsonl"
-    return [AuditAlong(path, config.audit_every, model, prepared.objective, config.samples, rows, config.seed)]
+    draws = samples_of(config) or 1
+    return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
 
 
 def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
@@ -225,7 +227,7 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
     model = Model(spec.build().to(device), spec, preprocessing)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
-    return Prepared(model, build_objective(config, spec.features), rows)
+    return Prepared(model, build_objective(config, spec.features, len(classes.names)), rows)
 
 
 def _asked_for(source: Source) -> Records:
