@@ -20,7 +20,7 @@ def test_a_run_is_audited_with_its_own_estimator(gatewise, here, table):
     assert done.status == 0, done.err
     told = done.json
     own = [row for row in told["rows"] if row["own"]]
-    assert [(row["estimator"], row["num_samples"], row["temperature"]) for row in own] == [("gumbel-softmax", 2, 0.4)]
+    assert [(row["estimator"], row["num_samples"]) for row in own] == [("gumbel-softmax", 2)]
     assert len(told["rows"]) == 5
     assert told["recommended"]["estimator"] == "enumeration"
     assert {"estimator", "num_samples", "options", "reason"} == told["recommended"].keys()
@@ -100,6 +100,49 @@ def test_a_configuration_file_may_hold_what_the_flags_do(gatewise, here):
     (here / "wrong.toml").write_text('seconds = "long"\n')
     done = gatewise("audit", "iris", "--config", "wrong.toml")
     assert (done.status, "wrong.toml: seconds: give a number" in done.err) == (2, True)
+
+
+def test_the_samples_of_a_training_configuration_are_the_own_estimators(gatewise, here):
+    (here / "train.toml").write_text(
+        'estimator = "score-function"\nbaseline = "leave-one-out"\nsamples = 2\nexperts = 3\n'
+    )
+    told = gatewise("audit", "iris", "--config", "train.toml", "--estimators", "enumeration", *FEW[2:], "--json").json
+    assert [(row["label"], row["num_samples"]) for row in told["rows"] if row["own"]] == [
+        ("score-function:baseline=leave-one-out", 2)
+    ]
+
+
+def test_other_rows_under_the_same_name_are_refused(gatewise, here):
+    rows = "".join(f"{i},{i % 5},{'no' if i % 2 else 'yes'}\n" for i in range(60))
+    (here / "mine.csv").write_text("a,b,y\n" + rows)
+    assert gatewise("train", "mine.csv", "--target", "y", "--out", "run", *QUICK).status == 0
+    (here / "mine.csv").write_text("a,b,y\n" + rows.replace("7", "8"))
+    done = gatewise("audit", "run", *FEW)
+    assert done.status == 2
+    assert "has changed since this run was trained" in done.err
+
+
+def test_lambda_is_that_of_the_epoch_whose_weights_were_kept(gatewise, here):
+    words = ["--estimator", "gumbel-softmax", "--temperature", "linear:1:0.1", *QUICK]
+    assert gatewise("train", "iris", "--out", "run", *words).status == 0
+    best = json.loads((here / "run" / "summary.json").read_text())["best_epoch"]
+    lines = [json.loads(line) for line in (here / "run" / "metrics.jsonl").read_text().splitlines()]
+    told = gatewise("audit", "run", *FEW, "--json").json
+    (own,) = [row for row in told["rows"] if row["own"]]
+    assert own["temperature"] == lines[best - 1]["temperature"]
+
+
+def test_a_damaged_run_is_called_so(gatewise, here):
+    (here / "run").mkdir()
+    (here / "run" / "config.toml").write_text('data = "iris"\n')
+    done = gatewise("audit", "run")
+    assert (done.status, "summary.json" in done.err) == (2, True)
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(gatewise, here):
+    (here / "file").write_text("")
+    done = gatewise("audit", "iris", "--out", "file")
+    assert (done.status, "cannot make the folder file" in done.err) == (2, True)
 
 
 def test_a_run_is_not_configured_again(gatewise, run_folder):

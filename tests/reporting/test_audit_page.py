@@ -44,11 +44,18 @@ def exact(**changed):
 
 def audit(*rows, **changed):
     best = {"estimator": "enumeration", "num_samples": 1, "options": {}, "reason": "nothing beats the exact sum"}
-    few = {"evaluations": 2, **best, "estimator": "score-function", "num_samples": 2, "options": {"baseline": "none"}}
+    few = {
+        "evaluations": 2,
+        "row": 0,
+        **best,
+        "estimator": "score-function",
+        "num_samples": 2,
+        "options": {"baseline": "none"},
+    }
     made = {
         "rows": list(rows) or [exact(), row()],
         "recommended": best,
-        "by_evaluations": [few, {"evaluations": 8, **best}],
+        "by_evaluations": [few, {"evaluations": 8, "row": 0, **best}],
         "skipped": [],
         "notes": ["the model is in inference mode"],
         "level": "logits",
@@ -107,8 +114,10 @@ def test_a_reversed_gradient_is_called_so():
 
 
 def test_fewer_evaluations_have_their_own_advice():
-    texts = [each.text for each in verdict(audit())]
-    assert "With at most 2 experts an example: score-function:baseline=none with 2 samples." in texts
+    said = "With at most 2 experts an example: score-function:baseline=none with 2 samples"
+    assert f"{said}." in [each.text for each in verdict(audit())]
+    warned = f"{said} (biased by 12.1\xa0% of the gradient's length, cosine 1.00)."
+    assert warned in [each.text for each in verdict(audit(row()))]
 
 
 def test_hostile_names_are_escaped():

@@ -22,8 +22,8 @@ def lines(run):
     return [json.loads(line) for line in (run.folder / "audits.jsonl").read_text().splitlines()]
 
 
-def test_the_estimator_is_audited_after_the_first_epoch_and_every_second(audited):
-    assert [line["epoch"] for line in lines(audited)] == [1, 2, 4]
+def test_the_estimator_is_audited_after_the_first_the_last_and_every_second_epoch(audited):
+    assert [line["epoch"] for line in lines(audited)] == [1, 2, 4, 5]
     for line in lines(audited):
         (row,) = line["rows"]
         assert row["estimator"] == "score-function"

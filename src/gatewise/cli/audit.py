@@ -18,7 +18,7 @@ from gatewise.diagnostics.auditing.recommendation import EXACT
 from gatewise.errors import GatewiseError
 from gatewise.reporting.audit import verdict
 from gatewise.training import Run, load_config
-from gatewise.training.auditing import audit_data, audit_run, write_files
+from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
 from gatewise.training.estimator_text import parse_estimator
 
 
@@ -43,7 +43,8 @@ def audit(
     ] = None,
     seconds: Annotated[float | None, typer.Option(help="About how long it may take. Default: 30.")] = None,
     level: Annotated[
-        str | None, typer.Option(help="Gradient for the logits, or for the gate's parameters. Default: logits.")
+        str | None,
+        typer.Option(help="logits, or parameters: the gate's own, where rows average as in training. Default: logits."),
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Examples, drawn at random. Default: 512.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of rows and noise. Default: 0.")] = None,
@@ -54,7 +55,10 @@ def audit(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="For DATA: any key of config.toml; repeat.")
     ] = None,
     out: Annotated[
-        str | None, typer.Option(help="Folder of audit.json and audit.html. Default: RUN, or audits/NAME-1, -2, …")
+        str | None,
+        typer.Option(
+            help="Folder of audit.json and audit.html, replaced where they exist. Default: RUN, or audits/NAME-1, -2, …"
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)] = "auto",
     json_: Json = False,
@@ -65,26 +69,35 @@ def audit(
     """
     if source is None:
         raise GatewiseError("audit needs a run folder, or DATA such as digits; see gatewise audit --help")
-    flags = {"rows": rows, "estimators": estimators, "samples": samples, "temperatures": temperatures}
+    flags = {"rows": rows, "estimators": estimators, "temperatures": temperatures}
     flags |= {"max_evaluations": max_evaluations, "seconds": seconds, "level": level, "seed": seed, "out": out}
     model = {"target": target, "experts": experts}
     words = shlex.join(["gatewise", *context.obj])
-    if (Path(source) / "summary.json").is_file():
-        unused = [f"--{name}" for name, value in {**model, "config": config, "set": settings}.items() if value]
+    counts = _numbers({"samples": samples}, {"samples": "the command line"}, "samples", int)
+    if any((Path(source) / name).exists() for name in ("summary.json", "config.toml", "model")):
+        given_besides = {**model, "config": config, "set": settings or None}
+        unused = [f"--{name}" for name, value in given_besides.items() if value is not None]
         if unused:
             raise GatewiseError(f"{source} is a run: its model and data are known, so leave out {unused[0]}")
         keys, where = gather(None, None, flags)
         folder = Path(take_folder(keys, where) or source)
-        found, about = audit_run(Run.load(source, device), data=data, **_options(keys, where))
+        run = Run.load(source, device)
+        options = _options(keys, where, counts)
+        make_audit_folder(folder)
+        found, about = audit_run(run, data=data, **options)
     else:
+        if (Path(source) / "comparison.json").is_file():
+            raise GatewiseError(f"{source} is a comparison; audit one of its runs, in {Path(source) / 'cells'}")
         if data is not None:
             raise GatewiseError(
                 f"--data goes with a run folder, and {source} is none; give the data themselves instead"
             )
         keys, where = gather(config, settings, {**flags, **model, "data": source, "device": device})
         given = take_folder(keys, where)
-        options = _options(keys, where)
+        options = _options(keys, where, counts)
         checked = load_config(keys | {"seed": options.get("seed", 0)}, where)
+        if given:
+            make_audit_folder(Path(given))
         found, about = audit_data(checked, **options)
         folder = Path(given) if given else _free_folder(source)
     contents = write_files(folder, found, about, words)
@@ -101,7 +114,8 @@ def show(contents: dict[str, Any], folder: Path) -> None:
     screen.print(audit_table(contents))
     screen.print(
         "\nbias: ‖E ĝ − g‖/‖g‖, * beyond doubt; scale: ⟨E ĝ, g⟩/‖g‖², right at 1; error: E ‖ĝ − g‖²/‖g‖² of one "
-        "estimate; runs: experts an example; ms: forward and backward; → the estimator of this run\n",
+        "estimate; runs: experts an example; ms: forward and backward"
+        + ("; → the estimator of this run\n" if any(row["own"] for row in contents["rows"]) else "\n"),
         soft_wrap=not screen.is_terminal,
     )
     for finding in verdict(contents):
@@ -135,7 +149,7 @@ def audit_table(contents: dict[str, Any]) -> Table:
     return table
 
 
-def _options(keys: dict[str, Any], where: dict[str, str]) -> dict[str, Any]:
+def _options(keys: dict[str, Any], where: dict[str, str], counts: list[int] | None) -> dict[str, Any]:
     """Take what `gatewise.audit` is told out of the keys."""
     found: dict[str, Any] = {name: take_number(keys, where, name) for name in ("rows", "max_evaluations")}
     names = take_names(keys, where, "estimators")
@@ -143,10 +157,10 @@ def _options(keys: dict[str, Any], where: dict[str, str]) -> dict[str, Any]:
         found["estimators"] = [parse_estimator(text) for text in names]
         if any("samples" in options for _, options in found["estimators"]):
             raise GatewiseError(f"{where['estimators']}: give numbers of samples with --samples, for all of them")
-    found["num_samples"] = _numbers(keys, where, "samples", int)
+    found["num_samples"] = counts
     found["temperatures"] = _numbers(keys, where, "temperatures", float)
     found |= {name: keys.pop(name, None) for name in ("seconds", "level", "seed")}
-    if not isinstance(found["seconds"], int | float | None):
+    if not isinstance(found["seconds"], int | float | None) or isinstance(found["seconds"], bool):
         raise GatewiseError(f"{where['seconds']}: seconds: give a number, got {found['seconds']!r}")
     return {name: value for name, value in found.items() if value is not None}
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from gatewise import objectives as known_objectives
 from gatewise.errors import GatewiseError
+from gatewise.estimators import estimator_text
 from gatewise.training.config import RunConfig, load_config
-from gatewise.training.estimator_text import estimator_text, parse_estimator
+from gatewise.training.estimator_text import parse_estimator
 from gatewise.training.model import build_objective, estimator_name, takes_estimator
 
 OWN_KEYS = ("samples", "temperature", "baseline")

@@ -20,7 +20,7 @@ from gatewise.estimators.gumbel_softmax import GumbelSoftmax, StraightThroughGum
 from gatewise.estimators.implicit_mle import ImplicitMLE
 from gatewise.estimators.muprop import MuProp
 from gatewise.estimators.rebar import REBAR, RELAX
-from gatewise.estimators.registry import get, get_fitting, names, options, register
+from gatewise.estimators.registry import estimator_text, get, get_fitting, names, options, register
 from gatewise.estimators.reinmax import ReinMax
 from gatewise.estimators.score_function import ScoreFunction
 from gatewise.estimators.selected_relaxation import SelectedRelaxation
@@ -55,6 +55,7 @@ __all__ = [
     "SumAndSample",
     "Tempered",
     "UnorderedSet",
+    "estimator_text",
     "get",
     "get_fitting",
     "names",

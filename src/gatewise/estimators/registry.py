@@ -1,5 +1,6 @@
 """The registry of estimators."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gatewise.estimators.base import GradientEstimator
@@ -31,3 +32,9 @@ def get_fitting(name: str, num_categories: int, context_dim: int | None = None, 
     if "context_dim" in known and ("baseline" not in known or chosen.get("baseline") == "learned"):
         chosen.setdefault("context_dim", context_dim)
     return get(name, **chosen)
+
+
+def estimator_text(estimator: str, options: Mapping[str, Any]) -> str:
+    """An estimator with its options as the command line takes it: NAME:KEY=VALUE:KEY=VALUE."""
+    said = (f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
+    return ":".join([estimator, *said])

@@ -21,7 +21,7 @@ class Planted(GradientEstimator):
         bias: ‖E ĝ - g‖/‖g‖.
         noise: √(tr Cov ĝ)/‖g‖ of one sample.
         kind: "isotropic": alike in all directions; "anisotropic": the standard deviation falls by a tenth from one
-            number to the next; "rank-one": along one fixed direction.
+            number to the next; "rank-one": along one fixed direction across u.
         along: let u be the direction of "rank-one" noise.
         seed: of the directions.
 
@@ -62,10 +62,10 @@ class Planted(GradientEstimator):
         probs, values = logits.detach().softmax(-1), integrand.at_all()
         value = (probs * values).sum(-1)
         exact = probs * (values - value.unsqueeze(-1))
-        length = exact.flatten(1).norm(dim=1)
-        size = exact[0].numel()
+        size = logits.shape[1:].numel()
+        length = exact.reshape(-1, size).norm(dim=1)
         bias, direction = self.directions(size, exact)
-        drawn = torch.randn(len(exact), size, generator=generator, dtype=exact.dtype, device=exact.device)
+        drawn = torch.randn(len(length), size, generator=generator, dtype=exact.dtype, device=exact.device)
         noise = drawn[:, :1] * direction if self.kind == "rank-one" else drawn * direction
         away = self.bias * bias + self.noise * noise / num_samples**0.5
         gradient = exact + (length.unsqueeze(-1) * away).view_as(exact)
@@ -75,8 +75,9 @@ class Planted(GradientEstimator):
 
     def directions(self, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """u, and the direction or the standard deviations of the noise; both of length 1, `[D]`."""
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.seed + 2**31)  # not that of anybody's f
         bias, noise = torch.randn(2, size, generator=generator, dtype=torch.float64)
+        noise -= (noise @ bias) / (bias @ bias) * bias
         if self.kind == "isotropic":
             noise = torch.ones(size, dtype=torch.float64)
         elif self.kind == "anisotropic":

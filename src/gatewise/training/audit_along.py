@@ -53,9 +53,13 @@ class AuditAlong(Callback):
         self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
         self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
 
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Remember which epoch is the last."""
+        self.epochs = epochs
+
     def on_epoch(self, metrics: dict[str, Any]) -> None:
-        """Append a line after the first epoch and after every `every`-th."""
-        if metrics["epoch"] % self.every and metrics["epoch"] != 1:
+        """Append a line after the first and the last epoch, and after every `every`-th."""
+        if metrics["epoch"] % self.every and metrics["epoch"] not in (1, self.epochs):
             return
         (estimator,) = self.objective.estimators()
         try:

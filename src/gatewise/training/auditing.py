@@ -7,10 +7,12 @@ from typing import Any
 import torch
 
 from gatewise import __version__
+from gatewise.data import Records
 from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.files import write_json
 from gatewise.reporting.audit import write_audit
+from gatewise.reporting.files import read_history
 from gatewise.schedules import as_schedule
 from gatewise.training.audit_along import AUDITED, some
 from gatewise.training.config import RunConfig
@@ -31,12 +33,12 @@ def audit_run(run: Run, *, rows: int = 512, data: str | None = None, **options: 
         The audit, and what audit.json says of what was audited.
 
     Raises:
-        GatewiseError: if the rows cannot be read, or as `gatewise.audit`.
+        GatewiseError: if the rows cannot be read or are not those of training, or as `gatewise.audit`.
     """
     model, config = run.model, run.config
-    records = run.read(data, require_target=True) if data else read_parts(config).train
+    records = run.read(data, require_target=True) if data else _training_rows(run)
     x, y = some(model.rows(records), rows, options.get("seed", 0))
-    found = audit(model.mixture, (x, y), own=own_estimator(config, progress=1.0), **options)
+    found = audit(model.mixture, (x, y), own=own_estimator(config, _temperature(run)), **options)
     about = {"name": f"{records.name}, after epoch {run.summary['best_epoch']}", "run": str(run.folder)}
     return found, about | {"trained": True, "objective": config.objective, "data": data or config.data}
 
@@ -53,10 +55,11 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
         GatewiseError: for a configuration or data that cannot be used, or as `gatewise.audit`.
     """
     parts = read_parts(config)
-    with torch.random.fork_rng(devices=[]):
+    device = choose_device(config.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        prepared = prepare(config, parts, choose_device(config.device))
-    own = None if config.estimator is None else own_estimator(config, progress=0.0)
+        prepared = prepare(config, parts, device)
+    own = None if config.estimator is None else own_estimator(config)
     chosen = some(prepared.rows["train"], rows, options.get("seed", 0))
     found = audit(prepared.model.mixture, chosen, own=own, **options)
     about = {"name": f"{parts.whole.name}, before training", "run": None, "trained": False}
@@ -71,17 +74,26 @@ def write_files(folder: Path, found: Audit, about: Mapping[str, Any], command: s
     """
     contents = {**found.to_dict(), "gatewise": __version__, "command": command, **about}
     contents["notes"] = [*contents["notes"], *_notes(about)]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise GatewiseError(f"cannot make the folder {folder}: {error.strerror}; give another --out") from None
+    make_audit_folder(folder)
     write_json(folder / "audit.json", contents)
     write_audit(folder, contents)
     return contents
 
 
-def own_estimator(config: RunConfig, progress: float) -> tuple[tuple[str, dict[str, Any]], int] | None:
-    """The estimator of a configuration as it is at `progress` of training, and its samples.
+def make_audit_folder(folder: Path) -> None:
+    """Make the folder where it is not there.
+
+    Raises:
+        GatewiseError: if it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GatewiseError(f"cannot make the folder {folder}: {error.strerror}; give another --out") from None
+
+
+def own_estimator(config: RunConfig, temperature: float | None = None) -> tuple[tuple[str, dict[str, Any]], int] | None:
+    """The estimator of a configuration at a temperature, None for that of the start, and its number of samples.
 
     None where the objective's gradient is not that of the Jensen bound, which is what is audited.
     """
@@ -90,8 +102,25 @@ def own_estimator(config: RunConfig, progress: float) -> tuple[tuple[str, dict[s
         return None
     options = estimator_options(config)
     if "temperature" in options:
-        options["temperature"] = as_schedule(options["temperature"])(progress)
+        options["temperature"] = temperature or as_schedule(options["temperature"])(0.0)
     return (name, options), samples_of(config) or 1
+
+
+def _training_rows(run: Run) -> Records:
+    """The rows that a run was trained on, read again."""
+    parts = read_parts(run.config)
+    if parts.whole.hash() != run.summary["data"]["hash"]:
+        raise GatewiseError(
+            f"{run.config.data} has changed since this run was trained, so its training rows cannot be found again; "
+            "give rows to audit on with --data"
+        )
+    return parts.train
+
+
+def _temperature(run: Run) -> float | None:
+    """λ in the epoch whose weights were kept, where there is one."""
+    history = read_history(run.folder / "metrics.jsonl")
+    return next((line.get("temperature") for line in history if line["epoch"] == run.summary["best_epoch"]), None)
 
 
 def _notes(about: Mapping[str, Any]) -> list[str]:

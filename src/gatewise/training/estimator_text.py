@@ -5,7 +5,6 @@ Options follow the name, each after a colon, for commas separate estimators: `sc
 schedule keeps its own colons. `samples=2` says how many samples.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from gatewise import objectives
@@ -41,9 +40,3 @@ def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
     if empty:
         raise GatewiseError(f"{text}: {empty[0]} has no value; write {name}:{empty[0]}=VALUE")
     return name, {key: parse_value(value) for key, value in given.items()}
-
-
-def estimator_text(estimator: str, options: Mapping[str, Any]) -> str:
-    """The text that `parse_estimator` reads."""
-    said = (f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
-    return ":".join([estimator, *said])

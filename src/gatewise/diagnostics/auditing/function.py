@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatewise.diagnostics.auditing.bench import WARM_UP, Bench, NotFinite, make_bench
 from gatewise.diagnostics.auditing.intervals import FEWEST
-from gatewise.diagnostics.auditing.recommendation import by_evaluations, recommend
+from gatewise.diagnostics.auditing.recommendation import by_evaluations, check_reachable, recommend
 from gatewise.diagnostics.auditing.resting import resting
 from gatewise.diagnostics.auditing.result import Audit
 from gatewise.diagnostics.auditing.row import Row
@@ -82,13 +82,12 @@ def audit(
     started = time.perf_counter()
     _check_level(level)
     counts, lambdas = checked_counts(num_samples), checked_temperatures(temperatures)
-    if repetitions is not None and repetitions < FEWEST:
-        raise GatewiseError(f"repetitions must be at least {FEWEST} for the intervals to hold, got {repetitions}")
-    if not seconds > 0 or not precision > 0:
-        raise GatewiseError(f"seconds and precision must be positive, got {seconds} and {precision}")
-    if max_evaluations is not None and max_evaluations < 1:
-        raise GatewiseError(f"max_evaluations must be at least 1, got {max_evaluations}")
-    with resting(model_or_f), torch.random.fork_rng(devices=[]):
+    _check_whole(max_evaluations, "max_evaluations must be at least 1", 1)
+    _check_whole(repetitions, f"repetitions must be at least {FEWEST} for the intervals to hold", FEWEST)
+    _check_whole(seed, "seed must be a whole number from 0", 0)
+    if not all(isinstance(value, int | float) and value > 0 for value in (seconds, precision)):
+        raise GatewiseError(f"seconds and precision must be positive, got {seconds!r} and {precision!r}")
+    with resting(model_or_f), torch.random.fork_rng(devices=_cuda_devices(model_or_f, data_or_logits)):
         torch.manual_seed(seed)  # networks that estimators learn with start from it
         if isinstance(model_or_f, MixtureOfExperts):
             problem = of_mixture(model_or_f, data_or_logits, level, costs)
@@ -96,6 +95,9 @@ def audit(
             logits = _checked_logits(data_or_logits, event_dims)
             problem = of_function(model_or_f, logits, level, event_dims, context, parameters, costs)
         found, refused = settings(estimators, counts, lambdas, problem.num_categories, _width(problem.context), own)
+        most = max_evaluations or problem.table.shape[-1]
+        if found and not event_dims:
+            check_reachable([each.most_evaluations(problem.num_categories) for each in found], most)
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
     if not rows:
@@ -117,6 +119,8 @@ def measure_all(bench: Bench, found: Sequence[Setting], deadline: float) -> tupl
             rows.append(bench.measure(setting, share))
         except (GatewiseError, NotFinite) as problem:
             refused.append(Refused(name, str(problem)))
+        except Exception as problem:  # an estimator of somebody's that fails does not lose what others gave
+            refused.append(Refused(name, f"it failed: {type(problem).__name__}: {problem}"))
     return rows, list(dict.fromkeys(refused))
 
 
@@ -170,6 +174,18 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
         shares = bench.problem.costs
         notes.append(f"One category costs up to {float(shares.max() / shares.min()):.1f} times another.")
     return notes
+
+
+def _check_whole(value: Any, said: str, least: int) -> None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63):
+        raise GatewiseError(f"{said}, got {value!r}")
+
+
+def _cuda_devices(model_or_f: Any, data_or_logits: Any) -> list[torch.device]:
+    """Where torch's random state is to be left as it was, besides the CPU."""
+    tensors = list(model_or_f.parameters()) if isinstance(model_or_f, torch.nn.Module) else []
+    tensors += [data_or_logits] if isinstance(data_or_logits, Tensor) else []
+    return list({tensor.device for tensor in tensors if tensor.is_cuda})
 
 
 def _check_level(level: str) -> None:

@@ -47,8 +47,11 @@ class Moments:
 
 def moments(estimates: Tensor, exact: Tensor) -> Moments:
     """Moments of estimates `[R, D]` of the gradient `exact` `[D]`, R >= 4; in float64, R·D·min(R, D) operations."""
-    scale = exact.double().norm()
-    away = estimates.double() - exact.double()
+    # first by the largest entry, whose square may leave the range of the type
+    largest = exact.double().abs().amax()
+    unit = exact.double() / largest
+    scale = unit.norm()
+    away = estimates.double() / largest - unit
     away /= scale
     count, size = away.shape
     mean, square_error = away.mean(0), away.square().sum(1).mean()
@@ -59,7 +62,7 @@ def moments(estimates: Tensor, exact: Tensor) -> Moments:
     sample = gram.square().sum() / (count - 1) ** 2
     fourth = lengths.square().sum() / (count - 1)
     trace_squared = unbiased_trace_squared(count, sample, trace, fourth)
-    direction = exact.double() / scale
+    direction = unit / scale
     projected = centred @ direction
     return Moments(
         repetitions=count,
@@ -117,7 +120,9 @@ def bias_limit(m: Moments, probability: float) -> float:
 
     if m.trace == 0:
         return math.sqrt(m.deviation)
-    return _first_at_least(quantile, m.deviation, guess=math.sqrt(m.deviation + m.trace / m.repetitions))
+    # a mean that lies nearer than its own noise is by chance, and no evidence that the bias is smaller than can be seen
+    level = m.deviation if probability > 0.5 else max(m.deviation, m.trace / m.repetitions)
+    return _first_at_least(quantile, level, guess=math.sqrt(m.deviation + m.trace / m.repetitions))
 
 
 def scale_interval(m: Moments, coverage: float = BIAS_COVERAGE) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from gatewise.estimators import GradientEstimator
 from gatewise.estimators.enumeration import Enumeration
 from gatewise.expectation import EVERY_CALL
 
-Step = Callable[[GradientEstimator, int, torch.Generator | None], None]
+Step = Callable[[GradientEstimator, int], None]
 Pull = Callable[[Tensor], Tensor]
 
 
@@ -24,6 +24,7 @@ class Problem:
         event_dims: see `gatewise.expect`.
         table: f at every outcome, `[*batch, N]`; detached.
         at_point: f at points `[S, *batch, (L,) K]`; None where it has no value between categories.
+        device: where the real thing runs.
         provides: which of "index", "all" and "point" f answers.
         context: `[*batch, D]`, or None.
         step: a forward and backward pass of the real thing, for the clock.
@@ -39,6 +40,7 @@ class Problem:
     at_point: Callable[[Tensor], Tensor] | None
     context: Tensor | None
     step: Step
+    device: torch.device
     provides: frozenset[str] = EVERY_CALL
     pull: Pull | None = None
     costs: Tensor | None = None
@@ -91,7 +93,6 @@ class Repeated:
         self.problem = problem
         self.table = problem.table if table is None else table
         self.provides = problem.provides
-        self.asked: Tensor | None = None
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values `[S, R, *batch]`, from the table."""

@@ -47,13 +47,8 @@ def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool
     Raises:
         GatewiseError: if there is none.
     """
+    check_reachable([row.evaluations_at_most for row in rows], most)
     allowed = [row for row in rows if row.evaluations_at_most <= most]
-    if not allowed:
-        fewest = min(row.evaluations_at_most for row in rows)
-        raise GatewiseError(
-            f"none of the estimators audited evaluates at most {most} of {num_categories}; raise max_evaluations to "
-            f"{fewest}, or audit one that draws, such as 'score-function'"
-        )
     noisy = min(row.relative_mse for row in allowed) >= 1
     by = _rescaled if noisy else _plain
     allowed.sort(key=by)
@@ -64,8 +59,21 @@ def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool
         reason = _exact(best, num_categories, mixture, what)
     else:
         others = [row for row in allowed if row.estimator != best.estimator and (row.unbiased or not best.biased)]
-        reason = _least(best, others, f"of the settings that run at most {most} of {num_categories} {what}", noisy)
+        reason = _least(best, others, f"of the settings that run at most {most} {what}", noisy)
     return Recommendation(best.estimator, best.num_samples, best.options, reason, list(rows).index(best))
+
+
+def check_reachable(evaluations: Sequence[int], most: int) -> None:
+    """Refuse a limit that no setting keeps to.
+
+    Raises:
+        GatewiseError: saying which would do.
+    """
+    if min(evaluations) > most:
+        raise GatewiseError(
+            f"none of the estimators audited evaluates at most {most}; raise max_evaluations to {min(evaluations)}, or "
+            "audit one that draws, such as 'score-function'"
+        )
 
 
 def by_evaluations(rows: Sequence[Row], num_categories: int, mixture: bool) -> list[tuple[int, Recommendation]]:
@@ -86,13 +94,15 @@ def _preference(row: Row) -> tuple[bool, bool, float]:
 
 def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:
     all_of_them = f"all {num_categories} {what}"
+    if best.evaluations_at_most < num_categories:
+        return f"on these rows it is the exact gradient, with at most {best.evaluations_at_most} {what} run an example"
+    if best.estimator != Enumeration.name:
+        return f"it is the exact gradient here, without bias or variance, as enumeration of {all_of_them} is anywhere"
     if not mixture:
         return (
             f"once f is known at {all_of_them} the sum over them is the exact gradient, without bias or variance, and "
             "an estimator that asks f for a point between them costs no less"
         )
-    if best.evaluations_at_most < num_categories:
-        return f"on these rows it is the exact gradient, with at most {best.evaluations_at_most} {what} run an example"
     return (
         f"once {all_of_them} have run nothing beats the exact sum Σ_z p(z|x) log p(y|z,x): no bias, no variance, "
         "and no temperature; a relaxation gives away exactness for nothing here"
@@ -104,8 +114,10 @@ def _least(best: Row, others: list[Row], among: str, noisy: bool) -> str:
         f"a bias of {best.relative_bias:.0%} of the gradient's length (cosine {best.cosine:.3f})"
         if best.biased
         else f"no bias found (below {best.relative_bias_high:.1%})"
+        if best.unbiased
+        else f"a bias that cannot be told from none (below {best.relative_bias_high:.1%})"
     )
-    which = "the best without bias" if best.biased else "the next"
+    which = "the best without bias" if best.biased else "the next estimator"
     if not noisy:
         next_best = f"; {which}, {named(others[0])}, has {others[0].relative_mse:.3g}" if others else ""
         error = f"a mean square of {best.relative_mse:.3g} times the gradient's own"

@@ -53,7 +53,9 @@ class Audit:
         return {
             "rows": [row.to_dict() for row in self.rows],
             "recommended": self.recommended.to_dict(),
-            "by_evaluations": [{"evaluations": most, **best.to_dict()} for most, best in self.by_evaluations],
+            "by_evaluations": [
+                {"evaluations": most, "row": best.row, **best.to_dict()} for most, best in self.by_evaluations
+            ],
             "skipped": [asdict(refused) for refused in self.skipped],
             **{name: getattr(self, name) for name in (*plain, "seed", "seconds")},
         }

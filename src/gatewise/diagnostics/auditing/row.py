@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gatewise.estimators import estimator_text
+
 
 @dataclass(frozen=True)
 class Row:
@@ -68,5 +70,6 @@ class Row:
     @property
     def label(self) -> str:
         """The estimator with its options, the temperature left out, as the command line takes it."""
-        options = (f"{key}={value}" for key, value in self.options.items() if key != "temperature")
-        return ":".join([self.estimator, *options])
+        return estimator_text(
+            self.estimator, {key: value for key, value in self.options.items() if key != "temperature"}
+        )

@@ -47,6 +47,10 @@ class Setting:
         """What tells it from other settings: the seed of its noise."""
         return self.estimator.name, repr(sorted(self.options.items())), self.num_samples
 
+    def most_evaluations(self, num_categories: int) -> int:
+        """The most categories that an example can come to, for one latent."""
+        return self.estimator.evaluations(self.num_samples, num_categories)
+
     @property
     def temperature(self) -> float | None:
         """λ, where there is one to choose."""
@@ -99,8 +103,9 @@ def settings(
             counts = num_samples or (NUM_SAMPLES if estimator.calls == {"index"} else (estimator.sample_counts.start,))
             taken = [count for count in counts if count in estimator.sample_counts]
             if estimator.calls == {"all"}:
-                taken = taken[:1]  # it sums over all, however many samples it is told
-            found += [Setting(copy.deepcopy(estimator), options, count, warm) for count in taken]
+                taken = [estimator.sample_counts.start]  # it sums over all, however many samples it is told
+            new = [Setting(copy.deepcopy(estimator), options, count, warm) for count in taken]
+            found += [each for each in new if not (own and each.key == found[0].key)]
             if not taken:
                 refused.append(Refused(estimator.name, _refusal(estimator, counts[0])))
     return found, refused
@@ -114,7 +119,7 @@ def checked_counts(num_samples: int | Iterable[int] | None) -> tuple[int, ...] |
     """
     if num_samples is None:
         return None
-    counts = (num_samples,) if isinstance(num_samples, int) else tuple(num_samples)
+    counts = tuple(num_samples) if isinstance(num_samples, Iterable) else (num_samples,)
     for count in counts:
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise GatewiseError(f"num_samples must be positive integers, got {count!r}")
@@ -139,11 +144,15 @@ def checked_temperatures(temperatures: float | Iterable[float]) -> tuple[float, 
 def _choices(chosen: Iterable[Choice] | None, none_is_fine: bool) -> list[Choice]:
     if chosen is None:
         return [(name, options) for name in estimators.names() for options in VARIANTS.get(name, [{}])]
-    one = isinstance(chosen, str | GradientEstimator)
+    one = isinstance(chosen, str | GradientEstimator) or _is_pair(chosen)
     found: list[Choice] = [cast(Choice, chosen)] if one else list(chosen)
     if not found and not none_is_fine:
         raise GatewiseError("estimators must name at least one; leave it out for all")
     return found
+
+
+def _is_pair(choice: Any) -> bool:
+    return isinstance(choice, tuple) and len(choice) == 2 and isinstance(choice[0], str) and isinstance(choice[1], dict)
 
 
 def _made(
@@ -152,6 +161,8 @@ def _made(
     """The estimators that one choice stands for: estimator, options, whether it has learned already."""
     if isinstance(choice, GradientEstimator):
         return [(choice, _differing(choice), True)]
+    if not isinstance(choice, str) and not _is_pair(choice):
+        raise GatewiseError(f"estimators must be names, (name, options) pairs or estimators, got {choice!r}")
     name, options = (choice, {}) if isinstance(choice, str) else choice
     known = estimators.options(name)
     # one that learns its temperature starts from its own

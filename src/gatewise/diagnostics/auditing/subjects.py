@@ -29,26 +29,28 @@ def of_mixture(
     with torch.enable_grad():
         observed = mixture.observe(x, y, gate_x=gate_x)
     # in float64, so that rounding is not taken for a bias where the experts hardly differ
-    wide = torch.float32 if x.device.type == "mps" else torch.float64
     with torch.no_grad():
-        table = observed.at_all().to(wide)
+        table = _wide(observed.at_all())
     trained = [p for p in mixture.parameters() if p.requires_grad]
     gate = [p for p in mixture.gate.parameters() if p.requires_grad]
+    if not trained:
+        raise GatewiseError("every parameter of the mixture is frozen, so there is no gradient; let the gate train")
     if level == "parameters" and not gate:
         raise GatewiseError("the gate has no parameters that train, so there is no gradient to audit at that level")
 
-    def step(estimator: GradientEstimator, num_samples: int, generator: torch.Generator | None) -> None:
-        seen = mixture.observe(x, y, gate_x=gate_x)
-        estimate = expect(seen, seen.logits, estimator, num_samples, generator, context=seen.context)
-        _differentiate(estimate, trained)
+    def step(estimator: GradientEstimator, num_samples: int) -> None:
+        with torch.enable_grad():
+            seen = mixture.observe(x, y, gate_x=gate_x)
+            _differentiate(expect(seen, seen.logits, estimator, num_samples, context=seen.context), trained)
 
     return Problem(
-        logits=observed.logits.detach().to(wide),
+        logits=_wide(observed.logits.detach()),
         event_dims=0,
         table=table,
         at_point=lambda point: (point * table).sum(-1),
-        context=observed.context,
+        context=observed.context.to(table.device),
         step=step,
+        device=x.device,
         pull=_pull(observed.logits, gate) if level == "parameters" else None,
         costs=_shares(expert_seconds(mixture, observed.features) if costs is None else costs, mixture.num_experts),
         mixture=True,
@@ -75,7 +77,7 @@ def of_function(
             parameters.
     """
     latents = logits.shape[-2] if event_dims else 1
-    if logits.shape[-1] ** latents > JOINT_LIMIT:
+    if event_dims and logits.shape[-1] ** latents > JOINT_LIMIT:
         raise GatewiseError(
             f"the exact gradient sums over {logits.shape[-1]}**{latents} joint outcomes, more than {JOINT_LIMIT}; "
             "audit fewer latents: a slice of the logits, with the others fixed inside f"
@@ -96,19 +98,27 @@ def of_function(
             "parameters=gate.parameters()"
         )
 
-    def step(estimator: GradientEstimator, num_samples: int, generator: torch.Generator | None) -> None:
-        leaf = logits.detach().requires_grad_()
-        _differentiate(expect(f, leaf, estimator, num_samples, generator, event_dims, context), [leaf, *trained])
+    def step(estimator: GradientEstimator, num_samples: int) -> None:
+        with torch.enable_grad():
+            leaf = logits.detach().requires_grad_()
+            estimate = expect(f, leaf, estimator, num_samples, event_dims=event_dims, context=context)
+            _differentiate(estimate, [leaf, *trained])
+
+    def at_point(point: Tensor) -> Tensor:
+        return integrand.at_point(point.to(logits.dtype)).to(wide.dtype)
 
     provides = getattr(integrand, "provides", EVERY_CALL)
+    # rounding in 16 bits is as large as many a bias
+    wide = logits.detach().float() if logits.dtype.itemsize < 4 else logits.detach()
     return Problem(
-        logits=logits.detach(),
+        logits=wide,
         event_dims=event_dims,
-        table=table,
-        at_point=integrand.at_point if "point" in provides else None,
+        table=table.to(wide.dtype),
+        at_point=at_point if "point" in provides else None,
         provides=provides,
         context=context,
         step=step,
+        device=logits.device,
         pull=_pull(logits, given) if level == "parameters" else None,
         costs=_shares(costs, logits.shape[-1]),
         notes=[*(resting_notes(f) if isinstance(f, nn.Module) else []), *_own_logits(integrand, logits)],
@@ -120,33 +130,53 @@ def _rows(mixture: MixtureOfExperts, data: Sequence[Any]) -> tuple[Tensor, Tenso
         raise GatewiseError("for a mixture, data is (x, y): rows and their targets, or (x, y, gate_x)")
     device = next(mixture.parameters()).device
     x, y, gate_x = (*data, None)[:3]
-    x, y = torch.as_tensor(x).to(device), torch.as_tensor(y).to(device)
-    if not len(x):
+    try:
+        x, y = torch.as_tensor(x).to(device), torch.as_tensor(y).to(device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GatewiseError(f"data is (x, y), tensors or arrays of numbers: {error}") from None
+    if not x.dim() or not len(x):
         raise GatewiseError("there are no rows to audit on; give at least one")
     return x, y, None if gate_x is None else torch.as_tensor(gate_x).to(device)
 
 
 def _differentiate(estimate: Estimate, wanted: Sequence[Tensor]) -> None:
     """One backward pass, to nobody's `.grad`."""
-    torch.autograd.grad(estimate.value.sum(), wanted, allow_unused=True)
+    # f may hold a graph of its caller's
+    torch.autograd.grad(estimate.value.sum(), wanted, allow_unused=True, retain_graph=True)
 
 
 def _pull(logits: Tensor, parameters: Sequence[Tensor]) -> Pull:
     """The transpose of the logits' Jacobian for the parameters, for many directions at once."""
 
+    def of_one(gradient: Tensor) -> Tensor:
+        found = torch.autograd.grad(logits, parameters, gradient, retain_graph=True, allow_unused=True)
+        return torch.cat([part.flatten() for part in found if part is not None])
+
     def pull(gradients: Tensor) -> Tensor:
-        found = torch.autograd.grad(
-            logits, parameters, gradients.to(logits.dtype), retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
+        gradients = gradients.to(logits)
+        try:
+            found = torch.autograd.grad(
+                logits, parameters, gradients, retain_graph=True, is_grads_batched=True, allow_unused=True
+            )
+        except RuntimeError:  # an operation of the gate that cannot be batched
+            return torch.stack([of_one(gradient) for gradient in gradients])
         return torch.cat([part.flatten(1) for part in found if part is not None], 1)
 
     return pull
 
 
+def _wide(tensor: Tensor) -> Tensor:
+    """In float64; on the CPU where the device has none."""
+    return tensor.detach().to("cpu" if tensor.is_mps else tensor.device).double()
+
+
 def _shares(costs: Sequence[float] | Tensor | None, count: int) -> Tensor | None:
     if costs is None:
         return None
-    shares = torch.as_tensor(costs, dtype=torch.float64)
+    try:
+        shares = torch.as_tensor(costs, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        shares = torch.empty(0)
     if shares.shape != (count,) or not bool((shares > 0).all()) or not bool(shares.isfinite().all()):
         raise GatewiseError(f"costs must be {count} positive numbers, one a category, got {costs!r}")
     return shares / shares.mean()
@@ -160,7 +190,7 @@ def _own_logits(integrand: Any, logits: Tensor) -> list[str]:
         values = integrand.at_all()
         if not values.requires_grad:
             return []
-        (found,) = torch.autograd.grad(values.sum(), logits, allow_unused=True)
+        (found,) = torch.autograd.grad(values.sum(), logits, allow_unused=True, retain_graph=True)
     if found is None:
         return []
     return [

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gatewise.estimators import estimator_text
 from gatewise.reporting.audit.figures import name
 from gatewise.reporting.verdict import Finding
 from gatewise.reporting.wording import count, percent
@@ -18,7 +19,7 @@ def verdict(audit: Audit) -> list[Finding]:
 
 def choice(best: Mapping[str, Any]) -> str:
     """A recommendation's estimator with its options and samples."""
-    said = ":".join([best["estimator"], *(f"{key}={value}" for key, value in best["options"].items())])
+    said = estimator_text(best["estimator"], best["options"])
     return f"{said} with {best['num_samples']} samples" if best["num_samples"] > 1 else said
 
 
@@ -49,11 +50,11 @@ def _biased(audit: Audit) -> Finding:
     rows = audit["rows"]
     biased = [row for row in rows if row["biased"]]
     if not biased:
-        return Finding("fact", f"No bias was found in any of {count(len(rows), 'setting')}.")
+        return Finding("fact", f"No bias was found in {count(len(rows), 'setting')}.")
     worst = max(biased, key=lambda row: row["relative_bias"])
     return Finding(
         "fact",
-        f"{len(biased)} of {count(len(rows), 'setting')} are biased, the most {name(worst)}: "
+        f"Biased beyond doubt: {len(biased)} of {count(len(rows), 'setting')}, the most {name(worst)}: "
         f"{percent(worst['relative_bias'])} of the gradient's length.",
     )
 
@@ -72,6 +73,17 @@ def _fewer(audit: Audit) -> list[Finding]:
     what = "expert" if audit["mixture"] else "category"
     plural = "experts" if audit["mixture"] else "categories"
     return [
-        Finding("fact", f"With at most {count(best['evaluations'], what, plural)} an example: {choice(best)}.")
+        Finding(
+            "fact",
+            f"With at most {count(best['evaluations'], what, plural)} an example: {choice(best)}"
+            f"{_warned(audit['rows'][best['row']])}.",
+        )
         for best in fewer
     ]
+
+
+def _warned(row: Mapping[str, Any]) -> str:
+    """What has to be said with the name of an estimator that is biased."""
+    if not row["biased"]:
+        return ""
+    return f" (biased by {percent(row['relative_bias'])} of the gradient's length, cosine {row['cosine']:.2f})"
