@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 
@@ -137,6 +138,15 @@ def test_a_damaged_run_is_called_so(gatewise, here):
     (here / "run" / "config.toml").write_text('data = "iris"\n')
     done = gatewise("audit", "run")
     assert (done.status, "summary.json" in done.err) == (2, True)
+
+
+def test_a_summary_without_its_keys_is_called_damaged(gatewise, here, run_folder):
+    copy = here / "run"
+    shutil.copytree(run_folder, copy)
+    (copy / "summary.json").write_text("{}")
+    for command in ("audit", "evaluate"):
+        done = gatewise(command, "run")
+        assert (done.status, "summary.json is damaged: it has no data" in done.err) == (2, True)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_the_work(gatewise, here):

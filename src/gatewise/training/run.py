@@ -58,6 +58,9 @@ class Run:
         if not folder.is_dir():
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
         summary = read_json(folder / "summary.json")
+        missing = [key for key in ("data", "best_epoch") if key not in summary]
+        if missing:
+            raise GatewiseError(f"{folder / 'summary.json'} is damaged: it has no {missing[0]}; train the run again")
         keys = read_toml(folder / "config.toml")
         config = load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
         return cls(folder, config, Model.load(folder / "model", choose_device(device)), summary)
