@@ -80,7 +80,10 @@ class Health:
         )
 
     def _cure(self) -> str:
-        cure = "Strengthen the balance with --regulariser load=0.1 and keep the gate open with gate_entropy=0.1"
+        cure = (
+            "Strengthen the balance (by default importance=0.1 and load=0.1) and keep the gate open, such as by "
+            "--regulariser load=0.3 --regulariser gate_entropy=0.1, which replace what was set"
+        )
         if self.objective not in LIKELIHOODS:
             return cure + ", or train the marginal: --objective marginal."
         return cure + ", or use fewer experts."
