@@ -219,13 +219,10 @@ def _statistics_seconds(count: int, size: int) -> float:
 def make_bench(problem: Problem, precision: float, repetitions: int | None, seed: int) -> Bench:
     """A problem made ready for measurements."""
     exact = problem.exact()
-    device = problem.device
-    took = seconds_of(lambda: problem.step(Enumeration(), 1), device) if not problem.event_dims else math.nan
+    took = seconds_of(lambda: problem.step(Enumeration(), 1), problem.device)
     bench = Bench(problem, exact, took, 0.0, precision, repetitions, seed)
     # what enumeration in the problem's own type differs from the exact gradient is rounding
     again = bench.estimate(Setting(Enumeration(), {}, 1, warm=True), 1)[0]
     error = (problem.pulled(again)[0].double() - exact).abs().max() / exact.abs().max()
     bench.rounding = 4 * float(error) + 100 * torch.finfo(problem.logits.dtype).eps
-    if problem.event_dims:
-        bench.exact_seconds = seconds_of(lambda: problem.step(Enumeration(), 1), device)
     return bench
