@@ -23,6 +23,7 @@ from gatewise.files import write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
+from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
 from gatewise.training.run import prepare, read_parts, with_absolute_paths
 
@@ -134,7 +135,8 @@ def default_folder(data: str) -> Path:
 def _checked(base: RunConfig, combinations: Sequence[Combination]) -> Rows:
     """Everything that can be refused before training: names first, then the data, then the model for them."""
     check(combinations, features=1)
-    regularisers(base.regulariser)
+    check_gate(base)
+    regularisers(base.regulariser, expert_prior=base.expert_prior)
     device = choose_device(base.device)
     parts = read_parts(base)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

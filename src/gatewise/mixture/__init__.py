@@ -1,24 +1,34 @@
 """Mixtures of experts: a gate that chooses, experts that answer."""
 
-from gatewise.mixture.conv import ConvExpert
+from gatewise.mixture.balance import BalanceBias
+from gatewise.mixture.conv import ConvExpert, ConvGate, ConvNet
 from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.gates import Gate, Temperature, output_layer
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
 from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
+from gatewise.mixture.top_k import NoisyTopK
 
 __all__ = [
+    "BalanceBias",
     "Categorical",
     "ConvExpert",
+    "ConvGate",
+    "ConvNet",
     "Entmax15",
     "ExpertList",
     "Experts",
+    "Gate",
     "Head",
     "MLPBank",
     "MixtureOfExperts",
+    "NoisyTopK",
     "Observed",
     "Sparsemax",
+    "Temperature",
     "entmax15",
     "mlp",
+    "output_layer",
     "sparsemax",
 ]

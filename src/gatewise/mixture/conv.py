@@ -1,11 +1,13 @@
-"""A small convolutional expert for images."""
+"""A small convolutional network for images, as an expert or as a gate's network."""
+
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 
 
-class ConvExpert(nn.Module):
+class ConvNet(nn.Module):
     """Two convolutions with pooling, then a linear layer: images `[B, H, W]` or `[B, C, H, W]` to `[B, O]`.
 
     Args:
@@ -18,12 +20,15 @@ class ConvExpert(nn.Module):
         GatewiseError: for an input that is not an image.
     """
 
+    role: ClassVar[str] = "network"
+    advice: ClassVar[str] = "use mlp"
+
     def __init__(self, input_shape: tuple[int, ...], out_features: int, channels: int = 8, dropout: float = 0.0):
         super().__init__()
         if len(input_shape) not in (2, 3) or min(input_shape[-2:]) < 4:
             raise GatewiseError(
-                f"a convolutional expert needs images [H, W] or [C, H, W] of at least 4 × 4, got rows of shape "
-                f"{list(input_shape)}; use expert = 'mlp'"
+                f"a convolutional {self.role} needs images [H, W] or [C, H, W] of at least 4 × 4, got rows of shape "
+                f"{list(input_shape)}; {self.advice}"
             )
         in_channels = 1 if len(input_shape) == 2 else input_shape[0]
         height, width = input_shape[-2:]
@@ -43,3 +48,17 @@ class ConvExpert(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, O]`."""
         return self.layers(x.view(-1, *self.input_shape))
+
+
+class ConvExpert(ConvNet):
+    """A `ConvNet` as an expert: its outputs are the logits of O classes."""
+
+    role = "expert"
+    advice = "use expert = 'mlp'"
+
+
+class ConvGate(ConvNet):
+    """A `ConvNet` as a gate, or as the network of a `Gate`: its outputs are the scores of O experts."""
+
+    role = "gate"
+    advice = "use gate = 'mlp'"

@@ -23,10 +23,13 @@ from gatewise.objectives.registry import (
     register,
 )
 from gatewise.objectives.regularisers import (
+    REGULARISERS,
+    Dirichlet,
     GateEntropy,
     Importance,
     Load,
     MutualInformation,
+    Prior,
     Regulariser,
     ZLoss,
     regularisers,
@@ -35,7 +38,9 @@ from gatewise.objectives.stratified import Stratified
 from gatewise.objectives.vimco import VIMCO
 
 __all__ = [
+    "REGULARISERS",
     "VIMCO",
+    "Dirichlet",
     "Evidence",
     "GateEntropy",
     "HardEM",
@@ -47,6 +52,7 @@ __all__ = [
     "MultiSample",
     "MutualInformation",
     "Objective",
+    "Prior",
     "Regulariser",
     "Stratified",
     "ZLoss",

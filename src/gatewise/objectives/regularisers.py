@@ -5,7 +5,8 @@ statistics of a whole batch can be gathered over micro-batches (or processes) be
 them is taken.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -138,21 +139,104 @@ class MutualInformation(Regulariser):
         return statistics[0] - entropy(statistics[1:])
 
 
+class Dirichlet(Regulariser):
+    """-(1/K) Σ_k log p̄_k - log K, p̄ the mean gate: the negative log density of a symmetric Dirichlet prior on it.
+
+    Up to a constant: with concentration α and N training rows, a weight of (α - 1) K / N is the penalty of maximum a
+    posteriori EM for mixing weights. It is KL(uniform ‖ p̄): 0 for a uniform mean gate, and it grows without end as any
+    one expert dies, where `importance` and `load` are content with most of them. Finite at exact zeros, where p̄_k
+    is taken as the smallest normal number; an expert with no probability on any row gets no gradient back from it.
+
+    Reference: Ormoneit and Tresp 1995 ("Improved Gaussian mixture density estimates using Bayesian penalty terms").
+    """
+
+    name = "dirichlet"
+
+    def statistics(self, logits: Tensor) -> Tensor:
+        """The mean gate, `[K]`."""
+        return logits.softmax(-1).mean(0)
+
+    def penalty(self, statistics: Tensor) -> Tensor:
+        """From 0."""
+        mean = statistics.clamp_min(torch.finfo(statistics.dtype).tiny)
+        return -mean.log().mean() - math.log(len(mean))
+
+
+class Prior(Regulariser):
+    """KL(p̄ ‖ p(z)) = Σ_k p̄_k log (p̄_k / p(z=k)), p̄ the mean gate: how many rows each expert is expected to take.
+
+    Of the mean gate, so that single rows may still be decided: with a uniform prior it is log K - H(p̄). KL(p(z|x) ‖
+    uniform) of each row is log K - H(z|x), which `gate_entropy` charges.
+
+    Args:
+        weight: a number, a schedule, or its text form.
+        prior: p(z), K positive numbers that sum to 1 (`expert_prior` in a configuration); None is uniform.
+
+    Raises:
+        GatewiseError: for a prior that is none; when called, for one of another number of experts.
+
+    Reference: Gomes, Krause and Perona 2010 (regularised information maximisation, its prior of class proportions);
+    Hu et al. 2017 (1702.08720).
+    """
+
+    name = "prior"
+
+    def __init__(self, weight: float | str | Schedule = 1.0, prior: Sequence[float] | None = None):
+        super().__init__(weight)
+        self.prior = None if prior is None else check_prior(prior)
+
+    def statistics(self, logits: Tensor) -> Tensor:
+        """The mean gate, `[K]`."""
+        return logits.softmax(-1).mean(0)
+
+    def penalty(self, statistics: Tensor) -> Tensor:
+        """From 0 to -log of the least of the prior."""
+        if self.prior is None:
+            return math.log(len(statistics)) - entropy(statistics)
+        log_prior = statistics.new_tensor(check_prior(self.prior, len(statistics))).log()
+        return -entropy(statistics) - (statistics * log_prior).sum()
+
+
+def check_prior(prior: Sequence[float], num_experts: int | None = None) -> list[float]:
+    """The prior, summing to 1 exactly.
+
+    Raises:
+        GatewiseError: where it is not positive, is far from summing to 1, or is for another number of experts.
+    """
+    numbers = [float(p) for p in prior]
+    if num_experts not in (None, len(numbers)):
+        raise GatewiseError(f"expert_prior has {len(numbers)} probabilities for {num_experts} experts; give one each")
+    if not numbers or not all(0 < p <= 1 for p in numbers) or abs(sum(numbers) - 1) > 1e-3:
+        raise GatewiseError(
+            f"expert_prior must be positive probabilities that sum to 1, one for each expert, got {numbers}"
+        )
+    return [p / sum(numbers) for p in numbers]
+
+
 REGULARISERS: dict[str, type[Regulariser]] = {
-    kind.name: kind for kind in (GateEntropy, Importance, Load, ZLoss, MutualInformation)
+    kind.name: kind for kind in (GateEntropy, Importance, Load, ZLoss, MutualInformation, Dirichlet, Prior)
 }
 
 
-def regularisers(weights: Mapping[str, float | str]) -> list[Regulariser]:
+def regularisers(
+    weights: Mapping[str, float | str], *, expert_prior: Sequence[float] | None = None
+) -> list[Regulariser]:
     """The regularisers named, with their weights; a weight of 0 leaves one out.
 
+    Args:
+        weights: name to weight.
+        expert_prior: p(z) of `Prior`; None is uniform.
+
     Raises:
-        GatewiseError: for an unknown name.
+        GatewiseError: for an unknown name, a bad prior, or a prior that no regulariser reads.
     """
-    made = []
+    if expert_prior is not None and Prior.name not in weights:
+        raise GatewiseError("expert_prior is read by the regulariser prior alone; add --regulariser prior=0.1")
+    made: list[Regulariser] = []
     for name, weight in weights.items():
         if name not in REGULARISERS:
             raise GatewiseError(f"unknown regulariser {name!r}{instead(name, REGULARISERS)}")
         if weight not in (0, "0"):
-            made.append(REGULARISERS[name](weight))
+            kind = REGULARISERS[name]
+            made.append(kind(weight, expert_prior) if issubclass(kind, Prior) else kind(weight))
     return made

@@ -16,6 +16,7 @@ from gatewise.reporting.files import read_history
 from gatewise.schedules import as_schedule
 from gatewise.training.audit_along import AUDITED, some
 from gatewise.training.config import RunConfig
+from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
 from gatewise.training.run import Run, prepare, read_parts
 
@@ -54,6 +55,7 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
     Raises:
         GatewiseError: for a configuration or data that cannot be used, or as `gatewise.audit`.
     """
+    check_gate(config)
     parts = read_parts(config)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

@@ -37,6 +37,9 @@ class LoopConfig(BaseModel):
     patience: int | None = Field(
         None, ge=0, description="epochs without a better validation NLL before it stops; 0: never; unset: epochs / 4"
     )
+    balance_rate: float = Field(
+        0.0, ge=0, description="how far a step moves the gate's bias towards balance; 0: no such bias"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
     seed: int = Field(0, ge=0, lt=2**32, description="fixes the split, the weights, the noise and the order of rows")
 
@@ -55,7 +58,14 @@ class RunConfig(LoopConfig):
     experts: int = Field(8, ge=1, le=65536, description="how many experts")
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
     expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")
+    expert_prior: list[float] | None = Field(
+        None, description="probabilities that the regulariser prior expects of the experts; unset: all the same"
+    )
+    gate: Literal["mlp", "conv"] = Field("mlp", description="what the gate's network is")
     gate_hidden: list[int] = Field([], description="widths of the gate's hidden layers; none: a linear gate")
+    gate_map: str = Field("softmax", description="from scores to probabilities: softmax, sparsemax, entmax15")
+    gate_temperature: float | str = Field(1.0, description="what the gate's scores are divided by; or learned, from 1")
+    gate_top_k: int = Field(0, ge=0, description="experts the gate keeps for a row, with noise in training; 0: all")
     trunk_hidden: list[int] = Field([], description="widths of a trunk that gate and experts share; none: no trunk")
     dropout: float = Field(0.2, ge=0, lt=1, description="after each hidden layer of experts and trunk")
 

@@ -1,20 +1,48 @@
-"""What the gate did over the training rows of an epoch."""
+"""What the gate did over training rows: of an epoch, of a step, over micro-batches and processes."""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
 
+Reduce = Callable[[Tensor], Tensor]
+"""A tensor to its sum over all processes, the same on each."""
+
+
+def alone(tensor: Tensor) -> Tensor:
+    """The sum over the processes where there is one."""
+    return tensor
+
 
 class GateStatistics:
-    """The gate's statistics over the training rows of an epoch, gathered without a synchronisation."""
+    """Sums over rows of the gate's logits, gathered without a synchronisation.
 
-    def __init__(self, num_experts: int, device: torch.device):
+    Args:
+        num_experts: K.
+        device: where the logits are.
+        selected: whether an expert's load counts the rows that give it any probability, as the top k do of a gate that
+            keeps only those; else the rows whose argmax it is.
+
+    Attributes:
+        rows: how many.
+        argmax: rows whose argmax is expert k, `[K]`.
+        load: rows that chose expert k, `[K]`; see `selected`.
+    """
+
+    def __init__(self, num_experts: int, device: torch.device, selected: bool = False):
         self.rows = 0
-        self.entropy = torch.zeros((), device=device)
-        self.gate = torch.zeros(num_experts, device=device)
-        self.argmax = torch.zeros(num_experts, device=device)
+        self.selected = selected
         self.experts = torch.arange(num_experts, device=device)
+        self._hold(torch.zeros(1 + (3 if selected else 2) * num_experts, device=device))
+
+    def _hold(self, sums: Tensor) -> None:
+        """Name the parts of the one tensor that there is to reduce."""
+        self.sums, count = sums, len(self.experts)
+        self.entropy = sums[0]
+        self.gate, self.argmax = sums[1 : 1 + count], sums[1 + count : 1 + 2 * count]
+        self.load = sums[1 + 2 * count :] if self.selected else self.argmax
 
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
@@ -24,6 +52,20 @@ class GateStatistics:
         self.entropy += entropy(probs).sum()
         self.gate += probs.sum(0)
         self.argmax += (probs.argmax(-1, keepdim=True) == self.experts).sum(0)
+        if self.selected:
+            self.load += (logits > -torch.inf).sum(0)
+
+    def reduce(self, reduce: Reduce) -> None:
+        """Make these the statistics of all processes; of float32, so counts are exact to 16 million rows.
+
+        Args:
+            reduce: is called once, with the one tensor of all sums and the number of rows.
+        """
+        if reduce is alone:
+            return
+        whole = reduce(torch.cat([self.sums, self.sums.new_tensor([self.rows])]))
+        self.rows = int(whole[-1])
+        self._hold(whole[:-1])
 
     def metrics(self) -> dict[str, float | int]:
         """The epoch's figures, with the prefix of `metrics.jsonl`."""

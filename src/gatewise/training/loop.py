@@ -15,7 +15,6 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig
-from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.health import Health
 from gatewise.training.trainer import Rows, Trainer, batch_bounds, default_batch_size, default_epochs, default_patience
 
@@ -147,7 +146,7 @@ class _Loop:
         """One pass over the training rows: its metrics, and whether it was interrupted."""
         self.mixture.train()
         self.objective.train()
-        statistics = GateStatistics(self.mixture.num_experts, self.trainer.device)
+        statistics = self.trainer.new_statistics()
         seen = []
         interrupted = False
         for x, y in self.trainer.batches(*self.train, self.batch_size):
@@ -161,6 +160,7 @@ class _Loop:
         if not math.isfinite(loss):
             raise self.diverged("loss", loss)
         metrics = {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
+        statistics.reduce(self.trainer.reduce)
         return metrics | statistics.metrics(), interrupted
 
     def diverged(self, what: str, value: float) -> GatewiseError:

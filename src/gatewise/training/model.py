@@ -11,10 +11,11 @@ from torch import nn
 
 from gatewise import objectives
 from gatewise.errors import GatewiseError
-from gatewise.mixture import ConvExpert, MixtureOfExperts, MLPBank, mlp
+from gatewise.mixture import ConvExpert, ConvGate, Gate, MixtureOfExperts, MLPBank, mlp
 from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.training.config import RunConfig
+from gatewise.training.gate import keeps_few
 from gatewise.wording import instead
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
@@ -34,6 +35,11 @@ class ModelSpec(BaseModel):
     gate_hidden: list[Size]
     trunk_hidden: list[Size]
     dropout: float = Field(ge=0, lt=1)
+    gate: Literal["mlp", "conv"] = "mlp"
+    gate_map: str = "softmax"
+    gate_temperature: float | str = 1.0
+    gate_top_k: int = Field(0, ge=0)
+    balance_rate: float = Field(0.0, ge=0)
 
     @classmethod
     def from_config(cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> "ModelSpec":
@@ -50,7 +56,7 @@ class ModelSpec(BaseModel):
         """The mixture, freshly initialised.
 
         Raises:
-            GatewiseError: for a convolutional expert on rows that are not images, or behind a trunk.
+            GatewiseError: for a convolutional gate or expert on rows that are not images, or behind a trunk.
         """
         trunk = None
         if self.trunk_hidden:
@@ -60,10 +66,27 @@ class ModelSpec(BaseModel):
             layers = mlp(math.prod(self.input_shape), hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         try:
-            gate = mlp(self.features, self.gate_hidden, self.experts)
-            return MixtureOfExperts(gate, self._experts(), trunk=trunk)
+            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk)
         except RuntimeError as error:  # what torch raises when memory does not suffice
             raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
+
+    def _gate(self) -> nn.Module:
+        """The network itself where it is all there is to the gate."""
+        if self.gate == "conv":
+            network = ConvGate(tuple(self.input_shape), self.experts)
+        else:
+            network = mlp(self.features, self.gate_hidden, self.experts)
+        if (self.gate_map, self.gate_temperature, self.gate_top_k, self.balance_rate) == ("softmax", 1.0, 0, 0.0):
+            return network
+        return Gate(
+            network,
+            self.experts,
+            map=self.gate_map,
+            temperature=self.gate_temperature,
+            top_k=self.gate_top_k or None,
+            noise_features=self.features if self.gate_top_k else None,
+            balance=self.balance_rate > 0,
+        )
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
         outputs = len(self.classes)
@@ -164,13 +187,18 @@ def samples_of(config: RunConfig) -> int | None:
 
 
 def estimator_options(config: RunConfig) -> dict[str, Any]:
-    """The options of a configuration's estimator, the temperature's default schedule among them."""
+    """The options of a configuration's estimator, with its defaults: the temperature's schedule; the support alone.
+
+    Enumeration runs no expert that the gate gave a probability of 0.
+    """
     options = dict(config.estimator_options)
     for key in ("temperature", "baseline"):
         if (value := getattr(config, key)) is not None:
             options[key] = value
     if "temperature" in objectives.estimator_options(estimator_name(config) or ""):
         options.setdefault("temperature", "exponential:1:0.3")
+    if estimator_name(config) == "enumeration" and keeps_few(config):
+        options.setdefault("support_only", True)
     return options
 
 

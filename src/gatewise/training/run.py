@@ -23,6 +23,7 @@ from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
+from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
@@ -143,7 +144,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
-    penalties = regularisers(config.regulariser)
+    check_gate(config)
+    penalties = regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
     config = with_absolute_paths(config)
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

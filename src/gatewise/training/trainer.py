@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture import MixtureOfExperts
+from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
-from gatewise.training.gate_statistics import GateStatistics
+from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
 
 Rows = tuple[Tensor, Tensor]
 """x `[N, ...]` and classes y int64 `[N]`."""
@@ -52,6 +52,10 @@ class Trainer:
         regularisers: of the gate.
         config: see `LoopConfig`.
         steps: optimiser steps in all, for the schedules.
+        reduce: sums a tensor over the processes that train together.
+
+    Raises:
+        GatewiseError: if nothing is left to train, or a balance bias is to be moved that the gate does not have.
     """
 
     def __init__(
@@ -61,9 +65,10 @@ class Trainer:
         regularisers: Sequence[Regulariser],
         config: LoopConfig,
         steps: int,
+        reduce: Reduce = alone,
     ):
         self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
-        self.config, self.steps, self.step = config, steps, 0
+        self.config, self.steps, self.step, self.reduce = config, steps, 0, reduce
         self.device = next(mixture.parameters()).device
         order, noise, self.dropout_seed = seeds(config.seed, 3)
         self.order = torch.Generator(self.device).manual_seed(order)
@@ -71,16 +76,41 @@ class Trainer:
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
         if not self.parameters:
             raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
+        self.balances = self._balances()
         self.optimiser = torch.optim.AdamW(self._groups(), lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The mixture's parameters decay; the estimator's own do not."""
+        """The mixture's parameters decay, but for those that a module names; the estimator's own do not."""
+        spared = {
+            id(module.get_parameter(name))
+            for module in self.mixture.modules()
+            if callable(names := getattr(module, "no_weight_decay", None))
+            for name in names()
+        }
         groups = [
-            {"params": self.parameters, "weight_decay": self.config.weight_decay},
+            {"params": [p for p in self.parameters if id(p) not in spared], "weight_decay": self.config.weight_decay},
             {"params": list(self.objective.parameters()), "weight_decay": 0.0},
+            {"params": [p for p in self.parameters if id(p) in spared], "weight_decay": 0.0},
         ]
         return [group for group in groups if group["params"]]
+
+    def _balances(self) -> list[BalanceBias]:
+        """The biases that each step moves."""
+        if not self.config.balance_rate:
+            return []
+        found = [module for module in self.mixture.gate.modules() if isinstance(module, BalanceBias)]
+        if not found:
+            raise GatewiseError(
+                "balance_rate moves a bias of the gate, and this gate has none; make it by gw.mixture.Gate(…, "
+                "balance=True), put a gw.mixture.BalanceBias into your own, or leave balance_rate at 0"
+            )
+        return found
+
+    def new_statistics(self) -> GateStatistics:
+        """Statistics for `take_step` to gather, with nothing in them yet."""
+        selected = any(isinstance(module, NoisyTopK) for module in self.mixture.gate.modules())
+        return GateStatistics(self.mixture.num_experts, self.device, selected)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision where it was asked for, or by default on CUDA."""
@@ -109,6 +139,7 @@ class Trainer:
         parts = list(zip(x.chunk(self.config.accumulate), y.chunk(self.config.accumulate), strict=True))
         whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
         seen = torch.zeros(2, device=self.device)
+        load_before = statistics.load.clone() if self.balances else None
         self.optimiser.zero_grad(set_to_none=True)
         for part_x, part_y in parts:
             with self.autocast():
@@ -120,6 +151,10 @@ class Trainer:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
         self.optimiser.step()
         self.objective.commit()
+        if load_before is not None:
+            load = self.reduce(statistics.load - load_before)
+            for balance in self.balances:
+                balance.update(load, self.config.balance_rate)
         self.step += 1
         return seen
 

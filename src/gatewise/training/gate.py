@@ -1,0 +1,41 @@
+"""What a configuration says of the gate: refused before the data are read where it cannot work."""
+
+from collections.abc import Callable
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture.gates import check_map, check_temperature
+from gatewise.mixture.top_k import check_top_k
+from gatewise.objectives.regularisers import check_prior
+from gatewise.training.config import RunConfig
+
+
+def check_gate(config: RunConfig) -> None:
+    """Refuse keys of the gate that cannot work, alone or together.
+
+    Raises:
+        GatewiseError: naming the key, and what works.
+    """
+    top_k = config.gate_top_k or None
+    if config.gate == "conv" and config.trunk_hidden:
+        raise GatewiseError("gate = 'conv' needs the image itself; leave trunk_hidden empty, or use gate = 'mlp'")
+    if config.gate == "conv" and config.gate_hidden:
+        raise GatewiseError("gate = 'conv' has layers of its own; leave gate_hidden empty, or use gate = 'mlp'")
+    _named("gate_map", lambda: check_map(config.gate_map, top_k))
+    if config.gate_temperature != "learned":
+        _named("gate_temperature", lambda: check_temperature(config.gate_temperature))
+    if top_k is not None:
+        _named("gate_top_k", lambda: check_top_k(top_k, config.experts))
+    if config.expert_prior is not None:
+        check_prior(config.expert_prior, config.experts)
+
+
+def _named(key: str, check: Callable[[], object]) -> None:
+    try:
+        check()
+    except GatewiseError as error:
+        raise GatewiseError(f"{key}: {error}") from None
+
+
+def keeps_few(config: RunConfig) -> bool:
+    """Whether the gate gives some experts a probability of exactly 0, so that these need not run."""
+    return config.gate_top_k > 0 or config.gate_map != "softmax"
