@@ -65,6 +65,19 @@ TRAIN = {
     "a folder in use": ("iris --out taken", "taken is there already"),
     "a temperature that reaches 0": ("iris --estimator gumbel-softmax --temperature linear:1:0", "positive"),
     "too few samples": ("iris --estimator score-function --set baseline=leave-one-out", "samples from 2, got 1"),
+    "a gate of the top 1": ("none.csv --set gate_top_k=1", "gate_top_k", "take k from 2"),
+    "a top k above the experts": ("none.csv --set gate_top_k=9", "gate_top_k", "from 2 to 8"),
+    "a sparse map with top k": ("none.csv --set gate_top_k=2 --set gate_map=sparsemax", "leave top-k out"),
+    "an unknown map": ("none.csv --set gate_map=entmax", "did you mean 'entmax15'"),
+    "a gate's temperature of 0": ("none.csv --set gate_temperature=0", "positive number or 'learned'"),
+    "a convolutional gate on a trunk": ("none.csv --set gate=conv --set trunk_hidden=[8]", "use gate = 'mlp'"),
+    "a convolutional gate with widths": ("none.csv --set gate=conv --set gate_hidden=[8]", "leave gate_hidden empty"),
+    "a convolutional gate on a table": ("iris --set gate=conv", "needs images", "use gate = 'mlp'"),
+    "a prior for other experts": (
+        "none.csv --regulariser prior=1 --set expert_prior=[0.5,0.5]",
+        "2 probabilities for 8 experts",
+    ),
+    "a prior that nobody reads": ("none.csv --experts 2 --set expert_prior=[0.5,0.5]", "--regulariser prior=0.1"),
     "test file without the target": ("good.csv --target y --test good2.csv", "good2.csv"),
 }
 

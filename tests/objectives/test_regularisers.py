@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gatewise as gw
-from gatewise.objectives import GateEntropy, Importance, Load, MutualInformation, Regulariser, ZLoss, regularisers
+from gatewise.objectives import (
+    Dirichlet,
+    GateEntropy,
+    Importance,
+    Load,
+    MutualInformation,
+    Prior,
+    Regulariser,
+    ZLoss,
+    regularisers,
+)
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.schedules import Linear
 from tests.chance import seeded
@@ -27,6 +37,8 @@ CLOSED_FORMS = [
     (Load, 0.0, K - 1, 0.0),
     (ZLoss, math.log(K) ** 2, 2500.0, 2500.0),
     (MutualInformation, 0.0, 0.0, -math.log(K)),
+    (Dirichlet, 0.0, 50 * (K - 1) / K - math.log(K), 0.0),
+    (Prior, 0.0, math.log(K), 0.0),
 ]
 
 
@@ -42,7 +54,8 @@ def test_closed_forms(kind, uniform, collapsed, shared):
 
 def test_the_closed_forms_cover_all():
     assert {form[0] for form in CLOSED_FORMS} == set(REGULARISERS.values())
-    assert list(REGULARISERS) == ["gate_entropy", "importance", "load", "z_loss", "mutual_information"]
+    names = ["gate_entropy", "importance", "load", "z_loss", "mutual_information", "dirichlet", "prior"]
+    assert list(REGULARISERS) == names
 
 
 def test_written_out():
@@ -57,6 +70,8 @@ def test_written_out():
         "load": K * (shares * mean).sum() - 1,
         "z_loss": logits.exp().sum(-1).log().square().mean(),
         "mutual_information": row_entropy + (mean * mean.log()).sum(),
+        "dirichlet": -mean.log().mean() - math.log(K),
+        "prior": (mean * (K * mean).log()).sum(),
     }
     for name, kind in REGULARISERS.items():
         torch.testing.assert_close(kind()(logits), expected[name].to(torch.float64), msg=name)
@@ -83,7 +98,7 @@ def test_descending_does_what_it_is_for():
         return logits.softmax(-1).mean(0).std().item()
 
     assert row_entropy(after_descent(GateEntropy, start)) > row_entropy(start) + 0.1
-    for kind in (Importance, Load):
+    for kind in (Importance, Load, Dirichlet, Prior):
         assert spread(after_descent(kind, start)) < 0.5 * before.mean(0).std().item()
     chosen = after_descent(MutualInformation, start, rate=2.0)
     assert row_entropy(chosen) < 0.5 * row_entropy(start)
@@ -143,6 +158,8 @@ def test_bounds_hold_for_any_gate(rows, experts, scale):
     assert -1 - slack <= Load()(logits) <= experts - 1 + slack
     assert ZLoss()(logits) >= 0
     assert -math.log(experts) - slack <= MutualInformation()(logits) <= slack
+    assert Dirichlet()(logits) >= -slack
+    assert -slack <= Prior()(logits) <= math.log(experts) + slack
 
 
 def test_shares_of_load_have_no_gradient_of_their_own():
@@ -152,6 +169,67 @@ def test_shares_of_load_have_no_gradient_of_their_own():
     (found,) = torch.autograd.grad(Load()(logits), logits)
     (expected,) = torch.autograd.grad(K * (shares * logits.softmax(-1).mean(0)).sum(), logits)
     torch.testing.assert_close(found, expected)
+
+
+# The priors
+
+
+def test_dirichlet_is_the_prior_s_density_up_to_a_constant():
+    """With weight (α - 1) K / N: differences between gates are those of -log Dir(p̄; α) / N."""
+    alpha, rows = 3.0, 500
+    density = torch.distributions.Dirichlet(torch.full((K,), alpha, dtype=torch.float64))
+    gates = [some_logits().detach(), 0.3 * some_logits().detach()]
+    expected = [-density.log_prob(logits.softmax(-1).mean(0)) / rows for logits in gates]
+    found = [Dirichlet((alpha - 1) * K / rows)(logits) for logits in gates]
+    torch.testing.assert_close(found[0] - found[1], expected[0] - expected[1])
+
+
+def test_dirichlet_brings_back_what_importance_leaves_dying():
+    """The pull on the score of an expert of almost no probability stays; that of `importance` vanishes with it."""
+    logits = torch.tensor([[1.0, 0, 0, -30]], dtype=torch.float64, requires_grad=True)
+    pulls = [torch.autograd.grad(kind()(logits), logits)[0][0, -1].item() for kind in (Dirichlet, Importance)]
+    assert pulls[0] == pytest.approx(-1 / K, rel=1e-6)
+    assert abs(pulls[1]) < 1e-10
+
+
+def test_an_expert_without_any_probability_is_charged_without_nan():
+    logits = torch.tensor([[0.0, 0, 0, -torch.inf]], requires_grad=True)
+    for regulariser in (Dirichlet(), Prior(1.0, [0.1, 0.2, 0.3, 0.4])):
+        value = regulariser(logits)
+        (gradient,) = torch.autograd.grad(value, logits)
+        assert value.isfinite()
+        assert value > 0
+        assert gradient.isfinite().all()
+
+
+def test_the_prior_is_what_the_mean_gate_is_drawn_to():
+    prior = [0.1, 0.2, 0.3, 0.4]
+    wanted = torch.tensor(prior, dtype=torch.float64)
+    mean = some_logits().detach().softmax(-1).mean(0)
+    torch.testing.assert_close(Prior(0.5, prior)(some_logits()), 0.5 * (mean * (mean / wanted).log()).sum())
+    assert Prior(1.0, prior)(wanted.log().expand(8, K)).item() == pytest.approx(0.0, abs=1e-12)
+    logits = some_logits().detach().requires_grad_()
+    optimiser = torch.optim.SGD([logits], lr=5.0)
+    for _ in range(600):
+        optimiser.zero_grad()
+        Prior(1.0, prior)(logits).backward()
+        optimiser.step()
+    torch.testing.assert_close(logits.softmax(-1).mean(0), wanted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("prior", [[], [0.5, 0.4], [1.0, 0.0], [1.5, -0.5], [float("nan"), 0.5]], ids=str)
+def test_a_prior_that_is_none(prior):
+    with pytest.raises(gw.GatewiseError, match="positive probabilities that sum to 1"):
+        Prior(1.0, prior)
+
+
+def test_a_prior_for_other_experts_or_for_nobody():
+    with pytest.raises(gw.GatewiseError, match="3 probabilities for 4 experts"):
+        Prior(1.0, [0.2, 0.3, 0.5])(UNIFORM)
+    with pytest.raises(gw.GatewiseError, match="read by the regulariser prior alone"):
+        regularisers({"load": 0.1}, expert_prior=[0.5, 0.5])
+    (made,) = regularisers({"prior": 0.1}, expert_prior=[0.25, 0.75])
+    assert made.prior == [0.25, 0.75]
 
 
 # Weights and names

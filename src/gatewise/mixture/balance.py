@@ -43,4 +43,5 @@ class BalanceBias(nn.Module):
             load: rows that chose each expert, `[K]`, over all micro-batches and processes.
             rate: the size of the move, in the units of the scores: nats under a softmax.
         """
-        self.bias += rate * (load.mean() - load).sign().to(self.bias)
+        counts = load.to(self.bias)
+        self.bias += rate * (counts.mean() - counts).sign()

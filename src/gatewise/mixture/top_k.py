@@ -19,6 +19,8 @@ def check_top_k(k: int, num_experts: int) -> None:
             "a gate of the top 1 gives its one expert the probability 1 whatever its score, so it gets no gradient; "
             "take k from 2, or a whole gate with the estimator 'score-function', which runs the one expert it draws"
         )
+    if num_experts == 1:
+        raise GatewiseError("a mixture of 1 expert has none to leave out; leave top-k out")
     if not 2 <= k <= num_experts:
         raise GatewiseError(f"a top-k gate of {num_experts} experts takes k from 2 to {num_experts}, got {k}")
 

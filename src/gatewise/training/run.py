@@ -257,6 +257,13 @@ def _threads(threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def _most_evaluations(config: RunConfig, objective: Objective) -> int:
+    """At most so many experts run for a training row: the k of a top-k gate where no others are asked."""
+    most = objective.evaluations(config.experts)
+    calls = {call for estimator in objective.estimators() for call in estimator.calls}
+    return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
+
+
 def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
@@ -282,7 +289,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "model": {
             "experts": mixture.num_experts,
             "parameters": sum(p.numel() for p in mixture.parameters()),
-            "evaluations": objective.evaluations(mixture.num_experts),
+            "evaluations": _most_evaluations(config, objective),
             "objective": config.objective,
             "estimator": next((estimator.name for estimator in objective.estimators()), None),
         },
