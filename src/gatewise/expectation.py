@@ -10,6 +10,7 @@ Shapes: S samples, `*batch` examples, L latents (with `event_dims=1`), K categor
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -235,7 +236,7 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
 def check_num_samples(estimator: Any, num_samples: int) -> None:
     """Raise `GatewiseError` for a number of samples that the estimator does not take."""
     counts = estimator.sample_counts
-    if num_samples in counts:
+    if isinstance(num_samples, Integral) and num_samples in counts:  # what is no number is sought one by one in a range
         return
     what = "an even number of samples" if counts.step == 2 else "a number of samples"
     upper = "" if counts[-1] >= MANY - 2 else f" to {counts[-1]}"
