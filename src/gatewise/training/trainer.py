@@ -83,10 +83,11 @@ class Trainer:
     def _groups(self) -> list[dict[str, Any]]:
         """The mixture's parameters decay, but for those that a module names; the estimator's own do not."""
         spared = {
-            id(module.get_parameter(name))
+            id(parameter)
             for module in self.mixture.modules()
             if callable(names := getattr(module, "no_weight_decay", None))
-            for name in names()
+            for name, parameter in module.named_parameters()
+            if name in names()
         }
         groups = [
             {"params": [p for p in self.parameters if id(p) not in spared], "weight_decay": self.config.weight_decay},
