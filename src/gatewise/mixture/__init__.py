@@ -6,6 +6,7 @@ from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
 from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
+from gatewise.mixture.surgery import add_expert, remove_expert
 
 __all__ = [
     "Categorical",
@@ -18,7 +19,9 @@ __all__ = [
     "MixtureOfExperts",
     "Observed",
     "Sparsemax",
+    "add_expert",
     "entmax15",
     "mlp",
+    "remove_expert",
     "sparsemax",
 ]
