@@ -189,7 +189,9 @@ def _append_member(experts: ExpertList, member: nn.Module) -> None:
     experts.train(experts.training)  # frozen experts go back to rest
 
 
-def _append(mixture: MixtureOfExperts, expert: nn.Module, prior: float, x: Tensor | None, gate_x: Tensor | None) -> None:
+def _append(
+    mixture: MixtureOfExperts, expert: nn.Module, prior: float, x: Tensor | None, gate_x: Tensor | None
+) -> None:
     """Append a module of the user's own, with mean probability `prior` on the rows x."""
     if not isinstance(mixture.experts, ExpertList) or not isinstance(expert, nn.Module):
         raise GatewiseError("expert must be a torch.nn.Module, and the mixture one over a list of modules; else split")
