@@ -7,6 +7,8 @@ returns the parameters whose rows `index` and `donor` it wrote, a list.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -51,8 +53,8 @@ def is_sparse(gate: nn.Module) -> bool:
 
 def split_row(gate: nn.Module, num_experts: int, donor: int) -> None:
     """Append row K, a copy of the donor's; both get half of its probability (see `share_row`)."""
-    if hasattr(gate, "add_expert"):
-        gate.add_expert(donor)
+    if (own := own_method(gate, "add_expert")) is not None:
+        own(donor)
         return
     layer = last_layer(gate, num_experts)
     with torch.no_grad():
@@ -71,8 +73,8 @@ def append_row(gate: nn.Module, num_experts: int, weight: Tensor, bias: Tensor) 
 
 def remove_row(gate: nn.Module, num_experts: int, index: int) -> None:
     """Take a row away: the probabilities of the others are renormalised."""
-    if hasattr(gate, "remove_expert"):
-        gate.remove_expert(index)
+    if (own := own_method(gate, "remove_expert")) is not None:
+        own(index)
         return
     layer = last_layer(gate, num_experts)
     with torch.no_grad():
@@ -80,7 +82,7 @@ def remove_row(gate: nn.Module, num_experts: int, index: int) -> None:
         _set(layer, without(layer.weight, index), bias)
 
 
-def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list[nn.Parameter]:
+def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list[Tensor]:
     """Write the donor's row over that of `index`, and let both lose log 2; in place.
 
     Behind a sparse map both keep the donor's scores as they are: where the donor had the probability 1 or 0 that
@@ -92,8 +94,8 @@ def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list
     Raises:
         GatewiseError: for a last layer without a bias: log 2 cannot be taken off.
     """
-    if hasattr(gate, "share_expert"):
-        return list(gate.share_expert(index, donor))
+    if (own := own_method(gate, "share_expert")) is not None:
+        return list(own(index, donor))
     layer = last_layer(gate, num_experts)
     if layer.bias is None:
         raise GatewiseError("the gate's last layer has no bias, so an expert cannot share another's probability in it")
@@ -102,6 +104,12 @@ def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list
         layer.bias[donor] -= _cost(gate)
         layer.bias[index] = layer.bias[donor]
     return [layer.weight, layer.bias]
+
+
+def own_method(module: nn.Module, name: str) -> Callable[..., Any] | None:
+    """The method that a module brings along for changing itself, or None."""
+    method = getattr(module, name, None)
+    return method if callable(method) else None
 
 
 def without(rows: Tensor, index: int) -> Tensor:

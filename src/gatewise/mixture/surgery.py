@@ -10,17 +10,27 @@ Chen, Goodfellow and Shlens 2016, 1511.05641, for experts; the split of SMEM, Ue
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.experts import ExpertList, Experts
-from gatewise.mixture.gate_rows import append_row, is_sparse, last_layer, remove_row, share_row, split_row, without
+from gatewise.mixture.gate_rows import (
+    append_row,
+    is_sparse,
+    last_layer,
+    own_method,
+    remove_row,
+    share_row,
+    split_row,
+    without,
+)
 from gatewise.mixture.mixture import MixtureOfExperts
 from gatewise.mixture.perceptrons import MLPBank
 
-Slice = tuple[nn.Parameter, int | None]
+Slice = tuple[Tensor, int | None]
 """A parameter and the index of its first dimension that belongs to one expert; None for all of it."""
 
 
@@ -160,14 +170,14 @@ def _check(mixture: MixtureOfExperts, index: int) -> None:
         raise GatewiseError(f"there is no expert {index}; this mixture has 0 to {mixture.num_experts - 1}")
 
 
-def _own(experts: Experts, method: str) -> Callable[[int], None]:
+def _own(experts: Experts, name: str) -> Callable[..., Any]:
     """The method that a set of experts of another kind brings along."""
-    if not hasattr(experts, method):
+    if (own := own_method(experts, name)) is None:
         raise GatewiseError(
             f"experts of the kind {type(experts).__name__} cannot be changed; give it the methods add_expert(donor), "
             "which appends a copy, and remove_expert(index)"
         )
-    return getattr(experts, method)
+    return own
 
 
 def _append_copy(experts: Experts, donor: int) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.gate_rows import last_layer
+from gatewise.mixture.gate_rows import last_layer, own_method
 from gatewise.mixture.surgery import can_reseed, reseed_expert
 
 NOISE = 0.1
@@ -44,7 +44,7 @@ class Reseeding:
         self.last_epoch = epochs - -(-epochs // 3)
         self.generator = torch.Generator().manual_seed(seed)
         self.dead_for = [0] * mixture.num_experts
-        if self.after and not hasattr(mixture.gate, "share_expert"):
+        if self.after and own_method(mixture.gate, "share_expert") is None:
             refuse_without_bias(mixture)
 
     def after_epoch(self, epoch: int, argmax_counts: Tensor) -> list[dict[str, Any]]:
