@@ -100,5 +100,5 @@ def test_what_does_not_fit_is_refused(first, tmp_path, keys, said):
 
 
 def test_a_comparison_starts_from_it_too(first, tmp_path):
-    result = compare(onwards(first), tmp_path / "c", objectives=["marginal"], estimators=[], seeds=1)
+    result = compare(onwards(first), tmp_path / "c", objectives=["marginal"], seeds=1)
     assert not result.failed
