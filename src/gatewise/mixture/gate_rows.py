@@ -68,7 +68,7 @@ def append_row(gate: nn.Module, num_experts: int, weight: Tensor, bias: Tensor) 
     """Append a row of one's own to the last layer: weight `[H]` and bias `[]`."""
     layer = last_layer(gate, num_experts)
     with torch.no_grad():
-        _set(layer, torch.cat([layer.weight, weight[None].to(layer.weight)]), torch.cat([_bias(layer), bias[None]]))
+        _set(layer, torch.cat([layer.weight, weight[None]]), torch.cat([_bias(layer), bias[None]]))
 
 
 def remove_row(gate: nn.Module, num_experts: int, index: int) -> None:

@@ -53,7 +53,8 @@ def add_expert(
     row; its row of the gate is fitted to the rows `x` by least squares, so that the mean probability on them is `prior`
     exactly, and each row's near it.
 
-    Frozen parameters stay frozen; dtype and device are kept. An optimiser, and parts of an objective or estimator
+    Experts of a kind of their own bring `add_expert(donor)` and `remove_expert(index)`, both in place, and get no
+    noise. Frozen parameters stay frozen; dtype and device are kept. An optimiser, and parts of an objective or estimator
     that were made for K experts, must be made anew.
 
     Args:
@@ -217,12 +218,12 @@ def _append(
     was_training = mixture.training
     try:
         with torch.no_grad():
-            logits = mixture.eval().read(x, gate_x)[1].double()
+            logits = mixture.eval().read(x, gate_x)[1].cpu().double()
     finally:
         hook.remove()
         mixture.train(was_training)
-    weight, bias = _row_of_mean_probability(seen[-1].double(), logits.logsumexp(-1), prior)
-    append_row(mixture.gate, mixture.num_experts, weight, bias.to(layer.weight))
+    weight, bias = _row_of_mean_probability(seen[-1].cpu().double(), logits.logsumexp(-1), prior)
+    append_row(mixture.gate, mixture.num_experts, weight.to(layer.weight), bias.to(layer.weight))
     _append_member(mixture.experts, expert.to(layer.weight))
 
 
@@ -231,7 +232,6 @@ def _row_of_mean_probability(inputs: Tensor, total: Tensor, prior: float) -> tup
 
     On the CPU, whose least squares take rows that do not determine the weights.
     """
-    device, inputs, total = inputs.device, inputs.cpu(), total.cpu()
     centred = inputs - inputs.mean(0)
     weight = torch.linalg.lstsq(centred, (total - total.mean())[:, None], driver="gelsd").solution[:, 0]
     odds = inputs @ weight - total
@@ -240,7 +240,7 @@ def _row_of_mean_probability(inputs: Tensor, total: Tensor, prior: float) -> tup
         middle = (low + high) / 2
         too_much = (odds + middle).sigmoid().mean() > prior
         low, high = (low, middle) if too_much else (middle, high)
-    return weight.to(device), ((low + high) / 2).to(device)
+    return weight, (low + high) / 2
 
 
 def _slices(experts: Experts, index: int) -> list[Slice]:
