@@ -54,8 +54,8 @@ def add_expert(
     exactly, and each row's near it.
 
     Experts of a kind of their own bring `add_expert(donor)` and `remove_expert(index)`, both in place, and get no
-    noise. Frozen parameters stay frozen; dtype and device are kept. An optimiser, and parts of an objective or estimator
-    that were made for K experts, must be made anew.
+    noise. Frozen parameters stay frozen; dtype and device are kept. An optimiser, and parts of an objective or
+    estimator that were made for K experts, must be made anew.
 
     Args:
         mixture: with a gate that ends in a linear layer, or brings methods of its own (see `gate_rows`).
