@@ -25,7 +25,7 @@ from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
-from gatewise.training.run import prepare, read_parts, with_absolute_paths
+from gatewise.training.run import continued, prepare, read_parts, with_absolute_paths
 
 try:
     import fcntl
@@ -95,7 +95,7 @@ def compare(
         raise GatewiseError("seeds and jobs must be at least 1")
     if base.seed + seeds > 2**32:
         raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
-    base = base.model_copy(update={"threads": base.threads or 1})
+    base = continued(base).model_copy(update={"threads": base.threads or 1})
     rows = _checked(base, combine(base, estimators, objectives))
     base = with_absolute_paths(base)
     combinations = combine(base, estimators, objectives)

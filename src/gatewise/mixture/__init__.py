@@ -8,6 +8,7 @@ from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
 from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
+from gatewise.mixture.surgery import add_expert, remove_expert
 from gatewise.mixture.top_k import NoisyTopK
 
 __all__ = [
@@ -27,8 +28,10 @@ __all__ = [
     "Observed",
     "Sparsemax",
     "Temperature",
+    "add_expert",
     "entmax15",
     "mlp",
     "output_layer",
+    "remove_expert",
     "sparsemax",
 ]

@@ -40,6 +40,15 @@ class LoopConfig(BaseModel):
     balance_rate: float = Field(
         0.0, ge=0, description="how far a step moves the gate's bias towards balance; 0: no such bias"
     )
+    warm_start: Literal["none", "kmeans", "random"] = Field(
+        "none", description="what tells each row's expert in the first epochs: clusters of the inputs, or chance"
+    )
+    warm_start_epochs: int | None = Field(
+        None, ge=1, description="epochs of the warm start; unset: a tenth of all, at least 1"
+    )
+    reseed_after: int = Field(
+        0, ge=0, description="epochs in a row after which a dead expert starts again as a copy of another; 0: never"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
     seed: int = Field(0, ge=0, lt=2**32, description="fixes the split, the weights, the noise and the order of rows")
 
@@ -55,6 +64,9 @@ class RunConfig(LoopConfig):
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
 
+    start_from: str | None = Field(
+        None, description="a run folder whose weights, preprocessing and shape training starts from"
+    )
     experts: int = Field(8, ge=1, le=65536, description="how many experts")
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
     expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")

@@ -16,7 +16,17 @@ from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig
 from gatewise.training.health import Health
-from gatewise.training.trainer import Rows, Trainer, batch_bounds, default_batch_size, default_epochs, default_patience
+from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.trainer import (
+    Rows,
+    Trainer,
+    batch_bounds,
+    default_batch_size,
+    default_epochs,
+    default_patience,
+    seeds,
+)
+from gatewise.training.warm_start import warm_start
 
 
 @dataclass
@@ -27,6 +37,7 @@ class Fit:
         history: one dictionary an epoch, the lines of `metrics.jsonl`.
         best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1.
         warnings: what was said about the gate and the experts.
+        reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
         seconds: wall time.
         stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
     """
@@ -34,6 +45,7 @@ class Fit:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     best_epoch: int = 0
     warnings: list[str] = field(default_factory=list)
+    reseeded: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
 
@@ -49,6 +61,7 @@ def fit(
     num_classes: int | None = None,
     callbacks: Iterable[Callback] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    assignment: Tensor | None = None,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -65,6 +78,8 @@ def fit(
         num_classes: C; None takes the largest class in the rows, plus one.
         callbacks: see `Callback`.
         should_stop: asked after every step; true ends training with what there is.
+        assignment: for a warm start of one's own: the expert of each training row, int64 `[N]`, held fixed for the
+            first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
 
     Raises:
         GatewiseError: if there are no rows, nothing to train, or the loss is not finite.
@@ -77,6 +92,7 @@ def fit(
     if not len(train[0]) or not len(validation[0]):
         raise GatewiseError("training needs at least one training row and one validation row")
     loop = _Loop(mixture, objective, train, validation, config, regularisers, num_classes, list(callbacks), should_stop)
+    loop.prepare_experts(assignment)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(loop.trainer.dropout_seed)
@@ -115,6 +131,14 @@ class _Loop:
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
 
+    def prepare_experts(self, assignment: Tensor | None) -> None:
+        """The warm start, and what re-seeds dead experts."""
+        first, second = seeds(self.config.seed, 5)[3:]
+        trainer, x = self.trainer, self.train[0]
+        trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first)
+        self.warm_epochs = 0 if trainer.warm_start is None else trainer.warm_start.epochs
+        self.reseeding = Reseeding(self.mixture, trainer.optimiser, self.config.reseed_after, self.epochs, second)
+
     def run(self) -> Fit:
         """All epochs, then the best weights."""
         started = time.perf_counter()
@@ -122,15 +146,17 @@ class _Loop:
             watcher.on_start(self.epochs, self.steps_per_epoch)
         try:
             for epoch in range(1, self.epochs + 1):
-                metrics, interrupted = self.train_epoch()
+                metrics, interrupted = self.train_epoch(epoch)
                 if not interrupted or not self.best:
                     self.judge({"epoch": epoch, "step": self.trainer.step, "seconds": 0.0, **metrics}, started)
                 if interrupted:
                     self.result.stopped = "interrupted"
-                elif self.patience and epoch - self.result.best_epoch >= self.patience:
+                elif self.patience and epoch - max(self.result.best_epoch, self.warm_epochs) >= self.patience:
                     self.result.stopped = "early"
                 if self.result.stopped:
                     break
+                if epoch > self.warm_epochs:
+                    self.reseed(epoch)
             self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
         finally:
             for watcher in self.watchers:
@@ -142,15 +168,18 @@ class _Loop:
         self.result.seconds = time.perf_counter() - started
         return self.result
 
-    def train_epoch(self) -> tuple[dict[str, Any], bool]:
+    def train_epoch(self, epoch: int) -> tuple[dict[str, Any], bool]:
         """One pass over the training rows: its metrics, and whether it was interrupted."""
         self.mixture.train()
         self.objective.train()
-        statistics = self.trainer.new_statistics()
+        self.statistics = statistics = self.trainer.new_statistics()
+        columns = self.train
+        if self.trainer.warm_start is not None and epoch <= self.warm_epochs:
+            columns = (*columns, self.trainer.warm_start.assignment)
         seen = []
         interrupted = False
-        for x, y in self.trainer.batches(*self.train, self.batch_size):
-            seen.append(self.trainer.take_step(x, y, statistics))
+        for x, y, *assigned in self.trainer.batches(*columns, batch_size=self.batch_size):
+            seen.append(self.trainer.take_step(x, y, statistics, *assigned))
             for watcher in self.watchers:
                 watcher.on_step(self.trainer.step)
             interrupted = self.should_stop()
@@ -162,6 +191,14 @@ class _Loop:
         metrics = {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         statistics.reduce(self.trainer.reduce)
         return metrics | statistics.metrics(), interrupted
+
+    def reseed(self, epoch: int) -> None:
+        """Let dead experts start again, once the epoch is judged and its weights are kept, and say so."""
+        reseeded = self.reseeding.after_epoch(epoch, self.statistics.argmax)
+        self.result.reseeded += reseeded
+        for watcher in self.watchers:
+            for one in reseeded:
+                watcher.on_warning(in_words(one))
 
     def diverged(self, what: str, value: float) -> GatewiseError:
         """What to say of a number that is not finite."""

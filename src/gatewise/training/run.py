@@ -27,6 +27,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.start import started_model, taken_over
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,7 @@ def train(
             one finished epoch leaves no folder behind.
     """
     started = time.perf_counter()
+    config = continued(config)
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
@@ -226,13 +228,28 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
-    preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
-    classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
-    model = Model(spec.build().to(device), spec, preprocessing)
+    if config.start_from is not None:
+        model = started_model(config, Run.load(config.start_from), parts.whole, parts.train, device)
+    else:
+        preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
+        classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
+        spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
+        model = Model(spec.build().to(device), spec, preprocessing)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
-    return Prepared(model, build_objective(config, spec.features, len(classes.names)), rows)
+    return Prepared(model, build_objective(config, model.spec.features, len(model.spec.classes)), rows)
+
+
+def continued(config: RunConfig) -> RunConfig:
+    """The configuration with what the run that it starts from decides; as it is where it starts from none.
+
+    Raises:
+        GatewiseError: if there is no such run, or it does not fit the configuration.
+    """
+    if config.start_from is None:
+        return config
+    config = with_absolute_paths(config)
+    return taken_over(config, Run.load(config.start_from or ""))
 
 
 def _asked_for(source: Source) -> Records:
@@ -244,6 +261,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     """So that the configuration kept in the run folder finds its files from anywhere."""
     paths = {"data": config.data, "test": config.test}
     found = {key: str(Path(path).resolve()) for key, path in paths.items() if path and path not in BUNDLED}
+    if config.start_from is not None:
+        found["start_from"] = str(Path(config.start_from).resolve())
     return config.model_copy(update=found)
 
 
@@ -299,5 +318,6 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "test": tallies["test"].result().to_dict() if "test" in tallies else None,
         "details": asdict(shown.details()),
         "warnings": result.warnings,
+        "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
     }

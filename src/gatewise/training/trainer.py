@@ -13,6 +13,7 @@ from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
 from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
+from gatewise.training.warm_start import WarmStart
 
 Rows = tuple[Tensor, Tensor]
 """x `[N, ...]` and classes y int64 `[N]`."""
@@ -77,6 +78,7 @@ class Trainer:
         if not self.parameters:
             raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
         self.balances = self._balances()
+        self.warm_start: WarmStart | None = None
         self.optimiser = torch.optim.AdamW(self._groups(), lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
 
@@ -134,17 +136,22 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics) -> Tensor:
-        """One optimiser step on a batch; returns its loss and its objective `[2]`, detached."""
+    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics, assignment: Tensor | None = None) -> Tensor:
+        """One optimiser step on a batch; returns its loss and its objective `[2]`, detached.
+
+        With an assignment `[B]` it is a step of the warm start.
+        """
         self.set_progress()
-        parts = list(zip(x.chunk(self.config.accumulate), y.chunk(self.config.accumulate), strict=True))
+        pieces = self.config.accumulate
+        parts = list(zip(x.chunk(pieces), y.chunk(pieces), strict=True))
+        assigned = [None] * len(parts) if assignment is None else assignment.chunk(pieces)
         whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
         seen = torch.zeros(2, device=self.device)
         load_before = statistics.load.clone() if self.balances else None
         self.optimiser.zero_grad(set_to_none=True)
-        for part_x, part_y in parts:
+        for (part_x, part_y), part_assigned in zip(parts, assigned, strict=True):
             with self.autocast():
-                loss, value, control = self._loss(part_x, part_y, whole, statistics)
+                loss, value, control = self._loss(part_x, part_y, whole, statistics, part_assigned)
             share = len(part_y) / len(y)
             ((loss if control is None else loss + control) * share).backward()
             seen += torch.stack([loss.detach(), value.detach()]) * share
@@ -160,11 +167,19 @@ class Trainer:
         return seen
 
     def _loss(
-        self, x: Tensor, y: Tensor, whole: dict[int, Tensor], statistics: GateStatistics
+        self,
+        x: Tensor,
+        y: Tensor,
+        whole: dict[int, Tensor],
+        statistics: GateStatistics,
+        assignment: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The loss, the mean objective in it, and the loss of learned baselines."""
         observed = self.mixture.observe(x, y)
-        estimate = self.objective(observed, self.generator)
+        if assignment is None or self.warm_start is None:
+            estimate = self.objective(observed, self.generator)
+        else:
+            estimate = self.warm_start(observed, assignment)
         statistics.update(observed.logits)
         value = estimate.value.mean()
         loss = -value
@@ -189,8 +204,9 @@ class Trainer:
                 whole[i] = whole[i] + term if i in whole else term
         return whole
 
-    def batches(self, x: Tensor, y: Tensor, batch_size: int) -> Iterator[Rows]:
+    def batches(self, *columns: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
         """The rows in a new random order. A last batch of at most half the size joins the one before it."""
-        order = torch.randperm(len(x), generator=self.order, device=self.device)
-        for rows in order.tensor_split(batch_bounds(len(x), batch_size)):
-            yield x[rows], y[rows]
+        count = len(columns[0])
+        order = torch.randperm(count, generator=self.order, device=self.device)
+        for rows in order.tensor_split(batch_bounds(count, batch_size)):
+            yield tuple(column[rows] for column in columns)

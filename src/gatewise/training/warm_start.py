@@ -1,0 +1,115 @@
+"""Warm starts: for the first epochs each row's expert is given, by clusters or by chance, and not inferred."""
+
+import torch
+import torch.nn.functional as F
+from sklearn.cluster import MiniBatchKMeans
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.estimators.base import same_for_all
+from gatewise.expectation import Estimate, Info
+from gatewise.mixture import MixtureOfExperts, Observed
+from gatewise.mixture.gate_rows import is_sparse
+from gatewise.training.config import LoopConfig
+
+SMOOTHING = 0.1
+"""The share of the gate's target that is spread over all experts."""
+
+
+class WarmStart:
+    """log p(y, z=a|x) = ℓ_a + log π_a, with the expert a of each row held fixed: EM's M-step, given the E-step.
+
+    Only the assigned expert runs. The gate's target is smoothed, (1 - s) 1{z = a} + s/K with s = 0.1: its optimum has
+    finite logits, so that the objective that follows can still move rows. Where the assignment is by chance the gate
+    cannot predict it; its term is left out, and only the experts learn to differ. Regularisers stay.
+
+    The optimiser's moments are carried on to the objective that follows: with new ones its first steps would be of
+    full size for every weight, and undo part of what the experts were taught.
+
+    Args:
+        assignment: the expert of each training row, int64 `[N]`.
+        epochs: that it lasts; the chosen objective has the others.
+        teaches_gate: whether the gate is to learn the assignment.
+    """
+
+    def __init__(self, assignment: Tensor, epochs: int, teaches_gate: bool = True):
+        self.assignment, self.epochs, self.teaches_gate = assignment, epochs, teaches_gate
+
+    def __call__(self, observed: Observed, assignment: Tensor) -> Estimate:
+        """The objective of each row, `[B]`, for the experts `[B]`."""
+        value = observed.at_index(assignment.unsqueeze(0))[0]
+        if self.teaches_gate:
+            log_gate = observed.logits.log_softmax(-1)
+            target = F.one_hot(assignment, log_gate.shape[-1]).to(log_gate)
+            target = (1 - SMOOTHING) * target + SMOOTHING / log_gate.shape[-1]
+            value = value + (target * log_gate).sum(-1)
+        return Estimate(value, None, Info(same_for_all(value, 1)))
+
+
+def warm_start(
+    config: LoopConfig, mixture: MixtureOfExperts, x: Tensor, epochs: int, assignment: Tensor | None, seed: int
+) -> WarmStart | None:
+    """The warm start that a configuration asks for, or one of a given assignment; None for none.
+
+    Args:
+        config: with `warm_start` and `warm_start_epochs`.
+        mixture: with K experts.
+        x: all training rows, `[N, ...]`.
+        epochs: of the training in all.
+        assignment: the user's own, int64 `[N]`, or None.
+        seed: of clusters and chance.
+
+    Raises:
+        GatewiseError: for both an assignment and a way to make one, an assignment that does not fit, fewer rows than
+            clusters, no epoch left for the objective, or a sparse gate that is to learn the assignment.
+    """
+    kind, experts = config.warm_start, mixture.num_experts
+    if assignment is None and kind == "none":
+        return None
+    if assignment is not None and kind != "none":
+        raise GatewiseError(f"give an assignment or warm_start = {kind!r}, not both")
+    lasts = config.warm_start_epochs or max(1, epochs // 10)
+    if lasts >= epochs:
+        raise GatewiseError(
+            f"warm_start_epochs is {lasts} and epochs {epochs}, which leaves none for the objective; set fewer"
+        )
+    if kind != "random" and is_sparse(mixture.gate):
+        raise GatewiseError(
+            "a sparse gate cannot be taught an assignment: the logarithm of its probability is infinite for most "
+            "experts; take warm_start = 'random', or a softmax gate"
+        )
+    if assignment is not None:
+        assignment = _checked(assignment, len(x), experts)
+    elif kind == "kmeans":
+        assignment = clusters(x, experts, seed)
+    else:
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+        assignment = order % experts
+    return WarmStart(assignment.to(x.device), lasts, teaches_gate=kind != "random")
+
+
+def clusters(x: Tensor, num_clusters: int, seed: int) -> Tensor:
+    """The k-means cluster of each row of x `[N, ...]`, int64 `[N]`.
+
+    Raises:
+        GatewiseError: for fewer rows than clusters.
+    """
+    if len(x) < num_clusters:
+        raise GatewiseError(
+            f"warm_start = 'kmeans' needs a row for each of the {num_clusters} experts, got {len(x)}; take fewer "
+            "experts, or warm_start = 'random'"
+        )
+    rows = x.detach().flatten(1).double().cpu().numpy()
+    means = MiniBatchKMeans(num_clusters, random_state=seed % 2**32, n_init=3)
+    return torch.from_numpy(means.fit_predict(rows)).long()
+
+
+def _checked(assignment: Tensor, rows: int, experts: int) -> Tensor:
+    """The user's own assignment, if it fits."""
+    whole = not assignment.is_floating_point() and assignment.dtype != torch.bool
+    if not whole or assignment.shape != (rows,) or not 0 <= int(assignment.min()) <= int(assignment.max()) < experts:
+        raise GatewiseError(
+            f"assignment must hold the expert of each of the {rows} training rows, as integers from 0 to "
+            f"{experts - 1} of shape [{rows}]"
+        )
+    return assignment.long()
