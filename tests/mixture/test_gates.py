@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gatewise as gw
-from gatewise.mixture import BalanceBias, ConvGate, Gate, NoisyTopK, Temperature, entmax15, mlp, output_layer, sparsemax
+from gatewise.mixture import BalanceBias, ConvGate, Gate, NoisyTopK, Temperature, entmax15, mlp, sparsemax
 from gatewise.mixture.gates import GATE_MAPS
 from tests.chance import seeded
 from tests.objectives.cases import CASES
@@ -81,7 +81,6 @@ def test_a_convolutional_gate(shape):
     images = torch.randn(4, *shape, generator=seeded(1))
     gate = made(ConvGate(shape, EXPERTS), dtype=torch.float32, top_k=2, noise_features=math.prod(shape))
     assert ((gate(images) > -torch.inf).sum(-1) == 2).all()
-    assert gate.output_layer is gate.network.layers[-1]
     with pytest.raises(gw.GatewiseError, match=r"convolutional gate needs images.*gate = 'mlp'"):
         ConvGate((64,), EXPERTS)
 
@@ -286,12 +285,3 @@ def test_other_refusals():
         NoisyTopK(2, 1)
     with pytest.raises(gw.GatewiseError, match=r"put out shape \[7, 5\] for 7 rows; it must be \[7, 4\]"):
         made(mlp(FEATURES, [], 5), 4)(data()[0])
-
-
-def test_the_output_layer_is_found():
-    gate = made()
-    assert gate.output_layer is gate.network[-1]
-    plain = mlp(FEATURES, [EXPERTS], EXPERTS)
-    assert output_layer(plain, EXPERTS) is plain[-1]
-    with pytest.raises(gw.GatewiseError, match="no linear layer of 3 outputs"):
-        output_layer(plain, 3)

@@ -232,3 +232,55 @@ def test_what_cannot_be_is_refused():
     }.items():
         with pytest.raises(GatewiseError, match=said):
             change()
+
+
+GATES = {
+    "temperature": {"temperature": 2.5},
+    "learned temperature and balance": {"temperature": "learned", "balance": True},
+    "noisy top-k": {"top_k": 2, "noise_features": FEATURES, "balance": True},
+}
+
+
+def mixture_with_gate(name):
+    torch.manual_seed(5)
+    mixture = bank_mixture()
+    mixture.gate = gw.mixture.Gate(mlp(FEATURES, [6], EXPERTS), EXPERTS, **GATES[name]).double().eval()
+    with torch.no_grad():
+        if mixture.gate.balance is not None:
+            mixture.gate.balance.bias.copy_(torch.linspace(-1, 1, EXPERTS))
+        for parameter in mixture.gate.temperature.parameters():
+            parameter.fill_(0.7)
+    return mixture
+
+
+@pytest.mark.parametrize("name", [name for name in GATES if name != "noisy top-k"])
+def test_a_gate_with_parts_is_split_exactly(name):
+    mixture, (x, y) = mixture_with_gate(name), data()
+    grown = add_expert(mixture, donor=1)
+    torch.testing.assert_close(grown.log_prob(x, y), mixture.log_prob(x, y), rtol=1e-12, atol=1e-12)
+    assert grown.gate.num_experts == grown.gate_proba(x).shape[1] == EXPERTS + 1
+    before = mixture.gate_proba(x)
+    written = mixture.gate.share_expert(2, 1)
+    after = mixture.gate_proba(x)
+    torch.testing.assert_close(after[:, 2], after[:, 1])
+    kept = before[:, 1] / (1 - before[:, 2])  # what expert 2 had goes to all others in proportion
+    torch.testing.assert_close(after[:, [1, 2]].sum(-1), kept)
+    assert all(any(p is q for q in mixture.gate.parameters()) for p in written)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_removal_from_a_gate_with_parts_is_masking(name):
+    mixture, (x, _) = mixture_with_gate(name), data()
+    kept = [k for k in range(EXPERTS) if k != 2]
+    shrunk = remove_expert(mixture, 2)
+    if name != "noisy top-k":
+        masked = mixture.read(x)[1].index_fill(1, torch.tensor([2]), -math.inf)
+        torch.testing.assert_close(shrunk.gate_proba(x), masked.softmax(-1)[:, kept])
+    else:
+        assert ((shrunk.gate_proba(x) > 0).sum(-1) == 2).all()
+        assert torch.equal(shrunk.gate.top_k.noise_weight, mixture.gate.top_k.noise_weight[:, kept])
+        assert shrunk.train()(x).isfinite().all()
+        for _ in range(EXPERTS - 3):
+            shrunk = remove_expert(shrunk, 0)
+        with pytest.raises(GatewiseError, match="leave top-k out"):
+            remove_expert(shrunk, 0)

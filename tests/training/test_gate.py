@@ -37,7 +37,7 @@ def skewed(top_k=None):
     """A gate that begins with all of its rows on expert 0."""
     mixture = mixture_with(balance=True, top_k=top_k)
     with torch.no_grad():
-        mixture.gate.output_layer.bias.copy_(torch.tensor([4.0, 0, 0, 0]))
+        mixture.gate.network[-1].bias.copy_(torch.tensor([4.0, 0, 0, 0]))
     return mixture
 
 

@@ -3,7 +3,7 @@
 from gatewise.mixture.balance import BalanceBias
 from gatewise.mixture.conv import ConvExpert, ConvGate, ConvNet
 from gatewise.mixture.experts import ExpertList, Experts
-from gatewise.mixture.gates import Gate, Temperature, output_layer
+from gatewise.mixture.gates import Gate, Temperature
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
@@ -31,7 +31,6 @@ __all__ = [
     "add_expert",
     "entmax15",
     "mlp",
-    "output_layer",
     "remove_expert",
     "sparsemax",
 ]

@@ -51,7 +51,7 @@ def is_sparse(gate: nn.Module) -> bool:
     return any(isinstance(module, SPARSE) for module in gate.modules())
 
 
-def split_row(gate: nn.Module, num_experts: int, donor: int) -> None:
+def split_row(gate: nn.Module, num_experts: int, donor: int, lost: float | None = None) -> None:
     """Append row K, a copy of the donor's; both get half of its probability (see `share_row`)."""
     if (own := own_method(gate, "add_expert")) is not None:
         own(donor)
@@ -60,7 +60,7 @@ def split_row(gate: nn.Module, num_experts: int, donor: int) -> None:
     with torch.no_grad():
         bias = _bias(layer)
         lowered = bias.clone()
-        lowered[donor] -= _cost(gate)
+        lowered[donor] -= _half(gate) if lost is None else lost
         _set(layer, _with_copy(layer.weight, donor), _with_copy(lowered, donor))
 
 
@@ -82,11 +82,18 @@ def remove_row(gate: nn.Module, num_experts: int, index: int) -> None:
         _set(layer, without(layer.weight, index), bias)
 
 
-def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list[Tensor]:
+def share_row(gate: nn.Module, num_experts: int, index: int, donor: int, lost: float | None = None) -> list[Tensor]:
     """Write the donor's row over that of `index`, and let both lose log 2; in place.
 
     Behind a sparse map both keep the donor's scores as they are: where the donor had the probability 1 or 0 that
     changes nothing, and in between the two together gain some.
+
+    Args:
+        gate: the gate.
+        num_experts: K.
+        index: the expert that is written over.
+        donor: the expert whose probability it shares.
+        lost: what both lose of their score, where it is not log 2, such as before a temperature.
 
     Returns:
         The parameters, whose rows `index` and `donor` have changed.
@@ -101,7 +108,7 @@ def share_row(gate: nn.Module, num_experts: int, index: int, donor: int) -> list
         raise GatewiseError("the gate's last layer has no bias, so an expert cannot share another's probability in it")
     with torch.no_grad():
         layer.weight[index] = layer.weight[donor]
-        layer.bias[donor] -= _cost(gate)
+        layer.bias[donor] -= _half(gate) if lost is None else lost
         layer.bias[index] = layer.bias[donor]
     return [layer.weight, layer.bias]
 
@@ -117,8 +124,8 @@ def without(rows: Tensor, index: int) -> Tensor:
     return torch.cat([rows[:index], rows[index + 1 :]])
 
 
-def _cost(gate: nn.Module) -> float:
-    """What donor and newcomer lose of their logit."""
+def _half(gate: nn.Module) -> float:
+    """What donor and newcomer lose of their logit, so that each has half of the probability."""
     return 0.0 if is_sparse(gate) else math.log(2)
 
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.balance import BalanceBias
+from gatewise.mixture.gate_rows import is_sparse, remove_row, share_row, split_row
 from gatewise.mixture.sparse_gates import SPARSE_GATES
-from gatewise.mixture.top_k import NoisyTopK
+from gatewise.mixture.top_k import NoisyTopK, check_top_k
 from gatewise.noise import widened
 from gatewise.wording import instead
 
@@ -111,14 +112,54 @@ class Gate(nn.Module):
         self.balance = BalanceBias(num_experts) if balance else None
         self.map = GATE_MAPS[map]()
 
-    @property
-    def output_layer(self) -> nn.Linear:
-        """The linear layer whose K rows make the K scores.
+    def add_expert(self, donor: int) -> None:
+        """Append expert K, which shares the donor's probability; in place, see `gatewise.mixture.add_expert`.
+
+        Behind a sparse map or the top k this holds where the donor has the probability 0 or 1, and nearly elsewhere.
 
         Raises:
-            GatewiseError: if the network does not end in one.
+            GatewiseError: for a network whose scores are not those of a last linear layer.
         """
-        return output_layer(self.network, self.num_experts)
+        split_row(self.network, self.num_experts, donor, self._lost())
+        self._take([*range(self.num_experts), donor])
+
+    def remove_expert(self, index: int) -> None:
+        """Take an expert away, in place: the others' probabilities are renormalised.
+
+        Raises:
+            GatewiseError: for a network whose scores are not those of a last linear layer, or fewer experts than top_k.
+        """
+        if self.top_k is not None:
+            check_top_k(self.top_k.k, self.num_experts - 1)
+        remove_row(self.network, self.num_experts, index)
+        self._take([k for k in range(self.num_experts) if k != index])
+
+    def share_expert(self, index: int, donor: int) -> list[Tensor]:
+        """Give expert `index` half of the donor's probability and nothing of its own, in place.
+
+        Returns:
+            The parameters whose rows `index` and `donor` were written.
+
+        Raises:
+            GatewiseError: for a network whose scores are not those of a last linear layer with a bias.
+        """
+        written = share_row(self.network, self.num_experts, index, donor, self._lost())
+        if self.balance is not None:
+            self.balance.bias[index] = self.balance.bias[donor]
+        return written
+
+    def _lost(self) -> float:
+        """What two experts lose of their scores to share one's probability: log 2 behind the temperature."""
+        return 0.0 if is_sparse(self) else math.log(2) * self.temperature.value
+
+    def _take(self, experts: list[int]) -> None:
+        """Let what is kept for each expert beside the network follow its new list of experts."""
+        self.num_experts = len(experts)
+        if self.balance is not None:
+            self.balance.bias = self.balance.bias[experts]
+        if self.top_k is not None and self.top_k.noise_weight is not None:
+            weight = self.top_k.noise_weight
+            self.top_k.noise_weight = nn.Parameter(weight.detach()[:, experts], requires_grad=weight.requires_grad)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits `[B, K]`, in float32 at least; -inf outside of the support of a sparse map and of the top k."""
@@ -149,18 +190,3 @@ def check_map(name: str, top_k: int | None) -> None:
             f"the map {name!r} chooses by itself which experts get a probability of 0; leave top-k out, or take the "
             "map 'softmax'"
         )
-
-
-def output_layer(gate: nn.Module, num_experts: int) -> nn.Linear:
-    """The linear layer whose K rows make the scores of a gate: the last one of that many outputs.
-
-    Raises:
-        GatewiseError: if there is none.
-    """
-    linears = [layer for layer in gate.modules() if isinstance(layer, nn.Linear) and layer.out_features == num_experts]
-    if not linears:
-        raise GatewiseError(
-            f"{type(gate).__name__} has no linear layer of {num_experts} outputs, one for each expert's score; "
-            "end the gate's network in torch.nn.Linear"
-        )
-    return linears[-1]
