@@ -45,11 +45,11 @@ TRAINED_BY: dict[str, dict[str, Any]] = {
 REGULARISERS: dict[str, dict[str, float]] = {
     "none": {},
     "gate_entropy 0.1": {"gate_entropy": 0.1},
-    "importance 0.1, load 0.1": {"importance": 0.1, "load": 0.1},
+    "importance 0.3, load 0.3": {"importance": 0.3, "load": 0.3},
 }
 DATA = ("digits", "breast_cancer", "mnist", "adult")
 LARGE = ("mnist", "adult")
-FOR_LARGE = ("none", "importance 0.1, load 0.1")
+FOR_LARGE = ("none", "importance 0.3, load 0.3")
 """The larger data sets try fewer regularisers."""
 
 

@@ -42,8 +42,8 @@ def train(
     regulariser: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"NAME=WEIGHT, such as load=0.1 ({', '.join(objectives.REGULARISERS)}); repeat for more; none for "
-            "none. They replace the default, importance=0.1 and load=0.1."
+            help=f"NAME=WEIGHT, such as load=0.3 ({', '.join(objectives.REGULARISERS)}); repeat for more; none for "
+            "none. They replace the default, importance=0.3 and load=0.3."
         ),
     ] = None,
     experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,

@@ -25,7 +25,7 @@ from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
-from gatewise.training.run import continued, prepare, read_parts, with_absolute_paths
+from gatewise.training.run import Parts, continued, prepare, read_parts, with_absolute_paths
 
 try:
     import fcntl
@@ -96,7 +96,10 @@ def compare(
     if base.seed + seeds > 2**32:
         raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
     base = continued(base).model_copy(update={"threads": base.threads or 1})
-    rows = _checked(base, combine(base, estimators, objectives))
+    _check_names(base, combine(base, estimators, objectives))
+    parts = read_parts(base)
+    base = base.settled(len(parts.train))
+    rows = _checked(base, combine(base, estimators, objectives), parts)
     base = with_absolute_paths(base)
     combinations = combine(base, estimators, objectives)
     folder = Path(out or default_folder(base.data))
@@ -132,13 +135,18 @@ def default_folder(data: str) -> Path:
     return Path("runs") / f"compare-{Path(data).stem or 'data'}"
 
 
-def _checked(base: RunConfig, combinations: Sequence[Combination]) -> Rows:
-    """Everything that can be refused before training: names first, then the data, then the model for them."""
+def _check_names(base: RunConfig, combinations: Sequence[Combination]) -> None:
+    """What can be refused before the data are read."""
     check(combinations, features=1)
     check_gate(base)
     regularisers(base.regulariser, expert_prior=base.expert_prior)
+    choose_device(base.device)
+
+
+def _checked(base: RunConfig, combinations: Sequence[Combination], parts: Parts) -> Rows:
+    """What can be refused before training: the model for the data."""
+    check_gate(base)
     device = choose_device(base.device)
-    parts = read_parts(base)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         features = prepare(combinations[0].config, parts, device).model.spec.features
     check(combinations, features)

@@ -77,7 +77,7 @@ def _row(combination: Combination, done: list[Outcome], judged: str, asked: int)
         "estimator": combination.estimator,
         "options": dict(combination.options),
         "samples": samples_of(combination.config),
-        "experts": combination.config.experts,
+        "experts": combination.config.num_experts,
         "evaluations": evaluations,
         "seeds_done": len(done),
         "seeds_failed": asked - len(done),

@@ -57,6 +57,7 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
     """
     check_gate(config)
     parts = read_parts(config)
+    config = config.settled(len(parts.train))
     device = choose_device(config.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)

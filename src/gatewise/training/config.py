@@ -16,6 +16,8 @@ from gatewise.schedules import as_schedule
 from gatewise.wording import instead, shortened
 
 NUMBER_OR_SCHEDULE = float | str
+MOST_EXPERTS, ROWS_AN_EXPERT = 8, 25
+"""How many experts there are where it is not set, and the training rows that each should have."""
 
 
 class LoopConfig(BaseModel):
@@ -31,6 +33,9 @@ class LoopConfig(BaseModel):
     )
     accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
+    gate_lr: float | None = Field(
+        None, gt=0, description="the gate's learning rate; unset: lr, and more for a linear gate of under 640 inputs"
+    )
     lr_schedule: Literal["constant", "cosine"] = Field("cosine", description="the learning rate over training")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
@@ -67,7 +72,9 @@ class RunConfig(LoopConfig):
     start_from: str | None = Field(
         None, description="a run folder whose weights, preprocessing and shape training starts from"
     )
-    experts: int = Field(8, ge=1, le=65536, description="how many experts")
+    experts: int | None = Field(
+        None, ge=1, le=65536, description="how many experts; unset: 8, or fewer, for 25 training rows each"
+    )
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
     expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")
     expert_prior: list[float] | None = Field(
@@ -93,7 +100,7 @@ class RunConfig(LoopConfig):
     baseline: str | None = Field(None, description="of the estimator; unset: its own default")
     estimator_options: dict[str, Any] = Field({}, description="the estimator's other options")
     regulariser: dict[str, NUMBER_OR_SCHEDULE] = Field(
-        {"importance": 0.1, "load": 0.1}, description="weights of the gate's regularisers"
+        {"importance": 0.3, "load": 0.3}, description="weights of the gate's regularisers"
     )
 
     audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
@@ -137,6 +144,18 @@ class RunConfig(LoopConfig):
         if not all(name and equals and weight for name, equals, weight in pairs):
             raise ValueError("give NAME=WEIGHT, such as load=0.01, or none")
         return {name: weight for name, _, weight in pairs}
+
+    @property
+    def num_experts(self) -> int:
+        """K; before `settled`, what it is for many rows."""
+        return self.experts or len(self.expert_prior or []) or MOST_EXPERTS
+
+    def settled(self, rows: int) -> "RunConfig":
+        """The configuration for so many training rows: with a number of experts, where none is set."""
+        if self.experts is not None:
+            return self
+        suited = max(2, min(MOST_EXPERTS, rows // ROWS_AN_EXPERT), self.gate_top_k)
+        return self.model_copy(update={"experts": len(self.expert_prior or []) or suited})
 
     def to_toml(self) -> str:
         """As TOML; what is unset is left out."""

@@ -24,9 +24,9 @@ def check_gate(config: RunConfig) -> None:
     if config.gate_temperature != "learned":
         _named("gate_temperature", lambda: check_temperature(config.gate_temperature))
     if top_k is not None:
-        _named("gate_top_k", lambda: check_top_k(top_k, config.experts))
+        _named("gate_top_k", lambda: check_top_k(top_k, config.num_experts))
     if config.expert_prior is not None:
-        check_prior(config.expert_prior, config.experts)
+        check_prior(config.expert_prior, config.num_experts)
 
 
 def _named(key: str, check: Callable[[], object]) -> None:

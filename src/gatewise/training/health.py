@@ -81,8 +81,8 @@ class Health:
 
     def _cure(self) -> str:
         cure = (
-            "Strengthen the balance (by default importance=0.1 and load=0.1) and keep the gate open, such as by "
-            "--regulariser load=0.3 --regulariser gate_entropy=0.1, which replace what was set, or balance it "
+            "Strengthen the balance (by default importance=0.3 and load=0.3) and keep the gate open, such as by "
+            "--regulariser load=1 --regulariser gate_entropy=0.1, which replace what was set, or balance it "
             "without a loss by --set balance_rate=0.05"
         )
         if self.objective not in LIKELIHOODS:

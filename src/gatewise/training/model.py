@@ -45,7 +45,7 @@ class ModelSpec(BaseModel):
     def from_config(cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> "ModelSpec":
         """The part of a configuration that shapes the model."""
         shared = {name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields}
-        return cls(input_shape=list(input_shape), classes=list(classes), **shared)
+        return cls(input_shape=list(input_shape), classes=list(classes), **shared | {"experts": config.num_experts})
 
     @property
     def features(self) -> int:
@@ -112,7 +112,9 @@ def build_objective(config: RunConfig, features: int, num_classes: int = 2) -> O
     if (name := estimator_name(config)) is not None:
         options = estimator_options(config)
         try:
-            chosen["estimator"] = objectives.make_estimator(config.objective, name, config.experts, features, **options)
+            chosen["estimator"] = objectives.make_estimator(
+                config.objective, name, config.num_experts, features, **options
+            )
         except (TypeError, RuntimeError) as error:
             raise GatewiseError(f"estimator_options of {name}: a value of the wrong kind: {error}") from None
     elif config.temperature is not None:
@@ -120,10 +122,10 @@ def build_objective(config: RunConfig, features: int, num_classes: int = 2) -> O
     if config.samples is not None and "num_samples" in known:
         chosen["num_samples"] = config.samples
     try:
-        objective = objectives.get_fitting(config.objective, config.experts, features, num_classes, **chosen)
+        objective = objectives.get_fitting(config.objective, config.num_experts, features, num_classes, **chosen)
     except (TypeError, RuntimeError) as error:
         raise GatewiseError(f"objective_options of {config.objective}: a value of the wrong kind: {error}") from None
-    objective.check_experts(config.experts)
+    objective.check_experts(config.num_experts)
     return objective
 
 

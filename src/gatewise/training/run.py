@@ -149,7 +149,8 @@ def train(
     check_gate(config)
     penalties = regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
-    config = with_absolute_paths(config)
+    config = with_absolute_paths(config).settled(len(parts.train))
+    check_gate(config)
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
@@ -278,7 +279,7 @@ def _threads(threads: int | None) -> Iterator[None]:
 
 def _most_evaluations(config: RunConfig, objective: Objective) -> int:
     """At most so many experts run for a training row: the k of a top-k gate where no others are asked."""
-    most = objective.evaluations(config.experts)
+    most = objective.evaluations(config.num_experts)
     calls = {call for estimator in objective.estimators() for call in estimator.calls}
     return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
 

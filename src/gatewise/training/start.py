@@ -70,8 +70,8 @@ def started_model(config: RunConfig, run: "Run", whole: Records, train: Records,
         )
     x, _ = run.model.rows(train)
     generator = torch.Generator().manual_seed(config.seed)
-    mixture = with_experts(run.model.mixture.to(device), config.experts, x.to(device), generator)
-    return Model(mixture, run.model.spec.model_copy(update={"experts": config.experts}), run.model.preprocessing)
+    mixture = with_experts(run.model.mixture.to(device), config.num_experts, x.to(device), generator)
+    return Model(mixture, run.model.spec.model_copy(update={"experts": config.num_experts}), run.model.preprocessing)
 
 
 def with_experts(mixture: MixtureOfExperts, count: int, x: Tensor, generator: torch.Generator) -> MixtureOfExperts:

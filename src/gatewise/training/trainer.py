@@ -13,6 +13,7 @@ from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
 from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
+from gatewise.training.parameter_groups import parameter_groups
 from gatewise.training.warm_start import WarmStart
 
 Rows = tuple[Tensor, Tensor]
@@ -75,28 +76,11 @@ class Trainer:
         self.order = torch.Generator(self.device).manual_seed(order)
         self.generator = torch.Generator(self.device).manual_seed(noise)
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
-        if not self.parameters:
-            raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
+        groups = parameter_groups(mixture, objective, config)
         self.balances = self._balances()
         self.warm_start: WarmStart | None = None
-        self.optimiser = torch.optim.AdamW(self._groups(), lr=config.lr, fused=self.device.type != "mps")
+        self.optimiser = torch.optim.AdamW(groups, lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
-
-    def _groups(self) -> list[dict[str, Any]]:
-        """The mixture's parameters decay, but for those that a module names; the estimator's own do not."""
-        spared = {
-            id(parameter)
-            for module in self.mixture.modules()
-            if callable(names := getattr(module, "no_weight_decay", None))
-            for name, parameter in module.named_parameters()
-            if name in names()
-        }
-        groups = [
-            {"params": [p for p in self.parameters if id(p) not in spared], "weight_decay": self.config.weight_decay},
-            {"params": list(self.objective.parameters()), "weight_decay": 0.0},
-            {"params": [p for p in self.parameters if id(p) in spared], "weight_decay": 0.0},
-        ]
-        return [group for group in groups if group["params"]]
 
     def _balances(self) -> list[BalanceBias]:
         """The biases that each step moves."""
@@ -134,7 +118,7 @@ class Trainer:
         if self.config.lr_schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
 
     def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics, assignment: Tensor | None = None) -> Tensor:
         """One optimiser step on a batch; returns its loss and its objective `[2]`, detached.

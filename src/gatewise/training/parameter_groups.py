@@ -1,0 +1,70 @@
+"""Which parameters learn how fast, and which of them decay."""
+
+from typing import Any
+
+from torch import nn
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective
+from gatewise.training.config import LoopConfig
+
+REACH = 640.0
+"""Adam moves every weight by about the learning rate a step, so the score of an expert moves by that times the number
+of inputs. A linear gate learns as fast as if it had this many: see docs/defaults.md."""
+FASTEST = 50.0
+
+
+def gate_rate(gate: nn.Module, config: LoopConfig) -> float:
+    """The gate's learning rate, in units of the others'.
+
+    `gate_lr` where it is set. Else, for a gate that is one linear layer of D inputs, 640 / D, from 1 to 50: with few
+    inputs it would be too slow to become sure of its choice before training ends; other gates learn as everything does.
+    """
+    if config.gate_lr is not None:
+        return config.gate_lr / config.lr
+    layers = [module for module in gate.modules() if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)]
+    if len(layers) != 1 or not isinstance(layers[0], nn.Linear):
+        return 1.0
+    return min(max(REACH / layers[0].in_features, 1.0), FASTEST)
+
+
+def parameter_groups(mixture: MixtureOfExperts, objective: Objective, config: LoopConfig) -> list[dict[str, Any]]:
+    """Groups for AdamW, each with its `rate`: its learning rate in units of `config.lr`.
+
+    The mixture's parameters decay, but for those that a module names in `no_weight_decay()`; the gate's by as much as
+    the others', though it may learn faster. The estimator's own do not decay.
+
+    Raises:
+        GatewiseError: if every parameter of the mixture is frozen.
+    """
+    trained = [p for p in mixture.parameters() if p.requires_grad]
+    if not trained:
+        raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
+    rate, of_gate, spared = (
+        gate_rate(mixture.gate, config),
+        {id(p) for p in mixture.gate.parameters()},
+        _spared(mixture),
+    )
+    groups = [
+        {
+            "params": [p for p in trained if (id(p) in of_gate) == gate and (id(p) in spared) == spare],
+            "rate": rate if gate else 1.0,
+            "weight_decay": 0.0 if spare else config.weight_decay / (rate if gate else 1.0),
+        }
+        for gate in (False, True)
+        for spare in (False, True)
+    ]
+    groups.append({"params": list(objective.parameters()), "rate": 1.0, "weight_decay": 0.0})
+    return [group for group in groups if group["params"]]
+
+
+def _spared(mixture: MixtureOfExperts) -> set[int]:
+    """Parameters that a module keeps from decay."""
+    return {
+        id(parameter)
+        for module in mixture.modules()
+        if callable(names := getattr(module, "no_weight_decay", None))
+        for name, parameter in module.named_parameters()
+        if name in names()
+    }
