@@ -5,7 +5,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatewise.estimators import base, reinmax, straight_through
+from gatewise.estimators.base import PointEstimator
+from gatewise.estimators.reinmax import ReinMax as ReinMaxEstimator
+from gatewise.estimators.straight_through import StraightThrough as StraightThroughEstimator
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
@@ -28,7 +30,7 @@ class PointRouter(Router):
     name: ClassVar[str] = "points"
     reference = "that of the estimator"
 
-    def __init__(self, in_features: int, num_experts: int, estimator: base.PointEstimator):
+    def __init__(self, in_features: int, num_experts: int, estimator: PointEstimator):
         super().__init__(in_features, num_experts)
         self.estimator = estimator
 
@@ -67,7 +69,7 @@ class StraightThrough(PointRouter):
     reference = "Bengio et al. 2013 (1308.3432)"
 
     def __init__(self, in_features: int, num_experts: int):
-        super().__init__(in_features, num_experts, straight_through.StraightThrough())
+        super().__init__(in_features, num_experts, StraightThroughEstimator())
 
 
 @register
@@ -92,4 +94,4 @@ class ReinMax(PointRouter):
     reference = "Liu et al. 2023 (2304.08612)"
 
     def __init__(self, in_features: int, num_experts: int, temperature: float | str | Schedule = 1.0):
-        super().__init__(in_features, num_experts, reinmax.ReinMax(temperature))
+        super().__init__(in_features, num_experts, ReinMaxEstimator(temperature))
