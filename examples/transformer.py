@@ -1,8 +1,9 @@
 """A small Transformer whose feed-forward is a mixture of experts, beside the same one with a dense feed-forward.
 
-It reads the bundled 8 × 8 digits as sequences of 8 rows of pixels. A dense feed-forward has 64 hidden units; the mixture
-has 8 experts of 64 / k hidden units each and runs k of them for a token, so both multiply about as much. Prints the
-losses of both, and how the tokens of the test images spread over the experts of each layer. Under a minute on one core.
+It reads the bundled 8 × 8 digits as sequences of 8 rows of pixels. A dense feed-forward has 64 hidden units; the
+mixture has 8 experts of 64 / k hidden units each and runs k of them for a token, so both multiply about as much. Prints
+the losses of both, and how the tokens of the test images spread over the experts of each layer. Under a minute on one
+core.
 
     python examples/transformer.py [--router softmax] [--k 2] [--steps 400] [--seed 0]
 """

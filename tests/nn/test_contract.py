@@ -105,7 +105,8 @@ def test_no_tokens_and_one_without_a_batch(router, k, shape):
     y, routing = layer(x)
     assert y.shape == (*shape, OUTPUTS)
     assert routing.counts.sum() == (k if shape == () else 0)
-    for gradient in gradients(y.sum() + sum(losses(routing)), layer, x):
+    # every parameter has a gradient: where processes train together, one of them may have no tokens
+    for gradient in torch.autograd.grad(y.sum() + sum(losses(routing)), [*layer.parameters(), x]):
         assert gradient.isfinite().all()
 
 

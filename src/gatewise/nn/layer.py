@@ -119,9 +119,11 @@ class MoELayer(nn.Module):
     def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:
         """Σ_z w_z E_z(x), `[N, O]`."""
         index, weights = routing.index, routing.weights
-        if index.shape[1] == self.num_experts:
+        if index.shape[1] == self.num_experts or len(tokens) == 0:
+            # no tokens pass all experts, too: the parameters of a bank then have a gradient of 0; without one,
+            # DistributedDataParallel would fail where one process has no tokens
             outputs = self.experts(tokens)
-            weights = torch.zeros_like(weights).scatter(1, index, weights)
+            weights = weights.new_zeros(len(tokens), self.num_experts).scatter(1, index, weights)
         else:
             # the draws of the dispatch are the r experts of a token
             plan = Dispatch.plan(index.T, self.num_experts)
