@@ -87,8 +87,8 @@ def test_a_gate_without_a_preference_is_no_difference(tmp_path):
 
 @pytest.mark.parametrize("wrong", [lambda answer: answer + 0.01, lambda answer: answer * torch.nan])
 def test_a_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch, wrong):
-    def spoilt(predictor, x, metadata):
-        return b"bytes", lambda x: wrong(predictor(x).detach())
+    def spoilt(program, metadata):
+        return b"bytes", lambda x: wrong(program.module()(x))
 
     monkeypatch.setitem(module.FORMATS, "pt2", spoilt)
     with pytest.raises(gw.GatewiseError, match="answers otherwise than the model"):

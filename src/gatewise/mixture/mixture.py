@@ -54,7 +54,7 @@ class MixtureOfExperts(nn.Module):
         """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`, in float32 at least."""
         features = x if self.trunk is None else self.trunk(x)
         logits = self.gate(features if gate_x is None else gate_x)
-        if logits.shape != (x.shape[0], self.num_experts):  # not len(x), a number that torch.export takes for fixed
+        if logits.shape != (len(x), self.num_experts):
             raise GatewiseError(
                 f"the gate put out shape {list(logits.shape)} for {len(x)} rows and {self.num_experts} experts; "
                 f"it must be [{len(x)}, {self.num_experts}]"

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from gatewise import __version__
 from gatewise.data.array_preprocessing import ArrayPreprocessing
@@ -94,8 +95,7 @@ def export(model: Model, path: Path, format: str = "pt2", route: str = "mixture"
         raise GatewiseError(f"{path} is there already; name another file with -o, or delete it")
     metadata = describe(model, format, route)
     with replacing(path) as part:
-        predictor = Predictor(copy.deepcopy(model.mixture).requires_grad_(False), route).eval()
-        content, answer = FORMATS[format](predictor, probe(model), json.dumps(metadata, ensure_ascii=False))
+        content, answer = FORMATS[format](trace(model, route), json.dumps(metadata, ensure_ascii=False))
         rows, difference = compare(model, answer, route)
         if not difference <= TOLERANCE:
             raise GatewiseError(
@@ -129,6 +129,14 @@ def describe(model: Model, format: str, route: str) -> dict[str, Any]:
     }
 
 
+def trace(model: Model, route: str) -> ExportedProgram:
+    """The graph of a `Predictor` for any number of rows; its weights are constants."""
+    predictor = Predictor(copy.deepcopy(model.mixture).requires_grad_(False), route).eval()
+    batch = torch.export.Dim("batch")
+    # strict: the other way takes len(x), which a gate of anyone's may use, for a fixed number
+    return torch.export.export(predictor, (probe(model),), dynamic_shapes={"x": {0: batch}}, strict=True)
+
+
 def probe(model: Model) -> Tensor:
     """Rows of noise as the model takes them, always the same, `[32, ...]`."""
     generator = torch.Generator().manual_seed(0)
@@ -152,18 +160,15 @@ def compare(model: Model, answer: Runner, route: str) -> tuple[int, float]:
     return len(x), (found - wanted).abs().max().item()
 
 
-def _pt2(predictor: Predictor, x: Tensor, metadata: str) -> tuple[bytes, Runner]:
+def _pt2(program: ExportedProgram, metadata: str) -> tuple[bytes, Runner]:
     """The bytes of a .pt2 file, and the program read back from them."""
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(predictor, (x,), dynamic_shapes={"x": {0: batch}}, strict=False)
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={f"{METADATA}.json": metadata})
     buffer.seek(0)
-    loaded = torch.export.load(buffer).module()
-    return buffer.getvalue(), loaded
+    return buffer.getvalue(), torch.export.load(buffer).module()
 
 
-def _onnx(predictor: Predictor, x: Tensor, metadata: str) -> tuple[bytes, Runner]:
+def _onnx(program: ExportedProgram, metadata: str) -> tuple[bytes, Runner]:
     """The bytes of an ONNX file, and onnxruntime running them."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
@@ -174,21 +179,20 @@ def _onnx(predictor: Predictor, x: Tensor, metadata: str) -> tuple[bytes, Runner
 
     with _quiet():
         try:
-            program = torch.onnx.export(
-                predictor,
-                (x,),
+            written = torch.onnx.export(
+                program,
                 dynamo=True,
-                dynamic_shapes={"x": {0: torch.export.Dim("batch")}},
+                verbose=False,
                 input_names=["x"],
                 output_names=["probabilities"],
-                verbose=False,
+                dynamic_shapes={"x": {0: "batch"}},  # for the name alone
             )
         except torch.onnx.OnnxExporterError as error:
             reason = " ".join(str(error).split())[:200]
             raise GatewiseError(f"this model cannot be written as onnx: {reason}; take --format pt2") from None
-    assert program is not None
-    program.model.metadata_props[METADATA] = metadata
-    content = program.model_proto.SerializeToString()
+    assert written is not None
+    written.model.metadata_props[METADATA] = metadata
+    content = written.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda rows: torch.from_numpy(session.run(None, {"x": rows.numpy()})[0])
 
@@ -207,5 +211,5 @@ def _quiet() -> Iterator[None]:
         log.setLevel(level)
 
 
-FORMATS: dict[str, Callable[[Predictor, Tensor, str], tuple[bytes, Runner]]] = {"pt2": _pt2, "onnx": _onnx}
+FORMATS: dict[str, Callable[[ExportedProgram, str], tuple[bytes, Runner]]] = {"pt2": _pt2, "onnx": _onnx}
 """By the names of the command line, which are the endings of their files."""
