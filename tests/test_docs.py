@@ -34,3 +34,8 @@ def test_links_lead_somewhere():
     for page in [*DOCS.glob("*.md"), *(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md"))]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_page_of_the_layer_names_all_routers():
+    page = (DOCS / "moe-layer.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `([a-z-]+)`", page, re.MULTILINE)) == gw.nn.routers.names()

@@ -23,6 +23,7 @@ LAYERS = {
     "estimators": 2,
     "mixture": 2,
     "objectives": 3,
+    "nn": 3,
     "data": 1,
     "reporting": 4,
     "diagnostics": 5,
@@ -36,7 +37,18 @@ LAYERS = {
 }
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 
-CORE = {"errors", "wording", "schedules", "registry", "expectation", "noise", "estimators", "mixture", "objectives"}
+CORE = {
+    "errors",
+    "wording",
+    "schedules",
+    "registry",
+    "expectation",
+    "noise",
+    "estimators",
+    "mixture",
+    "nn",
+    "objectives",
+}
 TORCH_ALONE = {*CORE, "testing"}
 """What needs torch and nothing else: the core, and what a third party tests its own estimator with."""
 

@@ -11,10 +11,11 @@ A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete 
 
     estimate = gw.expect(f, logits, gw.estimators.get("gumbel-softmax", temperature=0.5))
     print(gw.audit(mixture, (x, y)).recommended.reason)          # every estimator beside the exact gradient
+    y, routing = gw.nn.MoELayer(64, experts=8, k=2)(x)           # the same experts inside any network
     point = gw.sample(logits, gw.estimators.get("straight-through-gumbel-softmax"))
 """
 
-from gatewise import estimators, mixture, noise, objectives, schedules
+from gatewise import estimators, mixture, nn, noise, objectives, schedules
 from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
@@ -39,6 +40,7 @@ __all__ = [
     "estimators",
     "expect",
     "mixture",
+    "nn",
     "noise",
     "objectives",
     "sample",

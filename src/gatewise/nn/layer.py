@@ -1,0 +1,167 @@
+"""A mixture of experts as a layer: `[..., D] -> [..., O]`, running for each token the experts its router asks for."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture.dispatch import Dispatch
+from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.perceptrons import MLPBank
+from gatewise.nn import routers
+from gatewise.nn.routers import Router
+from gatewise.nn.routing import Routing
+
+
+class MoELayer(nn.Module):
+    """A router and K experts: y = Σ_z w_z E_z(x) over the experts z that the router chose for a token.
+
+        layer = MoELayer(64, experts=8, hidden=128, k=2)
+        y, routing = layer(x)
+        loss = task_loss(y) + 0.01 * routing.balance_loss() + 0.001 * routing.z_loss()
+
+    No token is dropped, however uneven the choice. An expert that nobody chose is not run. Scores and weights are in
+    float32 at least, also under autocast; the output has the experts' type.
+
+    The layer returns its `Routing` and stores nothing of a forward pass: that is why it returns two things. A loss
+    stored in the layer would keep the step's graph alive until the next one, would be lost in a region under
+    `torch.utils.checkpoint`, and running counts would count a repeated forward pass twice. Under checkpointing pass
+    `use_reentrant=False`: the other form cuts the graph of what is not a bare tensor. Statistics over micro-batches
+    and processes are sums of `routing.counts`:
+
+        counts = sum(routing.counts for routing in routings)   # of this layer, over the step
+        torch.distributed.all_reduce(counts)                   # where there are several processes
+        layer.update_balance(counts)                           # router="sigmoid": once, after optimiser.step()
+
+    Args:
+        in_features: D.
+        experts: K, for an `MLPBank` of perceptrons with one hidden layer or more; or any `Experts`, or a list of
+            modules `[N, D] -> [N, O]`.
+        hidden: width of the bank's hidden layer, or widths of several; 4 D by default.
+        out_features: O of the bank; D by default.
+        dropout: of the bank, after hidden layers.
+        router: a name of `gw.nn.routers.names()`, or a `Router`.
+        k: experts for a token, where `router` is a name; 1 by default.
+        shared: a module `[N, D] -> [N, O]` that runs for every token and is added to the mixture.
+
+    Raises:
+        GatewiseError: for an unknown router, a k that it does not take, sizes that do not fit each other, or options
+            of the bank together with experts that are given.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        experts: int | Experts | Iterable[nn.Module],
+        *,
+        hidden: int | Sequence[int] | None = None,
+        out_features: int | None = None,
+        dropout: float | None = None,
+        router: str | Router = "softmax",
+        k: int | None = None,
+        shared: nn.Module | None = None,
+    ):
+        super().__init__()
+        self.in_features = in_features
+        if isinstance(experts, int):
+            widths = (4 * in_features,) if hidden is None else (hidden,) if isinstance(hidden, int) else hidden
+            experts = MLPBank(experts, in_features, widths, out_features or in_features, dropout or 0.0)
+        else:
+            _refuse("experts that are given", hidden=hidden, out_features=out_features, dropout=dropout)
+        self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
+        self.router = _router(router, in_features, self.num_experts, k)
+        self.shared = shared
+
+    @property
+    def num_experts(self) -> int:
+        """K."""
+        return self.experts.num_experts
+
+    def forward(self, x: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Routing]:
+        """The output, and what the router decided.
+
+        Args:
+            x: tokens, `[..., D]`.
+            padding: bool `[...]`, true where there is no token, as in `key_padding_mask`: nothing runs there, nothing
+                counts, and the output is 0.
+
+        Returns:
+            y: `[..., O]`.
+            routing: see `Routing`; its N tokens are those of x, flattened, without padding.
+
+        Raises:
+            GatewiseError: for another number of features, or a padding of another shape or type.
+        """
+        shape = x.shape[:-1]
+        self._check(x, padding)
+        tokens = x.reshape(math.prod(shape), self.in_features)
+        position = None
+        if padding is not None:
+            position = padding.reshape(-1).logical_not().nonzero().squeeze(1)
+            tokens = tokens[position]
+        routing = replace(self.router(tokens), shape=tuple(shape), position=position)
+        y = self._mix(tokens, routing)
+        if self.shared is not None:
+            y = y + self.shared(tokens)
+        return routing.spread(y), routing
+
+    def score_function_loss(self, routing: Routing, cost: Tensor) -> Tensor:
+        """For router "score-function": see `gatewise.nn.routers.ScoreFunction.score_function_loss`."""
+        return self.router.score_function_loss(routing, cost)
+
+    def update_balance(self, counts: Tensor) -> None:
+        """For router "sigmoid", once a step: see `gatewise.nn.routers.Sigmoid.update_balance`."""
+        self.router.update_balance(counts)
+
+    def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:
+        """Σ_z w_z E_z(x), `[N, O]`."""
+        index, weights = routing.index, routing.weights
+        if index.shape[1] == self.num_experts or len(tokens) == 0:
+            # no tokens pass all experts, too: the parameters of a bank then have a gradient of 0; without one,
+            # DistributedDataParallel would fail where one process has no tokens
+            outputs = self.experts(tokens)
+            weights = weights.new_zeros(len(tokens), self.num_experts).scatter(1, index, weights)
+        else:
+            # the draws of the dispatch are the r experts of a token
+            plan = Dispatch.plan(index.T, self.num_experts)
+            outputs = plan.run(self.experts.grouped, tokens)
+            # each output has a place of its own, so that adding up is in the same order always, on a GPU as well
+            places = outputs.new_zeros(index.numel(), outputs.shape[-1]).index_put((plan.slots,), outputs)
+            outputs = places.view(*index.T.shape, outputs.shape[-1]).transpose(0, 1)
+        return (weights.unsqueeze(-1) * outputs).sum(1).to(outputs.dtype)
+
+    def _check(self, x: Tensor, padding: Tensor | None) -> None:
+        if x.dim() == 0 or x.shape[-1] != self.in_features:
+            raise GatewiseError(f"this layer takes x of shape [..., {self.in_features}], got {list(x.shape)}")
+        if padding is not None and (padding.dtype != torch.bool or padding.shape != x.shape[:-1]):
+            raise GatewiseError(
+                f"padding must be bool and of shape {list(x.shape[:-1])}, true where there is no token; "
+                f"got {padding.dtype} {list(padding.shape)}"
+            )
+
+
+def _refuse(reason: str, **options: object) -> None:
+    """Refuse options that have no meaning here."""
+    for name, value in options.items():
+        if value is not None:
+            raise GatewiseError(f"{name}={value} has no effect on {reason}; leave it out")
+
+
+def _router(router: str | Router, in_features: int, num_experts: int, k: int | None) -> Router:
+    """The router named, or the one given, if it fits."""
+    if isinstance(router, str):
+        options = routers.options(router)
+        if "k" not in options and k not in (None, 1):
+            raise GatewiseError(f"router {router!r} chooses one expert a token, got k={k}; leave k out")
+        chosen = {"k": k} if k is not None and "k" in options else {}
+        return routers.get(router, in_features=in_features, num_experts=num_experts, **chosen)
+    _refuse("a router that is given", k=k)
+    got, wanted = (router.in_features, router.num_experts), (in_features, num_experts)
+    if got != wanted:
+        raise GatewiseError(
+            f"the router was made for {got[0]} features and {got[1]} experts, the layer has {wanted[0]} and {wanted[1]}"
+        )
+    return router
