@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from gatewise.data import teacher
+from gatewise.data import teacher, teacher_gate
 from gatewise.data.teacher import _draw
 
 
@@ -22,6 +22,14 @@ def test_shape(records):
 def test_every_expert_has_a_share(seed):
     share = np.bincount(teacher(rows=5000, seed=seed).truth, minlength=8) / 5000
     assert share.min() > 0.05
+
+
+def test_the_gate_is_the_one_that_drew(records):
+    gate = teacher_gate(records)
+    drawn = gate[np.arange(len(gate)), records.truth]
+    assert gate.max(1).mean() == pytest.approx(0.95, abs=0.01)
+    assert drawn.mean() == pytest.approx((gate**2).sum(1).mean(), abs=0.01)  # E of p(z|x) for z ~ p(z|x)
+    assert (gate.argmax(1) == records.truth).mean() == pytest.approx(0.95, abs=0.01)
 
 
 def test_experts_are_found_by_region_and_answer_linearly(records):

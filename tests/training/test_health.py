@@ -22,7 +22,7 @@ def test_collapse_is_said_once_with_a_cure():
     assert len(message) == 1
     assert "collapsed in epoch 8" in message[0]
     assert "1.2 of 4 experts" in message[0]
-    assert "load=0.1" in message[0]
+    assert "load=0.3" in message[0]
     assert "--objective marginal" in message[0]
 
 

@@ -14,7 +14,7 @@ from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_p
 from gatewise.data.readers import ENDINGS, read
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.data.splits import Split, split
-from gatewise.data.teacher import teacher
+from gatewise.data.teacher import teacher, teacher_gate
 
 __all__ = [
     "BUNDLED",
@@ -30,4 +30,5 @@ __all__ = [
     "read",
     "split",
     "teacher",
+    "teacher_gate",
 ]

@@ -1,0 +1,191 @@
+"""What collapses when, what keeps experts alive, and whether the defaults do.
+
+Three parts, each a table of docs/collapse.md:
+
+- `cures`: MNIST, 8 linear experts, a 784-64-8 gate, 5 epochs: two ways to train, each with one cure at a time.
+- `bundled`: `gatewise train NAME` for every bundled data set: experts that are the gate's argmax on fewer than 1/(10 K)
+  of the training rows, and of the test rows.
+- `teacher`: data whose experts are known: how far the gate's choice agrees with the true one (adjusted Rand index of
+  the two argmaxes over all 20,000 rows), with the defaults and without each of them.
+
+Writes `results/collapse.json`, and fills docs/collapse.md when all parts are run; about half an hour on 2 quiet cores.
+
+    python benchmarks/collapse.py [cures bundled teacher] [--jobs 2]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import joblib
+import torch
+from common import data_file, fill_page, table, write_result
+from sklearn.metrics import adjusted_rand_score
+
+from gatewise.data import BUNDLED, teacher, teacher_gate
+from gatewise.diagnostics import evaluate
+from gatewise.training import Run, load_config, train
+from gatewise.training.run import read_parts
+
+Line = dict[str, Any]
+
+MNIST: Line = {
+    "expert": "linear",
+    "experts": 8,
+    "gate_hidden": [64],
+    "epochs": 5,
+    "batch_size": 256,
+    "lr_schedule": "constant",
+    "patience": 0,
+}
+TRAINED_BY: dict[str, Line] = {
+    "jensen, exact": {},
+    "jensen, score function": {"estimator": "score-function"},
+}
+NONE: Line = {"regulariser": {}}
+CURES: dict[str, Line] = {
+    "nothing": NONE,
+    "importance 0.3, load 0.3 (default)": {},
+    "gate_entropy 0.1": {"regulariser": {"gate_entropy": 0.1}},
+    "gate_entropy 0.3, falling to 0": {"regulariser": {"gate_entropy": "linear:0.3:0"}},
+    "mutual_information 0.1": {"regulariser": {"mutual_information": 0.1}},
+    "dirichlet 0.1": {"regulariser": {"dirichlet": 0.1}},
+    "balance bias, rate 0.02": NONE | {"balance_rate": 0.02},
+    "warm start, k-means": NONE | {"warm_start": "kmeans", "warm_start_epochs": 1},
+    "warm start, random": NONE | {"warm_start": "random", "warm_start_epochs": 1},
+    "re-seeding after 1 epoch": NONE | {"reseed_after": 1},
+    "1.5-entmax gate": NONE | {"gate_map": "entmax15"},
+    "noisy top-2 gate": NONE | {"gate_top_k": 2},
+    "learned temperature": NONE | {"gate_temperature": "learned"},
+}
+CURE_SEEDS, SEEDS = range(2), range(5)
+FIGURES = ("nll", "nll_top1", "experts_used", "effective_experts", "gate_entropy", "mutual_information")
+TEACHERS: dict[str, Line] = {
+    "the defaults": {},
+    "the gate's learning rate is the experts' (gate_lr = 0.001)": {"gate_lr": 0.001},
+    "a third of the balance (importance 0.1, load 0.1)": {"regulariser": {"importance": 0.1, "load": 0.1}},
+    "linear experts": {"expert": "linear"},
+}
+
+
+def run(keys: Line, folder: str) -> Run:
+    return train(load_config(keys | {"threads": 1}), Path(folder) / "run")
+
+
+def cure(way: str, name: str, seed: int) -> Line:
+    keys = {**MNIST, **TRAINED_BY[way], **CURES[name], "data": str(data_file("mnist.npz")), "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        test = run(keys, folder).summary["test"]
+    return {"part": "cures", "way": way, "with": name, "seed": seed, **{key: test[key] for key in FIGURES}}
+
+
+def bundled(name: str, seed: int) -> Line:
+    with tempfile.TemporaryDirectory() as folder:
+        made = run({"data": name, "seed": seed}, folder)
+    rows = made.model.rows(read_parts(made.config).train)
+    on_training = evaluate(made.model.mixture, *rows, len(made.model.spec.classes)).result().to_dict()
+    test = made.summary["test"]
+    figures = {"experts": made.model.mixture.num_experts, "rows": test["rows"], "dead": test["dead_experts"]}
+    figures |= {"dead_in_training": on_training["dead_experts"], "mutual_information": test["mutual_information"]}
+    return {"part": "bundled", "with": name, "seed": seed, **figures}
+
+
+def recover(name: str, seed: int) -> Line:
+    with tempfile.TemporaryDirectory() as folder:
+        made = run({"data": "teacher", "seed": seed, **TEACHERS[name]}, folder)
+    rows = teacher()
+    with torch.no_grad():
+        chosen = made.model.mixture.gate_proba(made.model.inputs(rows)).argmax(-1).numpy()
+    agreement = adjusted_rand_score(teacher_gate(rows).argmax(1), chosen)
+    test = made.summary["test"]
+    return {"part": "teacher", "with": name, "seed": seed, "agreement": agreement, "nll": test["nll"]}
+
+
+def calls(parts: list[str]) -> Iterator[Any]:
+    if "cures" in parts:
+        yield from (joblib.delayed(cure)(way, name, s) for s in CURE_SEEDS for way in TRAINED_BY for name in CURES)
+    if "bundled" in parts:
+        yield from (joblib.delayed(bundled)(name, seed) for name in BUNDLED for seed in SEEDS)
+    if "teacher" in parts:
+        yield from (joblib.delayed(recover)(name, seed) for name in TEACHERS for seed in SEEDS)
+
+
+def of(lines: list[Line], **wanted: str) -> list[Line]:
+    return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
+
+
+def cures_table(lines: list[Line]) -> str:
+    rows = []
+    for way in TRAINED_BY:
+        for name in CURES:
+            cell = {key: mean(line[key] for line in of(lines, way=way, **{"with": name})) for key in FIGURES}
+            rows.append({"trained by": way, "with": name} | {SHORT[key]: value for key, value in cell.items()})
+    return table(rows)
+
+
+SHORT = {
+    "nll": "NLL",
+    "nll_top1": "NLL top-1",
+    "experts_used": "experts used",
+    "effective_experts": "effective",
+    "gate_entropy": "H(z\\|x)",
+    "mutual_information": "I(z;x)",
+}
+
+
+def bundled_table(lines: list[Line]) -> str:
+    rows = []
+    for name in BUNDLED:
+        cell = of(lines, **{"with": name})
+        rows.append(
+            {
+                "data": name,
+                "test rows": cell[0]["rows"],
+                "experts": cell[0]["experts"],
+                "dead on training rows, worst seed": max(line["dead_in_training"] for line in cell),
+                "dead on test rows, worst seed": max(line["dead"] for line in cell),
+                "least I(z;x)": min(line["mutual_information"] for line in cell),
+            }
+        )
+    return table(rows)
+
+
+def teacher_table(lines: list[Line]) -> str:
+    rows = []
+    for name in TEACHERS:
+        cell = sorted(of(lines, **{"with": name}), key=lambda line: line["seed"])
+        found = [line["agreement"] for line in cell]
+        each = ", ".join(f"{value:.3f}" for value in found)
+        nll = mean(line["nll"] for line in cell)
+        rows.append({"trained with": name, "least agreement": min(found), "each seed": each, "NLL": nll})
+    return table(rows)
+
+
+TABLES = {"cures": cures_table, "bundled": bundled_table, "teacher": teacher_table}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(TABLES)}; default all")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    parts = arguments.parts or list(TABLES)
+    if unknown := set(parts) - set(TABLES):
+        parser.error(f"unknown part {min(unknown)}; parts: {', '.join(TABLES)}")
+    lines: list[Line] = []
+    for line in joblib.Parallel(arguments.jobs, return_as="generator_unordered")(calls(parts)):
+        lines.append(line)
+        print(*(f"{value:.4f}" if isinstance(value, float) else value for value in line.values()), flush=True)
+    for part in parts:
+        text = TABLES[part](of(lines, part=part))
+        print(f"\n{text}")
+        fill_page("docs/collapse.md", part, f"`python benchmarks/collapse.py {part}`:\n\n{text}")
+    if len(parts) == len(TABLES):
+        write_result("collapse", sorted(lines, key=lambda line: (line["part"], line.get("way", ""), line["with"])))
+
+
+if __name__ == "__main__":
+    main()
