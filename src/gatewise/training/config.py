@@ -74,6 +74,10 @@ class RunConfig(LoopConfig):
         {"importance": 0.1, "load": 0.1}, description="weights of the gate's regularisers"
     )
 
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        None, description="weight of a class's rows: balanced, or a table of CLASS = WEIGHT (others: 1); unset: all 1"
+    )
+
     audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")

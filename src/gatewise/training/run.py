@@ -26,6 +26,7 @@ from gatewise.training.folder import Model, environment
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.weights import class_weights, of_rows
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,7 @@ def train(
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
+        weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
         folder = make_folder(out, config.data)
         write_text(folder / "config.toml", config.to_toml())
         write_json(folder / "environment.json", environment())
@@ -160,6 +162,8 @@ def train(
                     prepared.rows["train"],
                     prepared.rows["validation"],
                     LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+                    weight=of_rows(weights, prepared.rows["train"][1]),
+                    validation_weight=of_rows(weights, prepared.rows["validation"][1]),
                     regularisers=penalties,
                     num_classes=len(prepared.model.spec.classes),
                     callbacks=[metrics, *_audits(config, folder, prepared), *callbacks],

@@ -103,16 +103,22 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
 
-    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics) -> Tensor:
-        """One optimiser step on a batch; returns its loss and its objective `[2]`, detached."""
+    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics, weight: Tensor | None = None) -> Tensor:
+        """One optimiser step on a batch; returns its loss and its objective `[2]`, detached.
+
+        Rows may have weights `[B]`, by which their objective is multiplied before the mean; the gate's regularisers
+        and statistics count rows, whatever they weigh.
+        """
         self.set_progress()
-        parts = list(zip(x.chunk(self.config.accumulate), y.chunk(self.config.accumulate), strict=True))
-        whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
+        pieces = self.config.accumulate
+        weights = [None] * len(x) if weight is None else weight.chunk(pieces)
+        parts = list(zip(x.chunk(pieces), y.chunk(pieces), weights, strict=False))
+        whole = self._whole_statistics([part for part, _, _ in parts]) if len(parts) > 1 else {}
         seen = torch.zeros(2, device=self.device)
         self.optimiser.zero_grad(set_to_none=True)
-        for part_x, part_y in parts:
+        for part_x, part_y, part_weight in parts:
             with self.autocast():
-                loss, value, control = self._loss(part_x, part_y, whole, statistics)
+                loss, value, control = self._loss(part_x, part_y, part_weight, whole, statistics)
             share = len(part_y) / len(y)
             ((loss if control is None else loss + control) * share).backward()
             seen += torch.stack([loss.detach(), value.detach()]) * share
@@ -124,13 +130,13 @@ class Trainer:
         return seen
 
     def _loss(
-        self, x: Tensor, y: Tensor, whole: dict[int, Tensor], statistics: GateStatistics
+        self, x: Tensor, y: Tensor, weight: Tensor | None, whole: dict[int, Tensor], statistics: GateStatistics
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The loss, the mean objective in it, and the loss of learned baselines."""
+        """The loss, the mean (weighted) objective in it, and the loss of learned baselines."""
         observed = self.mixture.observe(x, y)
         estimate = self.objective(observed, self.generator)
         statistics.update(observed.logits)
-        value = estimate.value.mean()
+        value = (estimate.value if weight is None else estimate.value * weight).mean()
         loss = -value
         logits = observed.logits.float()
         for i, regulariser in enumerate(self.regularisers):
@@ -153,8 +159,13 @@ class Trainer:
                 whole[i] = whole[i] + term if i in whole else term
         return whole
 
-    def batches(self, x: Tensor, y: Tensor, batch_size: int) -> Iterator[Rows]:
-        """The rows in a new random order. A last batch of at most half the size joins the one before it."""
+    def batches(
+        self, x: Tensor, y: Tensor, batch_size: int, weight: Tensor | None = None
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        """The rows, with their weights, in a new random order.
+
+        A last batch of at most half the size joins the one before it.
+        """
         order = torch.randperm(len(x), generator=self.order, device=self.device)
         for rows in order.tensor_split(batch_bounds(len(x), batch_size)):
-            yield x[rows], y[rows]
+            yield x[rows], y[rows], None if weight is None else weight[rows]
