@@ -165,9 +165,13 @@ def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) ->
     try:
         return RunConfig(**keys)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        said = first["msg"].removeprefix("Value error, ")
-        said = said[0].lower() + said[1:]
-        given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
-        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}{given}") from None
+        key, said = first_problem(error)
+        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}") from None
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The first key with a bad value, and what is wrong with it."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
+    return str(first["loc"][0]), said[0].lower() + said[1:] + given

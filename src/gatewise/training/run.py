@@ -5,7 +5,7 @@ import itertools
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -228,13 +228,25 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
-    preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
     classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
-    model = Model(spec.build().to(device), spec, preprocessing)
+    model, objective = assemble(config, parts.train, classes.names, device)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
-    return Prepared(model, build_objective(config, spec.features, len(classes.names)), rows)
+    return Prepared(model, objective, rows)
+
+
+def assemble(
+    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device
+) -> tuple[Model, Objective]:
+    """A model for the rows to train on, as it is before training, and its objective.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
+    preprocessing = fit_preprocessing(train, numeric=config.numeric)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes))
+    model = Model(spec.build().to(device), spec, preprocessing)
+    return model, build_objective(config, spec.features, len(classes))
 
 
 def _asked_for(source: Source) -> Records:

@@ -1,6 +1,8 @@
 """Weights of rows: how much each counts in the objective."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,27 +11,36 @@ from gatewise.errors import GatewiseError
 from gatewise.wording import instead
 
 
-def class_weights(chosen: str | Mapping[str, float] | None, classes: Sequence[str], y: Tensor) -> Tensor | None:
+def class_weights(
+    chosen: str | Mapping[Any, float] | None, classes: Sequence[Any], y: Tensor, weight: Tensor | None = None
+) -> Tensor | None:
     """Weights of the classes `[C]`, as the key `class_weight` says; None where it is unset.
 
     Args:
         chosen: "balanced": N / (C N_c), so that every class weighs the same in all; or weights by class, 1 for others.
         classes: their names, in the order of their numbers.
         y: classes of the training rows, int64 `[N]`.
+        weight: of those rows `[N]`, where they have weights besides: N and N_c are then sums of weights.
 
     Raises:
-        GatewiseError: for a class that is not there, or a weight that is not a number above 0.
+        GatewiseError: for another word, a class that is not there, or a weight that is not a number above 0.
     """
     if chosen is None:
         return None
-    if isinstance(chosen, str):
-        counts = torch.bincount(y, minlength=len(classes)).float()
-        return len(y) / (len(classes) * counts.clamp_min(1))
+    if isinstance(chosen, Mapping):
+        return _by_class(chosen, classes)
+    if chosen != "balanced":
+        raise GatewiseError(f"class_weight must be 'balanced', a weight by class, or unset, got {chosen!r}")
+    counts = torch.bincount(y, weight, minlength=len(classes)).float()
+    return torch.where(counts > 0, counts.sum() / (len(classes) * counts), 1.0)
+
+
+def _by_class(chosen: Mapping[Any, float], classes: Sequence[Any]) -> Tensor:
     for name, weight in chosen.items():
         if name not in classes:
-            raise GatewiseError(f"class_weight has an unknown class {name!r}{instead(name, classes)}")
-        if not 0 < weight < float("inf"):
-            raise GatewiseError(f"class_weight of {name!r} must be a number above 0, got {weight}")
+            raise GatewiseError(f"class_weight has an unknown class {name!r}{instead(str(name), map(str, classes))}")
+        if not isinstance(weight, Real) or not 0 < weight < float("inf"):
+            raise GatewiseError(f"class_weight of {name!r} must be a number above 0, got {weight!r}")
     return torch.tensor([float(chosen.get(name, 1.0)) for name in classes])
 
 

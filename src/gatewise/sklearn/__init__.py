@@ -1,0 +1,5 @@
+"""Mixtures of experts as scikit-learn estimators, on NumPy arrays and on pandas and polars data frames."""
+
+from gatewise.sklearn.classifier import MixtureOfExpertsClassifier
+
+__all__ = ["MixtureOfExpertsClassifier"]
