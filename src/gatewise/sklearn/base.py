@@ -10,7 +10,10 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyrefly: ignore[missing-module-attribute]
+    check_is_fitted,
+)
 from torch import Tensor, nn
 
 from gatewise.data import Records

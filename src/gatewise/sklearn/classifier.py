@@ -8,7 +8,10 @@ import torch
 from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,  # pyrefly: ignore[missing-module-attribute]
+    check_classification_targets,
+)
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import Tensor
 
@@ -248,9 +251,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         check_consistent_length(X, y)
         return self._answers(X, lambda mixture, x, y: mixture.posterior(x, y), self._encode(y))
 
-    def _rows(
-        self, X: Any, y: Any, sample_weight: Any, fresh: bool
-    ) -> tuple[Records, np.ndarray, np.ndarray | None]:
+    def _rows(self, X: Any, y: Any, sample_weight: Any, fresh: bool) -> tuple[Records, np.ndarray, np.ndarray | None]:
         """Rows, labels and weights, without the rows of weight 0."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")

@@ -1,12 +1,13 @@
 """What scikit-learn's users hand over, as records: arrays stay arrays, data frames become tables."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
 
 from gatewise.data import Records
 from gatewise.errors import GatewiseError
@@ -29,9 +30,10 @@ def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) ->
     """
     if not is_frame(X):
         return Records(_numbers(estimator, X, reset=True), None, NAME)
+    names = Counter(map(str, X.columns))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
     validate_data(estimator, X, reset=True, skip_check_array=True)
-    if not X.shape[1]:
-        raise GatewiseError(f"{NAME}: 0 feature(s) (shape={X.shape}) while a minimum of 1 is required; add columns")
     return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
 
 
@@ -50,7 +52,8 @@ def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing
     if not as_table:
         return Records(_numbers(estimator, X, reset=False), None, NAME)
     if not is_frame(X):
-        X = check_array(X, dtype=None, ensure_all_finite=False, estimator=estimator)
+        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
+        X = check_array(X, estimator=estimator, **options)
     validate_data(estimator, X, reset=False, skip_check_array=True)
     return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
 
@@ -63,10 +66,10 @@ def _numbers(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
 
 def _table(estimator: BaseEstimator, X: Any) -> pl.DataFrame:
     """A data frame, or an array that stands for one, with the names of fitting or, without names, x0, x1, …"""
+    for count, what in zip(X.shape, ("sample", "feature"), strict=True):
+        if not count:
+            raise GatewiseError(f"{NAME}: found data with 0 {what}(s) (shape={X.shape}), a minimum of 1 is required")
     names = [str(name) for name in getattr(estimator, "feature_names_in_", map("x{}".format, range(X.shape[1])))]
-    twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
-    if twice:
-        raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
     if isinstance(X, pl.DataFrame):
         return X.rename(dict(zip(X.columns, names, strict=True)))
     columns = X.T if isinstance(X, np.ndarray) else (X.iloc[:, i] for i in range(X.shape[1]))
@@ -75,11 +78,10 @@ def _table(estimator: BaseEstimator, X: Any) -> pl.DataFrame:
 
 def _column(name: str, values: Any) -> pl.Series:
     """One column of pandas or NumPy; categories, of whatever type, as text."""
-    dtype = getattr(values, "dtype", None)
-    if isinstance(values, np.ndarray):
-        values = values.tolist() if values.dtype == object else values
-    elif hasattr(dtype, "categories"):
-        values = [None if value != value or value is None else str(value) for value in values.tolist()]
+    if hasattr(values.dtype, "categories"):
+        values = [None if value is None or value != value else str(value) for value in values.tolist()]
+    elif isinstance(values, np.ndarray) and values.dtype == object:
+        values = [None if value is None or value != value else value for value in values.tolist()]
     try:
         if isinstance(values, (list, np.ndarray)):
             return pl.Series(name, values, nan_to_null=True)

@@ -1,7 +1,7 @@
 """Constructor parameters as the configuration of a run, checked when an estimator is fitted."""
 
 from collections.abc import Mapping
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -57,10 +57,9 @@ def _check_others(parameters: Mapping[str, Any]) -> None:
     early_stopping = parameters["early_stopping"]
     if not isinstance(early_stopping, (bool, np.bool_)) and early_stopping != "auto":
         raise GatewiseError(f"early_stopping must be True, False or 'auto', got {early_stopping!r}")
-    if not isinstance(parameters["validation_fraction"], Real) or not 0 < parameters["validation_fraction"] < 1:
-        raise GatewiseError(
-            f"validation_fraction must be above 0 and below 1, got {parameters['validation_fraction']!r}"
-        )
+    fraction = parameters["validation_fraction"]
+    if not isinstance(fraction, (int, float, np.floating)) or not 0 < fraction < 1:
+        raise GatewiseError(f"validation_fraction must be above 0 and below 1, got {fraction!r}")
     for name, least in (("verbose", 0), ("top_k", 1)):
         if not isinstance(parameters[name], Integral) or parameters[name] < least:
             raise GatewiseError(f"{name} must be a whole number from {least}, got {parameters[name]!r}")
