@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 @parametrize_with_checks(
-    [gw.sklearn.MixtureOfExpertsClassifier(**QUICK)],
+    [gw.sklearn.MixtureOfExpertsClassifier(**QUICK), gw.sklearn.MixtureOfExpertsRegressor(**QUICK)],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_scikit_learns_checks(estimator, check):

@@ -21,14 +21,18 @@ from gatewise.data.table_preprocessing import TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList
-from gatewise.objectives import Objective, regularisers
+from gatewise.objectives import regularisers
 from gatewise.sklearn.frames import further_records
-from gatewise.sklearn.steps import device_of, loop_config
+from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
 from gatewise.sklearn.watching import Lines, for_python
 from gatewise.training import RunConfig, fit
 from gatewise.training.folder import Model
-from gatewise.training.trainer import Rows, Trainer
+from gatewise.training.model import build_objective, choose_device
+from gatewise.training.run import assemble
+from gatewise.training.trainer import Trainer
 
+ENOUGH = 200
+"""Rows from which `early_stopping="auto"` holds some of them out."""
 BATCH = 4096
 """Rows that are predicted at a time."""
 
@@ -37,6 +41,7 @@ class MixtureEstimator(BaseEstimator):
     """Base of the estimators; the parameters are those of the subclass's constructor."""
 
     model_: Model
+    n_iter_: int
     _trainer: Trainer | None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -87,9 +92,10 @@ class MixtureEstimator(BaseEstimator):
         device = device_of(self.mixture_)
         wide = self.mixture_ if device.type == "mps" else copy.deepcopy(self.mixture_).double()
         dtype = next(wide.parameters()).dtype
+        given = [x.to(dtype), *(y.to(dtype) if y.is_floating_point() else y for y in targets)]
         with torch.inference_mode():
             parts = [
-                function(wide, *(each[start : start + BATCH].to(device) for each in (x.to(dtype), *targets)))
+                function(wide, *(each[start : start + BATCH].to(device) for each in given))
                 for start in range(0, len(x), BATCH)
             ]
         return torch.cat(parts).double().cpu().numpy()
@@ -97,30 +103,58 @@ class MixtureEstimator(BaseEstimator):
     def _learn(
         self,
         config: RunConfig,
-        model: Model,
-        objective: Objective,
-        rows: Sequence[Rows],
-        weights: Sequence[Tensor | None],
+        records: Records,
+        parts: Sequence[np.ndarray],
+        targets: Tensor,
+        weight: Tensor | None,
+        classes: Sequence[str] = (),
+        head: str = "categorical",
     ) -> None:
-        """Train on the first rows, stopped by the second ones where they are given; all may have weights."""
-        held = len(rows) > 1
-        result = fit(
-            model.mixture,
-            objective,
-            rows[0],
-            rows[1] if held else None,
-            loop_config(config),
-            weight=weights[0],
-            validation_weight=weights[1] if held else None,
-            regularisers=regularisers(config.regulariser),
-            num_classes=len(model.spec.classes),
-            callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
-        )
+        """Train a new model on the first part of the rows, stopped by the second where there is one."""
+        device = choose_device(config.device)
+        with seeded(config.seed, device):
+            model, objective = assemble(config, records.take(parts[0]), classes, device, head)
+            rows = [(model.inputs(records.take(part)), targets[part]) for part in parts]
+            weights = [None if weight is None else weight[part] for part in parts]
+            held = len(parts) > 1
+            result = fit(
+                model.mixture,
+                objective,
+                rows[0],
+                rows[1] if held else None,
+                loop_config(config),
+                weight=weights[0],
+                validation_weight=weights[1] if held else None,
+                regularisers=regularisers(config.regulariser),
+                num_classes=len(classes),
+                callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
+            )
         self.model_, self._trainer = model, None
         self.history_ = result.history
         self.n_iter_, self.best_iter_ = len(result.history), result.best_epoch
         if result.warnings:
             warnings.warn(for_python(" ".join(result.warnings)), ConvergenceWarning, stacklevel=3)
+
+    def _go_on(
+        self,
+        config: RunConfig,
+        records: Records,
+        targets: Tensor,
+        weight: Tensor | None,
+        classes: Sequence[str] = (),
+        head: str = "categorical",
+    ) -> None:
+        """One epoch more on these rows, of a new model where there is none."""
+        device = choose_device(config.device)
+        with seeded(config.seed, device):
+            if not hasattr(self, "model_"):
+                self.model_, objective = assemble(config, records, classes, device, head)
+                self._trainer, self.n_iter_ = new_trainer(config, self.model_, objective), 0
+            elif self._trainer is None:
+                objective = build_objective(config, self.model_.spec.features, len(self.model_.spec.classes))
+                self._trainer = new_trainer(config, self.model_, objective)
+            one_epoch(self._trainer, (self.model_.inputs(records), targets), weight, config.batch_size)
+        self.n_iter_ += 1
 
 
 def checked_weights(sample_weight: Any, X: Any) -> np.ndarray | None:

@@ -17,17 +17,11 @@ from torch import Tensor
 
 from gatewise.data import MISSING, Records, split
 from gatewise.errors import GatewiseError
-from gatewise.sklearn.base import MixtureEstimator, checked_weights, kept, seeded
+from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
-from gatewise.sklearn.steps import new_trainer, one_epoch
-from gatewise.training.model import build_objective, choose_device
-from gatewise.training.run import assemble
 from gatewise.training.weights import class_weights, of_rows
 from gatewise.wording import shown
-
-ENOUGH = 200
-"""Rows from which `early_stopping="auto"` holds some of them out."""
 
 
 class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
@@ -178,13 +172,10 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
             raise GatewiseError(
                 f"y has only one class, {shown(classes[0])}, in the {len(y)} rows that count; a classifier needs two"
             )
-        numbers, device = torch.from_numpy(codes), choose_device(config.device)
+        numbers = torch.from_numpy(codes)
         weight = self._weight(classes, numbers, weights)
-        with seeded(config.seed, device):
-            parts = self._split(y, codes, config.seed)
-            model, objective = assemble(config, records.take(parts[0]), [str(name) for name in classes], device)
-            rows = [(model.inputs(records.take(part)), numbers[part]) for part in parts]
-            self._learn(config, model, objective, rows, [None if weight is None else weight[part] for part in parts])
+        parts = self._split(y, codes, config.seed)
+        self._learn(config, records, parts, numbers, weight, [str(name) for name in classes])
         self.classes_ = classes
         return self
 
@@ -211,18 +202,9 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         fresh = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
         records, y, weights = self._rows(X, y, sample_weight, fresh=fresh)
-        numbers, device = self._encode(y), choose_device(config.device)
+        numbers = self._encode(y)
         weight = self._weight(self.classes_, numbers, weights)
-        with seeded(config.seed, device):
-            if fresh:
-                names = [str(name) for name in self.classes_]
-                self.model_, objective = assemble(config, records, names, device)
-                self._trainer = new_trainer(config, self.model_, objective)
-            elif self._trainer is None:
-                objective = build_objective(config, self.model_.spec.features, len(self.classes_))
-                self._trainer = new_trainer(config, self.model_, objective)
-            one_epoch(self._trainer, (self.model_.inputs(records), numbers), weight, config.batch_size)
-        self.n_iter_ = getattr(self, "n_iter_", 0) + 1
+        self._go_on(config, records, numbers, weight, [str(name) for name in self.classes_])
         return self
 
     def predict(self, X: Any) -> np.ndarray:

@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import nn
 
 from gatewise import objectives
 from gatewise.errors import GatewiseError
-from gatewise.mixture import ConvExpert, MixtureOfExperts, MLPBank, mlp
+from gatewise.mixture import Categorical, ConvExpert, Gaussian, MixtureOfExperts, MLPBank, Poisson, StudentT, mlp
 from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.training.config import RunConfig
 from gatewise.wording import instead
+
+HEADS = {"categorical": Categorical, "gaussian": Gaussian, "student-t": StudentT, "poisson": Poisson}
+"""What a model may predict, by name."""
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -27,19 +30,33 @@ class ModelSpec(BaseModel):
 
     format: Literal[1] = 1
     input_shape: list[Size]
-    classes: list[str] = Field(min_length=2)
+    classes: list[str]
     experts: int = Field(ge=1, le=65536)
     expert: Literal["mlp", "linear", "conv"]
     expert_hidden: list[Size]
     gate_hidden: list[Size]
     trunk_hidden: list[Size]
     dropout: float = Field(ge=0, lt=1)
+    head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
+
+    @field_validator("head")
+    @classmethod
+    def _fits_classes(cls, value: str, info: ValidationInfo) -> str:
+        """Two classes for a categorical head, none for another."""
+        classes = info.data.get("classes")
+        if classes is not None and (value == "categorical") != (len(classes) >= 2):
+            raise ValueError(f"the head {value} does not fit {len(classes)} classes")
+        return value
 
     @classmethod
-    def from_config(cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> "ModelSpec":
-        """The part of a configuration that shapes the model."""
-        shared = {name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields}
-        return cls(input_shape=list(input_shape), classes=list(classes), **shared)
+    def from_config(
+        cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...], head: str = "categorical"
+    ) -> "ModelSpec":
+        """The part of a configuration that shapes the model; a head of numbers has no classes."""
+        shared: dict[str, Any] = {
+            name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields
+        }
+        return cls(input_shape=list(input_shape), classes=list(classes), **shared | {"head": head})
 
     @property
     def features(self) -> int:
@@ -61,12 +78,12 @@ class ModelSpec(BaseModel):
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         try:
             gate = mlp(self.features, self.gate_hidden, self.experts)
-            return MixtureOfExperts(gate, self._experts(), trunk=trunk)
+            return MixtureOfExperts(gate, self._experts(), trunk=trunk, head=HEADS[self.head]())
         except RuntimeError as error:  # what torch raises when memory does not suffice
             raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
-        outputs = len(self.classes)
+        outputs = getattr(HEADS[self.head], "outputs", len(self.classes))
         if self.expert == "conv":
             return [ConvExpert(tuple(self.input_shape), outputs, dropout=self.dropout) for _ in range(self.experts)]
         hidden = [] if self.expert == "linear" else self.expert_hidden

@@ -236,15 +236,17 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
 
 
 def assemble(
-    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device
+    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device, head: str = "categorical"
 ) -> tuple[Model, Objective]:
     """A model for the rows to train on, as it is before training, and its objective.
+
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes.
 
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
     preprocessing = fit_preprocessing(train, numeric=config.numeric)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes))
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
     model = Model(spec.build().to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
 
