@@ -59,14 +59,14 @@ def test_micro_batches_carry_their_weights():
         config = LoopConfig(accumulate=accumulate, lr=0.05, clip=0)
         trainer = Trainer(mixture, gw.objectives.get("jensen"), [], config, steps=3)
         for _ in range(3):
-            trainer.take_step(x, y, GateStatistics(3, torch.device("cpu")), weight)
+            trainer.take_step(x, y, GateStatistics(3, torch.device("cpu")), weight=weight)
     assert same(*mixtures)
 
 
 def test_batches_keep_a_row_with_its_weight():
     x, y = rows(50)
     trainer = Trainer(double(), gw.objectives.get("jensen"), [], LoopConfig(), steps=1)
-    for part, _, weight in trainer.batches(x, y, 8, x[:, 0].clone()):
+    for part, _, weight in trainer.batches(x, y, x[:, 0].clone(), batch_size=8):
         assert torch.equal(part[:, 0], weight)
 
 

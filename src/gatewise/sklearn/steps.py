@@ -41,13 +41,15 @@ def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: i
     torch.manual_seed((trainer.dropout_seed + trainer.step) % 2**63)
     mixture, count = trainer.mixture, len(rows[0])
     x, y = (each.to(trainer.device) for each in rows)
-    weight = None if weight is None else weight.float().to(trainer.device)
+    besides = {} if weight is None else {"weight": weight.float().to(trainer.device)}
     size = min(batch_size or default_batch_size(count), count)
     statistics = GateStatistics(mixture.num_experts, trainer.device)
     mixture.train()
     trainer.objective.train()
+    seen = []
     try:
-        seen = [trainer.take_step(*batch[:2], statistics, batch[2]) for batch in trainer.batches(x, y, size, weight)]
+        for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
+            seen.append(trainer.take_step(x_part, y_part, statistics, **dict(zip(besides, rest, strict=True))))
     finally:
         mixture.eval()
     if not bool(torch.stack(seen).isfinite().all()):

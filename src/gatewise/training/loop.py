@@ -162,8 +162,9 @@ class _Loop:
         statistics = GateStatistics(self.mixture.num_experts, self.trainer.device)
         seen = []
         interrupted = False
-        for x, y, weight in self.trainer.batches(*self.train, self.batch_size, self.weight):
-            seen.append(self.trainer.take_step(x, y, statistics, weight))
+        besides = {} if self.weight is None else {"weight": self.weight}
+        for x, y, *rest in self.trainer.batches(*self.train, *besides.values(), batch_size=self.batch_size):
+            seen.append(self.trainer.take_step(x, y, statistics, **dict(zip(besides, rest, strict=True))))
             for watcher in self.watchers:
                 watcher.on_step(self.trainer.step)
             interrupted = self.should_stop()

@@ -111,14 +111,14 @@ class Trainer:
         """
         self.set_progress()
         pieces = self.config.accumulate
-        weights = [None] * len(x) if weight is None else weight.chunk(pieces)
-        parts = list(zip(x.chunk(pieces), y.chunk(pieces), weights, strict=False))
-        whole = self._whole_statistics([part for part, _, _ in parts]) if len(parts) > 1 else {}
+        parts = list(zip(x.chunk(pieces), y.chunk(pieces), strict=True))
+        weights = [None] * len(parts) if weight is None else weight.chunk(pieces)
+        whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
         seen = torch.zeros(2, device=self.device)
         self.optimiser.zero_grad(set_to_none=True)
-        for part_x, part_y, part_weight in parts:
+        for (part_x, part_y), part_weight in zip(parts, weights, strict=True):
             with self.autocast():
-                loss, value, control = self._loss(part_x, part_y, part_weight, whole, statistics)
+                loss, value, control = self._loss(part_x, part_y, whole, statistics, part_weight)
             share = len(part_y) / len(y)
             ((loss if control is None else loss + control) * share).backward()
             seen += torch.stack([loss.detach(), value.detach()]) * share
@@ -130,7 +130,12 @@ class Trainer:
         return seen
 
     def _loss(
-        self, x: Tensor, y: Tensor, weight: Tensor | None, whole: dict[int, Tensor], statistics: GateStatistics
+        self,
+        x: Tensor,
+        y: Tensor,
+        whole: dict[int, Tensor],
+        statistics: GateStatistics,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The loss, the mean (weighted) objective in it, and the loss of learned baselines."""
         observed = self.mixture.observe(x, y)
@@ -159,13 +164,9 @@ class Trainer:
                 whole[i] = whole[i] + term if i in whole else term
         return whole
 
-    def batches(
-        self, x: Tensor, y: Tensor, batch_size: int, weight: Tensor | None = None
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
-        """The rows, with their weights, in a new random order.
-
-        A last batch of at most half the size joins the one before it.
-        """
-        order = torch.randperm(len(x), generator=self.order, device=self.device)
-        for rows in order.tensor_split(batch_bounds(len(x), batch_size)):
-            yield x[rows], y[rows], None if weight is None else weight[rows]
+    def batches(self, *columns: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
+        """The rows in a new random order. A last batch of at most half the size joins the one before it."""
+        count = len(columns[0])
+        order = torch.randperm(count, generator=self.order, device=self.device)
+        for rows in order.tensor_split(batch_bounds(count, batch_size)):
+            yield tuple(column[rows] for column in columns)
