@@ -73,6 +73,31 @@ def test_every_objective_takes_it_unchanged(head, case):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
+class Guess(torch.nn.Module):
+    """q(z|x,y) for numbers and vectors."""
+
+    def __init__(self, labels):
+        super().__init__()
+        self.linear = torch.nn.Linear(4 + labels, 5)
+
+    def forward(self, features, y):
+        return self.linear(torch.cat([features, y.reshape(len(features), -1)], -1))
+
+
+@every_head
+def test_amortised_inference_by_a_network_of_ones_own(head):
+    mixture, (x, y) = mixture_of(head), (part[2:3] for part in rows(head))
+    torch.manual_seed(8)
+    guess = Guess(y.numel()).double()
+    objective = gw.objectives.get("evidence", posterior="amortised", inference=guess)
+    right = derivatives(DEFINITIONS["evidence"](mixture.observe(x, y), objective).sum(), mixture, objective)
+    found = expected(objective, mixture, x, y)
+    torch.testing.assert_close(found, right, rtol=1e-9, atol=1e-9)
+    sizes = {"num_experts": 5, "context_dim": 4, "num_classes": 3}
+    with pytest.raises(gw.GatewiseError, match="made for classes, and y holds numbers"):
+        gw.objectives.get("evidence", posterior="amortised", **sizes).double()(mixture.observe(x, y))
+
+
 @every_head
 def test_extreme_outputs_have_finite_gradients(head):
     outputs = (torch.randn(50, 3, generator=seeded(4)) * 1e4)[:, : head.outputs].requires_grad_()

@@ -5,12 +5,20 @@ import pytest
 
 import gatewise as gw
 
-SMALL = {"n_experts": 3, "expert_hidden": (16,), "epochs": 15, "lr": 0.03, "dropout": 0.1, "random_state": 0}
+SMALL = {
+    "n_experts": 3,
+    "expert_hidden": (16,),
+    "epochs": 10,
+    "batch_size": 64,
+    "lr": 0.05,
+    "dropout": 0.1,
+    "random_state": 0,
+}
 
 
 @pytest.fixture
 def make():
-    return lambda **options: gw.sklearn.MixtureOfExpertsClassifier(**{**SMALL, **options})
+    return lambda **options: gw.sklearn.MixtureOfExpertsClassifier(**{"random_state": 0, **SMALL, **options})
 
 
 @pytest.fixture(scope="session")

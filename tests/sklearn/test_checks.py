@@ -5,7 +5,7 @@ from sklearn.utils.estimator_checks import check_dataframe_column_names_consiste
 
 import gatewise as gw
 
-QUICK = {"n_experts": 2, "expert_hidden": (8,), "dropout": 0.0, "epochs": 12, "batch_size": 16, "lr": 0.03}
+QUICK = {"n_experts": 2, "expert_hidden": (8,), "dropout": 0.0, "epochs": 8, "batch_size": 32, "lr": 0.1}
 
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": (

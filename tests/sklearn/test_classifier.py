@@ -203,7 +203,7 @@ def test_early_stopping(make, blobs):
     assert stopped.n_iter_ == stopped.best_iter_ + 3 < 300
     assert stopped.history_[0]["validation_rows"] == 30
     whole = make(early_stopping=False).fit(X, y)
-    assert whole.n_iter_ == whole.best_iter_ == 15
+    assert whole.n_iter_ == whole.best_iter_ == 10
     assert "validation_nll" not in whole.history_[0]
     few = make().fit(X[:100], y[:100])
     assert "validation_nll" not in few.history_[0]

@@ -17,11 +17,19 @@ from gatewise.training.folder import Model
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 HEADS = ("gaussian", "student-t")
-SMALL = {"n_experts": 3, "expert_hidden": (16,), "epochs": 30, "lr": 0.03, "dropout": 0.0, "random_state": 0}
+SMALL = {
+    "n_experts": 3,
+    "expert_hidden": (16,),
+    "epochs": 30,
+    "batch_size": 64,
+    "lr": 0.05,
+    "dropout": 0.0,
+    "random_state": 0,
+}
 
 
 def make(**options):
-    return gw.sklearn.MixtureOfExpertsRegressor(**{**SMALL, **options})
+    return gw.sklearn.MixtureOfExpertsRegressor(**{"random_state": 0, **SMALL, **options})
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +43,7 @@ def wave():
 
 @pytest.fixture(scope="module")
 def fitted(wave):
-    return {head: make(head=head).fit(*wave) for head in HEADS}
+    return {head: make(head=head, epochs=60, batch_size=32, lr=0.03).fit(*wave) for head in HEADS}
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -185,6 +193,16 @@ def test_frames_pipelines_and_searches(wave):
 def test_every_objective(wave, objective):
     X, y = wave
     assert make(objective=objective, epochs=20).fit(X, y).score(X, y) > 0.7
+
+
+def test_the_audit_looks_at_it_too(fitted, wave):
+    X, y = wave
+    model = fitted["gaussian"]
+    x = torch.from_numpy((X - model.model_.preprocessing.mean) / model.model_.preprocessing.scale).float()
+    inside = torch.from_numpy((y - model.y_location_) / model.y_scale_).float()
+    (row,) = gw.audit(model.mixture_, (x, inside), ["score-function"], num_samples=[1], seconds=0.3).rows
+    assert row.estimator == "score-function"
+    assert not row.biased
 
 
 @pytest.mark.parametrize(
