@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 
 import gatewise as gw
+from gatewise.sklearn.watching import for_python
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -144,7 +145,7 @@ def test_balanced_classes_answer_as_if_they_were_equally_frequent():
     rng = np.random.default_rng(0)
     y = (rng.random(3000) < 0.1).astype(int)
     X = rng.normal(size=(3000, 1)) + y[:, None]
-    options = {"n_experts": 2, "expert": "linear", "epochs": 10, "lr": 0.02, "random_state": 0}
+    options = {"n_experts": 1, "expert": "linear", "epochs": 10, "lr": 0.02, "random_state": 0}
     plain, balanced = (
         gw.sklearn.MixtureOfExpertsClassifier(class_weight=chosen, **options).fit(X, y).predict_proba([[0.5]])[0, 1]
         for chosen in (None, "balanced")
@@ -269,6 +270,26 @@ def test_a_bad_parameter_is_refused_when_fitted(make, blobs, options, said):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"acumulate": 2}, "settings: unknown key 'acumulate'; did you mean 'accumulate'"),
+        ({"lr": 0.1}, "settings: 'lr' is a parameter of its own: give lr"),
+        ({"experts": 3}, "settings: 'experts' is a parameter of its own: give n_experts"),
+        ({"seed": 3}, "settings: 'seed' is not for an estimator"),
+        ({"accumulate": 0}, "MixtureOfExpertsClassifier: accumulate: input should be greater"),
+    ],
+)
+def test_further_keys_of_the_configuration(make, blobs, settings, said):
+    X, y = blobs
+    options = {"dropout": 0.0, "epochs": 2}
+    whole, parts = make(**options).fit(X, y), make(settings={"accumulate": 2}, **options).fit(X, y)
+    np.testing.assert_allclose(whole.predict_proba(X), parts.predict_proba(X), atol=1e-2)
+    assert not np.array_equal(whole.predict_proba(X), parts.predict_proba(X))
+    with pytest.raises(ValueError, match=said):
+        make(settings=settings).fit(X, y)
+
+
 def test_numbers_of_numpy_are_numbers(make, blobs):
     X, y = blobs
     model = make(n_experts=np.int64(2), lr=np.float32(0.03), expert_hidden=np.array([8]), early_stopping=np.True_)
@@ -304,6 +325,13 @@ def test_troubles_of_the_gate_are_warnings_in_python(make, blobs):
         model.fit(X, y)
     assert "--" not in str(caught[0].message)
     assert caught[0].filename == __file__
+
+
+def test_advice_in_flags_becomes_advice_in_parameters():
+    said = "by --regulariser load=0.3 --regulariser prior=1. Or --set balance_rate=0.05, or --objective marginal."
+    assert for_python(said) == (
+        'by regulariser={"load": 0.3, "prior": 1}. Or settings={"balance_rate": 0.05}, or objective="marginal".'
+    )
 
 
 def test_verbose_prints_a_line_an_epoch(make, blobs, capsys):

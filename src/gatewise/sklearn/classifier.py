@@ -65,6 +65,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         top_k: k of "topk".
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto" (bfloat16 on CUDA), "float32" or "bfloat16", in training.
+        settings: further keys of the configuration (`gatewise.training.RunConfig`), such as `{"accumulate": 2}`.
         random_state: an int fixes the rows held out, the weights, the noise and the order of rows.
         verbose: 1 prints a line an epoch.
 
@@ -118,6 +119,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         top_k: int = 2,
         device: str = "auto",
         precision: str = "auto",
+        settings: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ):
@@ -151,6 +153,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         self.top_k = top_k
         self.device = device
         self.precision = precision
+        self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
 

@@ -19,6 +19,8 @@ RENAMED = {"n_experts": "experts"}
 """Parameters that scikit-learn's users would look for under another name than the configuration's."""
 TABLES = ("objective_options", "estimator_options", "regulariser")
 """Parameters for which None is an empty table, as a default must not be a dictionary."""
+NOT_HERE = ("data", "target", "test", "test_size", "validation_size", "seed", "threads", "audit_every", "start_from")
+"""Keys of a run that an estimator has no use for, or has in another form."""
 NOT_SHARED = {"class_weight"}
 """Parameters that are a key too, with other values: here classes need not be text."""
 
@@ -34,6 +36,7 @@ def to_config(estimator: BaseEstimator) -> RunConfig:
     keys = {RENAMED.get(name, name): _plain(value) for name, value in parameters.items()}
     keys = {key: value for key, value in keys.items() if key in RunConfig.model_fields.keys() - NOT_SHARED}
     keys |= {key: {} for key in TABLES if keys[key] is None}
+    keys |= _further(parameters)
     _check_others(parameters)
     try:
         return RunConfig(data="X", seed=seed, **keys)
@@ -41,6 +44,22 @@ def to_config(estimator: BaseEstimator) -> RunConfig:
         key, said = first_problem(error)
         names = {renamed: name for name, renamed in RENAMED.items()}
         raise GatewiseError(f"{type(estimator).__name__}: {names.get(key, key)}: {said}") from None
+
+
+def _further(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys in `settings`."""
+    settings = {} if parameters["settings"] is None else parameters["settings"]
+    if not isinstance(settings, Mapping):
+        raise GatewiseError(f"settings must be a dictionary of keys of the configuration, got {settings!r}")
+    names = {renamed: name for name, renamed in RENAMED.items()}
+    for key in settings:
+        if key in NOT_HERE:
+            raise GatewiseError(f"settings: {key!r} is not for an estimator; leave it out")
+        if names.get(key, key) in parameters:
+            raise GatewiseError(f"settings: {key!r} is a parameter of its own: give {names.get(key, key)}")
+        if key not in RunConfig.model_fields:
+            raise GatewiseError(f"settings: unknown key {key!r}{instead(str(key), RunConfig.model_fields)}")
+    return {key: _plain(value) for key, value in settings.items()}
 
 
 def _plain(value: Any) -> Any:

@@ -83,6 +83,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         top_k: int = 2,
         device: str = "auto",
         precision: str = "auto",
+        settings: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
     ):
@@ -116,6 +117,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         self.top_k = top_k
         self.device = device
         self.precision = precision
+        self.settings = settings
         self.random_state = random_state
         self.verbose = verbose
 

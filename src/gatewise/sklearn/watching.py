@@ -5,7 +5,7 @@ from typing import Any
 
 from gatewise.training import Callback
 
-FLAGS = re.compile(r"--regulariser \w+=[\d.]+(?: --regulariser \w+=[\d.]+)*")
+FLAGS = re.compile(r"--regulariser \w+=[\d.]*\d(?: --regulariser \w+=[\d.]*\d)*")
 
 
 class Lines(Callback):
@@ -33,6 +33,7 @@ class Lines(Callback):
 def for_python(message: str) -> str:
     """Advice that names the command line's flags, with the constructor's parameters in their place."""
     said = FLAGS.sub(_as_parameter, message)
+    said = re.sub(r"--set (\w+)=([\d.]*\d)", r'settings={"\1": \2}', said)
     return re.sub(r"--objective (\w+)", r'objective="\1"', said)
 
 
