@@ -79,7 +79,7 @@ def test_two_modes_are_two_experts():
     rng = np.random.default_rng(1)
     X, side = rng.normal(size=(400, 1)), rng.choice([-2.0, 2.0], 400)
     y = side + 0.1 * rng.normal(size=400)
-    model = make(n_experts=2, objective="marginal", gate_hidden=(16,), epochs=60).fit(X, y)
+    model = make(n_experts=2, expert="linear", objective="marginal", gate_hidden=(16,), epochs=80).fit(X, y)
     assert np.abs(model.predict(X)).mean() < 0.6
     np.testing.assert_allclose(model.predict_quantile([[0.0]], [0.2, 0.8]), [[-2, 2]], atol=0.3)
     answers = model.posterior(X, y)
