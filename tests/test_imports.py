@@ -71,6 +71,7 @@ NOT_IMPORTED = (
     "gatewise.reporting",
     "gatewise.data",
     "gatewise.cli",
+    "gatewise.sklearn",
     "gatewise.testing",
 )
 
@@ -115,6 +116,12 @@ def test_import_gatewise_needs_torch_alone():
     code = f"import gatewise, sys; print([name for name in {NOT_IMPORTED} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_the_scikit_learn_door_opens_when_it_is_asked_for():
+    assert gatewise.sklearn.MixtureOfExpertsClassifier().get_params()["n_experts"] == 4
+    with pytest.raises(AttributeError, match="no attribute 'scikit'"):
+        _ = gatewise.scikit
 
 
 def test_the_tests_for_a_third_party_need_no_test_runner():

@@ -11,9 +11,12 @@ A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete 
 
     estimate = gw.expect(f, logits, gw.estimators.get("gumbel-softmax", temperature=0.5))
     print(gw.audit(mixture, (x, y)).recommended.reason)          # every estimator beside the exact gradient
+    model = gw.sklearn.MixtureOfExpertsClassifier().fit(x, y)    # scikit-learn's way, on arrays and data frames
     y, routing = gw.nn.MoELayer(64, experts=8, k=2)(x)           # the same experts inside any network
     point = gw.sample(logits, gw.estimators.get("straight-through-gumbel-softmax"))
 """
+
+from typing import Any
 
 from gatewise import estimators, mixture, nn, noise, objectives, schedules
 from gatewise.diagnostics import Audit, audit
@@ -46,3 +49,12 @@ __all__ = [
     "sample",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`gatewise.sklearn`, imported when it is first asked for: the core needs torch alone."""
+    if name != "sklearn":
+        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
+    import gatewise.sklearn
+
+    return gatewise.sklearn

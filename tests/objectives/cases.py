@@ -170,7 +170,7 @@ def expected(
         index, probability = listed
         number = len(probability)
         drawer(objective).draw_index = lambda *_, **__: index
-    observed = mixture.observe(x.expand(number, -1), y.expand(number))
+    observed = mixture.observe(x.expand(number, -1), y.expand(number, *y.shape[1:]))
     return derivatives((probability * objective(observed).value).sum(), mixture, objective)
 
 

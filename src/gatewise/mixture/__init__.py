@@ -2,6 +2,7 @@
 
 from gatewise.mixture.balance import BalanceBias
 from gatewise.mixture.conv import ConvExpert, ConvGate, ConvNet
+from gatewise.mixture.distribution_heads import Bernoulli, DistributionHead, Gaussian, Poisson, StudentT
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.gates import Gate, Temperature
 from gatewise.mixture.heads import Categorical, Head
@@ -13,20 +14,25 @@ from gatewise.mixture.top_k import NoisyTopK
 
 __all__ = [
     "BalanceBias",
+    "Bernoulli",
     "Categorical",
     "ConvExpert",
     "ConvGate",
     "ConvNet",
+    "DistributionHead",
     "Entmax15",
     "ExpertList",
     "Experts",
     "Gate",
+    "Gaussian",
     "Head",
     "MLPBank",
     "MixtureOfExperts",
     "NoisyTopK",
     "Observed",
+    "Poisson",
     "Sparsemax",
+    "StudentT",
     "Temperature",
     "add_expert",
     "entmax15",

@@ -1,12 +1,13 @@
 """The mixture: log p(y|x) = log Σ_z p(y|z,x) p(z|x), with a gate p(z|x) and experts p(y|z,x)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributions, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.dispatch import Dispatch
+from gatewise.mixture.distribution_heads import DistributionHead
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.wording import instead
@@ -63,9 +64,14 @@ class MixtureOfExperts(nn.Module):
         return features, logits if logits.dtype.itemsize >= 4 else logits.float()
 
     def observe(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> "Observed":
-        """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits."""
-        if y.shape != x.shape[:1]:
-            raise GatewiseError(f"y must have shape [{len(x)}], one target a row of x, got {list(y.shape)}")
+        """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits.
+
+        For a head of several labels y is `[B, L]`.
+        """
+        labels = getattr(self.head, "event_dims", 0)
+        if y.shape[:1] != x.shape[:1] or y.dim() != 1 + labels:
+            wanted = f"[{len(x)}, L], the labels of each" if labels else f"[{len(x)}], one target a"
+            raise GatewiseError(f"y must have shape {wanted} row of x, got {list(y.shape)}")
         features, logits = self.read(x, gate_x)
         return Observed(self, features, logits, y)
 
@@ -91,6 +97,17 @@ class MixtureOfExperts(nn.Module):
         gate, experts = self.expert_log_probs(x, gate_x=gate_x)
         return (gate.unsqueeze(-1) + experts).logsumexp(1)
 
+    def distribution(self, x: Tensor, *, gate_x: Tensor | None = None) -> distributions.MixtureSameFamily:
+        """p(y|x) as a distribution with batch shape `[B]`, which has a mean, a variance, samples, and so on.
+
+        Raises:
+            GatewiseError: for a head without `distribution`.
+        """
+        features, logits = self.read(x, gate_x)
+        of_experts = self._distribution_head().distribution(self.experts(features))
+        choice = distributions.Categorical(logits=logits, validate_args=False)
+        return distributions.MixtureSameFamily(choice, of_experts, validate_args=False)
+
     def predict_proba(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:
         """p(y|x), `[B, C]`; without gradient.
 
@@ -104,22 +121,54 @@ class MixtureOfExperts(nn.Module):
         Raises:
             GatewiseError: for an unknown route, or a k outside 1..K.
         """
+        self.check_route(route, k)
+        with torch.no_grad():
+            if route == "mixture":
+                return self(x, gate_x=gate_x).exp()
+            chosen = 1 if route == "top1" else k
+            return self._of_chosen(x, gate_x, chosen, lambda outputs: self.head.log_probs(outputs).exp())
+
+    def predict_mean(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:
+        """E[y|x], `[B, 1]`, or `[B, L]` for labels; without gradient. Arguments and errors: as `predict_proba`.
+
+        Raises:
+            GatewiseError: for a head without a mean.
+        """
+        self.check_route(route, k)
+        head = self._distribution_head()
+        with torch.no_grad():
+            if route == "mixture":
+                features, logits = self.read(x, gate_x)
+                return (logits.softmax(-1).unsqueeze(-1) * head.mean(self.experts(features))).sum(1)
+            return self._of_chosen(x, gate_x, 1 if route == "top1" else k, head.mean)
+
+    def _distribution_head(self) -> DistributionHead:
+        if not isinstance(self.head, DistributionHead):
+            raise GatewiseError(f"the head {type(self.head).__name__} is no distribution of numbers; use predict_proba")
+        return self.head
+
+    def check_route(self, route: str, k: int) -> None:
+        """Refuse a way of predicting that is not known, and more experts than there are.
+
+        Raises:
+            GatewiseError: for an unknown route, or a k outside 1..K.
+        """
         if route not in ROUTES:
             raise GatewiseError(f"unknown route {route!r}{instead(str(route), ROUTES)}")
         if route == "topk" and not 1 <= k <= self.num_experts:
             raise GatewiseError(f"route 'topk' takes k from 1 to {self.num_experts} experts, got {k}")
-        with torch.no_grad():
-            if route == "mixture":
-                return self(x, gate_x=gate_x).exp()
-            features, logits = self.read(x, gate_x)
-            chosen, index = logits.topk(1 if route == "top1" else k, dim=-1)
-            plan = Dispatch.plan(index.T, self.num_experts)
-            probs = self.head.log_probs(plan.run(self.experts.grouped, features)).exp()
-            share = chosen.to(probs.dtype).softmax(-1).T.flatten()[plan.slots]
-            weighted = share.unsqueeze(-1) * probs
-            return torch.zeros(len(x), probs.shape[1], dtype=probs.dtype, device=probs.device).index_add(
-                0, plan.rows, weighted
-            )
+
+    def _of_chosen(self, x: Tensor, gate_x: Tensor | None, k: int, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the gate's k most likely experts answer, weighted by their renormalised probabilities, `[B, ...]`."""
+        features, logits = self.read(x, gate_x)
+        chosen, index = logits.topk(k, dim=-1)
+        plan = Dispatch.plan(index.T, self.num_experts)
+        answers = answer(plan.run(self.experts.grouped, features))
+        share = chosen.to(answers.dtype).softmax(-1).T.flatten()[plan.slots]
+        weighted = share.unsqueeze(-1) * answers
+        return torch.zeros(len(x), answers.shape[1], dtype=answers.dtype, device=answers.device).index_add(
+            0, plan.rows, weighted
+        )
 
 
 class Observed:
@@ -131,7 +180,7 @@ class Observed:
         mixture: the mixture.
         features: what the experts see, `[B, ...]`.
         logits: of p(z|x), `[B, K]`.
-        y: `[B]`.
+        y: `[B]`, or `[B, L]` for a head of several labels.
     """
 
     def __init__(self, mixture: MixtureOfExperts, features: Tensor, logits: Tensor, y: Tensor):
@@ -155,7 +204,7 @@ class Observed:
         """
         if self._all is None or (torch.is_grad_enabled() and not self._all_has_graph):
             outputs = self.mixture.experts(self.features)
-            y = self.y.unsqueeze(1).expand(outputs.shape[:2])
+            y = self.y.unsqueeze(1).expand(*outputs.shape[:2], *self.y.shape[1:])
             self._all = self.mixture.head.log_prob(outputs, y)
             self._all_has_graph = torch.is_grad_enabled()
         return self._all

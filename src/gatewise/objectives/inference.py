@@ -18,7 +18,7 @@ class InferenceNetwork(nn.Module):
         hidden: widths of the hidden layers.
 
     Raises:
-        GatewiseError: when called, for classes that it was not made for.
+        GatewiseError: when called, for classes that it was not made for, or numbers in their place.
     """
 
     def __init__(self, num_experts: int, context_dim: int, num_classes: int, hidden: tuple[int, ...] = (64,)):
@@ -28,6 +28,10 @@ class InferenceNetwork(nn.Module):
 
     def forward(self, features: Tensor, y: Tensor) -> Tensor:
         """Logits `[B, K]` from features `[B, ...]` and classes y int64 `[B]`."""
+        if y.is_floating_point():
+            raise GatewiseError(
+                "q(z|x,y) was made for classes, and y holds numbers; pass an inference network of your own"
+            )
         if y.device.type == "cpu" and y.numel() and int(y.max()) >= self.num_classes:
             raise GatewiseError(f"q(z|x,y) was made for {self.num_classes} classes, and y holds {int(y.max())}")
         flat = features.reshape(len(features), -1)

@@ -103,6 +103,10 @@ class RunConfig(LoopConfig):
         {"importance": 0.3, "load": 0.3}, description="weights of the gate's regularisers"
     )
 
+    class_weight: Literal["balanced"] | dict[str, float] | None = Field(
+        None, description="weight of a class's rows: balanced, or a table of CLASS = WEIGHT (others: 1); unset: all 1"
+    )
+
     audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
@@ -202,9 +206,13 @@ def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) ->
     try:
         return RunConfig(**keys)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        said = first["msg"].removeprefix("Value error, ")
-        said = said[0].lower() + said[1:]
-        given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
-        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}{given}") from None
+        key, said = first_problem(error)
+        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}") from None
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """The first key with a bad value, and what is wrong with it."""
+    first = error.errors()[0]
+    said = first["msg"].removeprefix("Value error, ")
+    given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
+    return str(first["loc"][0]), said[0].lower() + said[1:] + given

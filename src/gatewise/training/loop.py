@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics import evaluate
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
@@ -26,7 +25,9 @@ from gatewise.training.trainer import (
     default_patience,
     seeds,
 )
+from gatewise.training.validation import figures_of
 from gatewise.training.warm_start import warm_start
+from gatewise.training.weights import check_weight
 
 
 @dataclass
@@ -35,7 +36,8 @@ class Fit:
 
     Attributes:
         history: one dictionary an epoch, the lines of `metrics.jsonl`.
-        best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1.
+        best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1. The last one where there
+            were no validation rows.
         warnings: what was said about the gate and the experts.
         reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
         seconds: wall time.
@@ -54,9 +56,11 @@ def fit(
     mixture: MixtureOfExperts,
     objective: Objective,
     train: Rows,
-    validation: Rows,
+    validation: Rows | None,
     config: LoopConfig | None = None,
     *,
+    weight: Tensor | None = None,
+    validation_weight: Tensor | None = None,
     regularisers: Sequence[Regulariser] = (),
     num_classes: int | None = None,
     callbacks: Iterable[Callback] = (),
@@ -72,8 +76,10 @@ def fit(
         mixture: the model; trained in place on the device it is on.
         objective: what is maximised, from `gatewise.objectives`.
         train: x `[N, ...]` and classes y int64 `[N]`.
-        validation: the same, for early stopping.
+        validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
         config: see `LoopConfig`.
+        weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.
+        validation_weight: of the validation rows; the weighted NLL is then what decides when to stop.
         regularisers: of the gate.
         num_classes: C; None takes the largest class in the rows, plus one.
         callbacks: see `Callback`.
@@ -82,16 +88,21 @@ def fit(
             first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
 
     Raises:
-        GatewiseError: if there are no rows, nothing to train, or the loss is not finite.
+        GatewiseError: if there are no rows, nothing to train, weights that are none, or the loss is not finite.
     """
     config = config or LoopConfig()
     if not isinstance(objective, Objective):
         raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
     if not isinstance(config, LoopConfig):
         raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
-    if not len(train[0]) or not len(validation[0]):
+    if not len(train[0]) or (validation is not None and not len(validation[0])):
         raise GatewiseError("training needs at least one training row and one validation row")
-    loop = _Loop(mixture, objective, train, validation, config, regularisers, num_classes, list(callbacks), should_stop)
+    weights = (
+        check_weight(weight, len(train[0]), "weight"),
+        None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
+    )
+    rows = (train, validation, weights)
+    loop = _Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
     loop.prepare_experts(assignment)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -106,8 +117,7 @@ class _Loop:
         self,
         mixture: MixtureOfExperts,
         objective: Objective,
-        train: Rows,
-        validation: Rows,
+        rows: tuple[Rows, Rows | None, tuple[Tensor | None, Tensor | None]],
         config: LoopConfig,
         regularisers: Sequence[Regulariser],
         num_classes: int | None,
@@ -116,13 +126,15 @@ class _Loop:
     ):
         device = next(mixture.parameters()).device
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
+        train, validation, weights = rows
         self.train = train[0].to(device), train[1].to(device)
-        self.validation = validation[0].to(device), validation[1].to(device)
-        self.num_classes = num_classes or int(max(self.train[1].max(), self.validation[1].max())) + 1
+        self.validation = None if validation is None else (validation[0].to(device), validation[1].to(device))
+        self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
+        self.num_classes = num_classes or int(max(y.max() for _, y in (self.train, self.validation or self.train))) + 1
         self.watchers, self.should_stop = watchers, should_stop
-        rows = len(self.train[0])
-        self.batch_size = min(config.batch_size or default_batch_size(rows), rows)
-        self.steps_per_epoch = len(batch_bounds(rows, self.batch_size)) + 1
+        count = len(self.train[0])
+        self.batch_size = min(config.batch_size or default_batch_size(count), count)
+        self.steps_per_epoch = len(batch_bounds(count, self.batch_size)) + 1
         self.epochs = config.epochs or default_epochs(self.steps_per_epoch)
         self.patience = default_patience(self.epochs) if config.patience is None else config.patience
         self.trainer = Trainer(mixture, objective, regularisers, config, self.epochs * self.steps_per_epoch)
@@ -147,7 +159,7 @@ class _Loop:
         try:
             for epoch in range(1, self.epochs + 1):
                 metrics, interrupted = self.train_epoch(epoch)
-                if not interrupted or not self.best:
+                if not interrupted or not self.result.history:
                     self.judge({"epoch": epoch, "step": self.trainer.step, "seconds": 0.0, **metrics}, started)
                 if interrupted:
                     self.result.stopped = "interrupted"
@@ -173,13 +185,13 @@ class _Loop:
         self.mixture.train()
         self.objective.train()
         self.statistics = statistics = self.trainer.new_statistics()
-        columns = self.train
+        besides = {} if self.weight is None else {"weight": self.weight}
         if self.trainer.warm_start is not None and epoch <= self.warm_epochs:
-            columns = (*columns, self.trainer.warm_start.assignment)
+            besides["assignment"] = self.trainer.warm_start.assignment
         seen = []
         interrupted = False
-        for x, y, *assigned in self.trainer.batches(*columns, batch_size=self.batch_size):
-            seen.append(self.trainer.take_step(x, y, statistics, *assigned))
+        for x, y, *rest in self.trainer.batches(*self.train, *besides.values(), batch_size=self.batch_size):
+            seen.append(self.trainer.take_step(x, y, statistics, **dict(zip(besides, rest, strict=True))))
             for watcher in self.watchers:
                 watcher.on_step(self.trainer.step)
             interrupted = self.should_stop()
@@ -209,18 +221,26 @@ class _Loop:
 
     def judge(self, metrics: dict[str, Any], started: float) -> None:
         """Validate, keep the weights if they are the best, and tell the watchers."""
-        figures = evaluate(self.mixture, *self.validation, num_classes=self.num_classes).result().to_dict()
-        if not math.isfinite(figures["nll"]):
-            raise self.diverged("validation NLL", figures["nll"])
+        if self.validation is None:
+            self.result.best_epoch = metrics["epoch"]
+        else:
+            self.validate(metrics, self.validation)
         metrics["seconds"] = time.perf_counter() - started
-        metrics |= {f"validation_{name}": value for name, value in figures.items()}
         self.result.history.append(metrics)
-        if figures["nll"] < self.best_nll:
-            self.best_nll, self.result.best_epoch = figures["nll"], metrics["epoch"]
-            self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
         for watcher in self.watchers:
             watcher.on_epoch(metrics)
         self.warn(self.health.check(metrics))
+
+    def validate(self, metrics: dict[str, Any], rows: Rows) -> None:
+        """Add the validation figures to the metrics, and keep the weights if they are the best."""
+        figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes)
+        nll = figures.get("weighted_nll", figures["nll"])
+        if not math.isfinite(nll):
+            raise self.diverged("validation NLL", nll)
+        metrics |= {f"validation_{name}": value for name, value in figures.items()}
+        if nll < self.best_nll:
+            self.best_nll, self.result.best_epoch = nll, metrics["epoch"]
+            self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
 
     def warn(self, messages: list[str]) -> None:
         """Keep warnings, and tell the watchers."""

@@ -6,17 +6,31 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import nn
 
 from gatewise import objectives
 from gatewise.errors import GatewiseError
-from gatewise.mixture import ConvExpert, ConvGate, Gate, MixtureOfExperts, MLPBank, mlp
+from gatewise.mixture import (
+    Categorical,
+    ConvExpert,
+    ConvGate,
+    Gate,
+    Gaussian,
+    MixtureOfExperts,
+    MLPBank,
+    Poisson,
+    StudentT,
+    mlp,
+)
 from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import keeps_few
 from gatewise.wording import instead
+
+HEADS = {"categorical": Categorical, "gaussian": Gaussian, "student-t": StudentT, "poisson": Poisson}
+"""What a model may predict, by name."""
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
 
@@ -28,7 +42,7 @@ class ModelSpec(BaseModel):
 
     format: Literal[1] = 1
     input_shape: list[Size]
-    classes: list[str] = Field(min_length=2)
+    classes: list[str]
     experts: int = Field(ge=1, le=65536)
     expert: Literal["mlp", "linear", "conv"]
     expert_hidden: list[Size]
@@ -40,12 +54,27 @@ class ModelSpec(BaseModel):
     gate_temperature: float | str = 1.0
     gate_top_k: int = Field(0, ge=0)
     balance_rate: float = Field(0.0, ge=0)
+    head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
+
+    @field_validator("head")
+    @classmethod
+    def _fits_classes(cls, value: str, info: ValidationInfo) -> str:
+        """Two classes for a categorical head, none for another."""
+        classes = info.data.get("classes")
+        if classes is not None and (value == "categorical") != (len(classes) >= 2):
+            raise ValueError(f"the head {value} does not fit {len(classes)} classes")
+        return value
 
     @classmethod
-    def from_config(cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...]) -> "ModelSpec":
-        """The part of a configuration that shapes the model."""
-        shared = {name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields}
-        return cls(input_shape=list(input_shape), classes=list(classes), **shared | {"experts": config.num_experts})
+    def from_config(
+        cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...], head: str = "categorical"
+    ) -> "ModelSpec":
+        """The part of a configuration that shapes the model; a head of numbers has no classes."""
+        shared: dict[str, Any] = {
+            name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields
+        }
+        own: dict[str, Any] = {"experts": config.num_experts, "head": head}
+        return cls(input_shape=list(input_shape), classes=list(classes), **shared | own)
 
     @property
     def features(self) -> int:
@@ -66,7 +95,7 @@ class ModelSpec(BaseModel):
             layers = mlp(math.prod(self.input_shape), hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         try:
-            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk)
+            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=HEADS[self.head]())
         except RuntimeError as error:  # what torch raises when memory does not suffice
             raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
 
@@ -89,7 +118,7 @@ class ModelSpec(BaseModel):
         )
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
-        outputs = len(self.classes)
+        outputs = getattr(HEADS[self.head], "outputs", len(self.classes))
         if self.expert == "conv":
             return [ConvExpert(tuple(self.input_shape), outputs, dropout=self.dropout) for _ in range(self.experts)]
         hidden = [] if self.expert == "linear" else self.expert_hidden

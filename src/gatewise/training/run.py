@@ -5,7 +5,7 @@ import itertools
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
 from gatewise.training.start import started_model, taken_over
+from gatewise.training.weights import class_weights, of_rows
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,7 @@ def train(
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
+        weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
         folder = make_folder(out, config.data)
         write_text(folder / "config.toml", config.to_toml())
         write_json(folder / "environment.json", environment())
@@ -165,6 +167,8 @@ def train(
                     prepared.rows["train"],
                     prepared.rows["validation"],
                     LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+                    weight=of_rows(weights, prepared.rows["train"][1]),
+                    validation_weight=of_rows(weights, prepared.rows["validation"][1]),
                     regularisers=penalties,
                     num_classes=len(prepared.model.spec.classes),
                     callbacks=[metrics, *_audits(config, folder, prepared), *callbacks],
@@ -231,14 +235,29 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
     """
     if config.start_from is not None:
         model = started_model(config, Run.load(config.start_from), parts.whole, parts.train, device)
+        objective = build_objective(config, model.spec.features, len(model.spec.classes))
     else:
-        preprocessing = fit_preprocessing(parts.train, numeric=config.numeric)
         classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
-        spec = ModelSpec.from_config(config, preprocessing.input_shape, classes.names)
-        model = Model(spec.build().to(device), spec, preprocessing)
+        model, objective = assemble(config, parts.train, classes.names, device)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
-    return Prepared(model, build_objective(config, model.spec.features, len(model.spec.classes)), rows)
+    return Prepared(model, objective, rows)
+
+
+def assemble(
+    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device, head: str = "categorical"
+) -> tuple[Model, Objective]:
+    """A model for the rows to train on, as it is before training, and its objective.
+
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
+    preprocessing = fit_preprocessing(train, numeric=config.numeric)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
+    model = Model(spec.build().to(device), spec, preprocessing)
+    return model, build_objective(config, spec.features, len(classes))
 
 
 def continued(config: RunConfig) -> RunConfig:

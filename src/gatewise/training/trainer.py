@@ -120,22 +120,31 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate * group["rate"]
 
-    def take_step(self, x: Tensor, y: Tensor, statistics: GateStatistics, assignment: Tensor | None = None) -> Tensor:
+    def take_step(
+        self,
+        x: Tensor,
+        y: Tensor,
+        statistics: GateStatistics,
+        assignment: Tensor | None = None,
+        weight: Tensor | None = None,
+    ) -> Tensor:
         """One optimiser step on a batch; returns its loss and its objective `[2]`, detached.
 
-        With an assignment `[B]` it is a step of the warm start.
+        With an assignment `[B]` it is a step of the warm start. Rows may have weights `[B]`, by which their objective
+        is multiplied before the mean; the gate's regularisers and statistics count rows, whatever they weigh.
         """
         self.set_progress()
         pieces = self.config.accumulate
         parts = list(zip(x.chunk(pieces), y.chunk(pieces), strict=True))
         assigned = [None] * len(parts) if assignment is None else assignment.chunk(pieces)
+        weights = [None] * len(parts) if weight is None else weight.chunk(pieces)
         whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
         seen = torch.zeros(2, device=self.device)
         load_before = statistics.load.clone() if self.balances else None
         self.optimiser.zero_grad(set_to_none=True)
-        for (part_x, part_y), part_assigned in zip(parts, assigned, strict=True):
+        for (part_x, part_y), *besides in zip(parts, assigned, weights, strict=True):
             with self.autocast():
-                loss, value, control = self._loss(part_x, part_y, whole, statistics, part_assigned)
+                loss, value, control = self._loss(part_x, part_y, whole, statistics, *besides)
             share = len(part_y) / len(y)
             ((loss if control is None else loss + control) * share).backward()
             seen += torch.stack([loss.detach(), value.detach()]) * share
@@ -157,15 +166,16 @@ class Trainer:
         whole: dict[int, Tensor],
         statistics: GateStatistics,
         assignment: Tensor | None = None,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The loss, the mean objective in it, and the loss of learned baselines."""
+        """The loss, the mean (weighted) objective in it, and the loss of learned baselines."""
         observed = self.mixture.observe(x, y)
         if assignment is None or self.warm_start is None:
             estimate = self.objective(observed, self.generator)
         else:
             estimate = self.warm_start(observed, assignment)
         statistics.update(observed.logits)
-        value = estimate.value.mean()
+        value = (estimate.value if weight is None else estimate.value * weight).mean()
         loss = -value
         logits = observed.logits.float()
         for i, regulariser in enumerate(self.regularisers):

@@ -1,0 +1,187 @@
+"""What the estimators share: rows and weights in, one training, and what the mixture says of rows."""
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import (
+    _check_sample_weight,  # pyrefly: ignore[missing-module-attribute]
+    check_is_fitted,
+)
+from torch import Tensor, nn
+
+from gatewise.data import Records
+from gatewise.data.table_preprocessing import TablePreprocessing
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts, MLPBank
+from gatewise.mixture.experts import ExpertList
+from gatewise.objectives import regularisers
+from gatewise.sklearn.frames import further_records
+from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
+from gatewise.sklearn.watching import Lines, for_python
+from gatewise.training import RunConfig, fit
+from gatewise.training.folder import Model
+from gatewise.training.model import build_objective, choose_device
+from gatewise.training.run import assemble
+from gatewise.training.trainer import Trainer
+
+ENOUGH = 200
+"""Rows from which `early_stopping="auto"` holds some of them out."""
+BATCH = 4096
+"""Rows that are predicted at a time."""
+
+
+class MixtureEstimator(BaseEstimator):
+    """Base of the estimators; the parameters are those of the subclass's constructor."""
+
+    model_: Model
+    n_iter_: int
+    _trainer: Trainer | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a pickle: the weights on the CPU, whatever device they are on."""
+        state = dict(super().__getstate__())
+        model = state.get("model_")
+        if model is not None and device_of(model.mixture).type != "cpu":
+            mixture = copy.deepcopy(model.mixture).cpu()
+            state |= {"model_": Model(mixture, model.spec, model.preprocessing), "_trainer": None}
+        return state
+
+    @property
+    def mixture_(self) -> MixtureOfExperts:
+        """The trained mixture: a torch module in inference mode, on rows as the preprocessing gives them."""
+        check_is_fitted(self)
+        return self.model_.mixture
+
+    @property
+    def experts_(self) -> list[nn.Module]:
+        """The experts as K plain modules; they see what the trunk puts out, where there is one."""
+        experts = self.mixture_.experts
+        if isinstance(experts, MLPBank):
+            return [experts.expert(k).eval() for k in range(experts.num_experts)]
+        assert isinstance(experts, ExpertList)
+        return list(experts.members)
+
+    def gate_proba(self, X: Any) -> np.ndarray:
+        """p(z|x): how probable the gate holds each expert, `[N, K]`."""
+        return self._answers(X, lambda mixture, x: mixture.gate_proba(x))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def _records(self, X: Any) -> Records:
+        """Further rows, in the form of those fitted."""
+        preprocessing = self.model_.preprocessing
+        as_table = isinstance(preprocessing, TablePreprocessing)
+        return further_records(self, X, as_table=as_table, missing=preprocessing.missing)
+
+    def _answers(self, X: Any, function: Callable[..., Tensor], *targets: Tensor) -> np.ndarray:
+        """What a function of the mixture, rows and their targets says, in batches, as NumPy.
+
+        It is computed in float64, where the device has it: in float32 the last digits of a row's answer depend on the
+        rows that it is asked with.
+        """
+        check_is_fitted(self)
+        x = self.model_.inputs(self._records(X))
+        device = device_of(self.mixture_)
+        wide = self.mixture_ if device.type == "mps" else copy.deepcopy(self.mixture_).double()
+        dtype = next(wide.parameters()).dtype
+        given = [x.to(dtype), *(y.to(dtype) if y.is_floating_point() else y for y in targets)]
+        with torch.inference_mode():
+            parts = [
+                function(wide, *(each[start : start + BATCH].to(device) for each in given))
+                for start in range(0, len(x), BATCH)
+            ]
+        return torch.cat(parts).double().cpu().numpy()
+
+    def _learn(
+        self,
+        config: RunConfig,
+        records: Records,
+        parts: Sequence[np.ndarray],
+        targets: Tensor,
+        weight: Tensor | None,
+        classes: Sequence[str] = (),
+        head: str = "categorical",
+    ) -> None:
+        """Train a new model on the first part of the rows, stopped by the second where there is one."""
+        device = choose_device(config.device)
+        with seeded(config.seed, device):
+            model, objective = assemble(config, records.take(parts[0]), classes, device, head)
+            rows = [(model.inputs(records.take(part)), targets[part]) for part in parts]
+            weights = [None if weight is None else weight[part] for part in parts]
+            held = len(parts) > 1
+            result = fit(
+                model.mixture,
+                objective,
+                rows[0],
+                rows[1] if held else None,
+                loop_config(config),
+                weight=weights[0],
+                validation_weight=weights[1] if held else None,
+                regularisers=regularisers(config.regulariser),
+                num_classes=len(classes),
+                callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
+            )
+        self.model_, self._trainer = model, None
+        self.history_ = result.history
+        self.n_iter_, self.best_iter_ = len(result.history), result.best_epoch
+        if result.warnings:
+            warnings.warn(for_python(" ".join(result.warnings)), ConvergenceWarning, stacklevel=3)
+
+    def _go_on(
+        self,
+        config: RunConfig,
+        records: Records,
+        targets: Tensor,
+        weight: Tensor | None,
+        classes: Sequence[str] = (),
+        head: str = "categorical",
+    ) -> None:
+        """One epoch more on these rows, of a new model where there is none."""
+        device = choose_device(config.device)
+        with seeded(config.seed, device):
+            if not hasattr(self, "model_"):
+                self.model_, objective = assemble(config, records, classes, device, head)
+                self._trainer, self.n_iter_ = new_trainer(config, self.model_, objective), 0
+            elif self._trainer is None:
+                objective = build_objective(config, self.model_.spec.features, len(self.model_.spec.classes))
+                self._trainer = new_trainer(config, self.model_, objective)
+            one_epoch(self._trainer, (self.model_.inputs(records), targets), weight, config.batch_size)
+        self.n_iter_ += 1
+
+
+def checked_weights(sample_weight: Any, X: Any) -> np.ndarray | None:
+    """Weights of rows as float64 `[N]`, or None.
+
+    Raises:
+        ValueError: as scikit-learn, and for weights that are negative or all 0.
+    """
+    if sample_weight is None:
+        return None
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    if not weights.any():
+        raise GatewiseError("Sample weights must contain at least one non-zero number; all of sample_weight are 0")
+    return weights
+
+
+def kept(weights: np.ndarray | None, records: Records, y: np.ndarray) -> tuple[Records, np.ndarray, np.ndarray | None]:
+    """Rows, targets and weights without the rows of weight 0."""
+    if weights is None or weights.all():
+        return records, y, weights
+    rows = weights.nonzero()[0]
+    return records.take(rows), y[rows], weights[rows]
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global random state begins at the seed, and is as it was afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,93 @@
+"""What scikit-learn's users hand over, as records: arrays stay arrays, data frames become tables."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
+
+from gatewise.data import Records
+from gatewise.errors import GatewiseError
+from gatewise.wording import listing, shown
+
+NAME = "X"
+"""What messages call the rows."""
+
+
+def is_frame(X: Any) -> bool:
+    """Whether it is a data frame of polars or pandas; pandas need not be installed."""
+    return isinstance(X, pl.DataFrame) or (type(X).__module__.split(".")[0] == "pandas" and hasattr(X, "columns"))
+
+
+def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) -> Records:
+    """Rows to fit to; sets `n_features_in_`, and `feature_names_in_` where the columns have names.
+
+    Raises:
+        ValueError: for what is neither numbers nor a data frame, and as `check_array`.
+    """
+    if not is_frame(X):
+        return Records(_numbers(estimator, X, reset=True), None, NAME)
+    names = Counter(map(str, X.columns))
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
+    validate_data(estimator, X, reset=True, skip_check_array=True)
+    return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
+
+
+def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing: Sequence[str]) -> Records:
+    """Rows for a fitted estimator.
+
+    Args:
+        estimator: fitted.
+        X: rows.
+        as_table: whether it was fitted to a data frame; an array is then read as one.
+        missing: the texts that stand for a missing value in a data frame.
+
+    Raises:
+        ValueError: as `fitting_records`, and for columns that are not those of fitting.
+    """
+    if not as_table:
+        return Records(_numbers(estimator, X, reset=False), None, NAME)
+    if not is_frame(X):
+        options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
+        X = check_array(X, estimator=estimator, **options)
+    validate_data(estimator, X, reset=False, skip_check_array=True)
+    return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
+
+
+def _numbers(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
+    """An array `[N, D]`, or `[N, ...]` for images, of finite numbers."""
+    X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    return X if X.dtype.kind != "f" or X.dtype.itemsize in (4, 8) else X.astype(np.float64)
+
+
+def _table(estimator: BaseEstimator, X: Any) -> pl.DataFrame:
+    """A data frame, or an array that stands for one, with the names of fitting or, without names, x0, x1, …"""
+    for count, what in zip(X.shape, ("sample", "feature"), strict=True):
+        if not count:
+            raise GatewiseError(f"{NAME}: found data with 0 {what}(s) (shape={X.shape}), a minimum of 1 is required")
+    names = [str(name) for name in getattr(estimator, "feature_names_in_", map("x{}".format, range(X.shape[1])))]
+    if isinstance(X, pl.DataFrame):
+        return X.rename(dict(zip(X.columns, names, strict=True)))
+    columns = X.T if isinstance(X, np.ndarray) else (X.iloc[:, i] for i in range(X.shape[1]))
+    return pl.DataFrame([_column(name, values) for name, values in zip(names, columns, strict=True)])
+
+
+def _column(name: str, values: Any) -> pl.Series:
+    """One column of pandas or NumPy; categories, of whatever type, as text."""
+    if hasattr(values.dtype, "categories"):
+        values = [None if value is None or value != value else str(value) for value in values.tolist()]
+    elif isinstance(values, np.ndarray) and values.dtype == object:
+        values = [None if value is None or value != value else value for value in values.tolist()]
+    try:
+        if isinstance(values, (list, np.ndarray)):
+            return pl.Series(name, values, nan_to_null=True)
+        return pl.from_pandas(values.reset_index(drop=True), nan_to_null=True).alias(name)
+    except Exception as error:  # what polars and pyarrow say of mixed types
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise GatewiseError(
+            f"{NAME}: column {shown(name)} holds values of more than one kind ({reason}); make them all text or numbers"
+        ) from None

@@ -1,0 +1,55 @@
+"""Training that goes on from call to call, for `partial_fit`."""
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective, regularisers
+from gatewise.training import LoopConfig, RunConfig
+from gatewise.training.folder import Model
+from gatewise.training.trainer import Rows, Trainer, default_batch_size
+
+NO_END = 2**60
+"""Steps of a training whose end nobody knows: schedules stay where they begin."""
+
+
+def device_of(mixture: MixtureOfExperts) -> torch.device:
+    """Where a mixture is."""
+    return next(mixture.parameters()).device
+
+
+def loop_config(config: RunConfig) -> LoopConfig:
+    """The part of a configuration that the loop needs."""
+    return LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields})
+
+
+def new_trainer(config: RunConfig, model: Model, objective: Objective) -> Trainer:
+    """A trainer at the beginning, with a constant learning rate."""
+    constant = loop_config(config).model_copy(update={"lr_schedule": "constant"})
+    objective = objective.to(device_of(model.mixture))
+    return Trainer(model.mixture, objective, regularisers(config.regulariser), constant, NO_END)
+
+
+def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: int | None) -> None:
+    """Take the steps of one pass over rows, with their weights; dropout draws from torch's global random state.
+
+    Raises:
+        GatewiseError: if the loss is not finite.
+    """
+    torch.manual_seed((trainer.dropout_seed + trainer.step) % 2**63)
+    mixture, count = trainer.mixture, len(rows[0])
+    x, y = (each.to(trainer.device) for each in rows)
+    besides = {} if weight is None else {"weight": weight.float().to(trainer.device)}
+    size = min(batch_size or default_batch_size(count), count)
+    statistics = trainer.new_statistics()
+    mixture.train()
+    trainer.objective.train()
+    seen = []
+    try:
+        for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
+            seen.append(trainer.take_step(x_part, y_part, statistics, **dict(zip(besides, rest, strict=True))))
+    finally:
+        mixture.eval()
+    if not bool(torch.stack(seen).isfinite().all()):
+        raise GatewiseError(f"training diverged by step {trainer.step}; lower lr (it was {trainer.config.lr})")

@@ -1,0 +1,45 @@
+"""What an epoch is judged by."""
+
+import torch
+from torch import Tensor
+
+from gatewise.diagnostics import evaluate
+from gatewise.mixture import Categorical, MixtureOfExperts
+from gatewise.training.trainer import Rows
+
+BATCH = 4096
+"""Rows at a time."""
+
+
+def figures_of(
+    mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int
+) -> dict[str, float | int]:
+    """The validation figures by name: `nll`, for classes all of `Evaluation`, with weights `weighted_nll` too.
+
+    Args:
+        mixture: the model; run in inference mode, and left in the mode it was in.
+        rows: x and y, on the mixture's device.
+        weight: of the rows, `[N]`, with mean 1.
+        num_classes: C, where y are classes.
+    """
+    figures: dict[str, float | int] = {}
+    if isinstance(mixture.head, Categorical):
+        figures = evaluate(mixture, *rows, num_classes=num_classes).result().to_dict()
+        if weight is None:
+            return figures
+    nll = _nll(mixture, *rows)
+    if weight is not None:
+        figures["weighted_nll"] = float((weight * nll).mean())
+    return {"nll": float(nll.mean()), **figures}
+
+
+@torch.no_grad()
+def _nll(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> Tensor:
+    """-log p(y|x) of each row, `[N]`."""
+    was_training = mixture.training
+    mixture.eval()
+    try:
+        parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
+        return torch.cat([-mixture.log_prob(*part) for part in parts])
+    finally:
+        mixture.train(was_training)

@@ -1,0 +1,191 @@
+"""Data frames of pandas and polars: text, categories, missing values, and columns that change."""
+
+import datetime
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+pd = pytest.importorskip("pandas")
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+COLOURS = np.array(["red", "green", "blue"])
+
+
+def columns(rows=240, seed=0):
+    """A number, a text and a flag with gaps, and a class that they tell."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 3, rows)
+    number = y + 0.2 * rng.normal(size=rows)
+    colour = COLOURS[(y + (rng.random(rows) < 0.1)) % 3].astype(object)
+    number[rng.random(rows) < 0.2] = np.nan
+    colour[rng.random(rows) < 0.1] = None
+    return {"size": number, "colour": colour, "big": y == 2}, y
+
+
+def pandas_frame(**options):
+    data, y = columns(**options)
+    frame = pd.DataFrame(data)
+    frame["colour"] = frame["colour"].astype("category")
+    return frame, y
+
+
+def polars_frame(**options):
+    data, y = columns(**options)
+    return pl.DataFrame({"size": data["size"], "colour": data["colour"].tolist(), "big": data["big"]}), y
+
+
+@pytest.mark.parametrize("frame", [pandas_frame, polars_frame])
+def test_text_and_gaps_need_no_encoding(make, frame):
+    X, y = frame()
+    model = make().fit(X, y)
+    assert model.feature_names_in_.tolist() == ["size", "colour", "big"]
+    assert model.n_features_in_ == 3
+    assert "size is missing" in model.model_.preprocessing.feature_names
+    further, truth = frame(seed=1)
+    assert model.score(further, truth) > 0.95
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.predict_proba(further), model.predict_proba(further))
+
+
+def test_pandas_and_polars_are_the_same_rows(make):
+    (a, y), (b, _) = pandas_frame(), polars_frame()
+    first, second = make().fit(a, y), make().fit(b, pl.Series(y))
+    assert np.array_equal(first.predict_proba(a), second.predict_proba(b))
+    assert np.array_equal(first.predict_proba(b), second.predict_proba(a))
+
+
+def test_a_column_counts(make):
+    """Text is not dropped in silence: without it the answers change."""
+    X, y = polars_frame()
+    model = make().fit(X, y)
+    proba = model.predict_proba(X.with_columns(colour=pl.lit("red")))
+    assert np.abs(proba - model.predict_proba(X)).max() > 0.01
+
+
+def test_categories_that_were_never_seen_count_as_other(make):
+    X, y = pandas_frame()
+    model = make().fit(X, y)
+    unseen = X.assign(colour="violet")
+    assert np.isfinite(model.predict_proba(unseen)).all()
+    assert np.array_equal(model.predict_proba(unseen), model.predict_proba(X.assign(colour="puce")))
+
+
+def test_columns_that_are_not_those_of_fitting(make):
+    for frame, drop in ((pandas_frame, lambda f: f.drop(columns="big")), (polars_frame, lambda f: f.drop("big"))):
+        X, y = frame()
+        model = make(epochs=1).fit(X, y)
+        with pytest.raises(ValueError, match="must be in the same order as they were in fit"):
+            model.predict(X[["colour", "size", "big"]])
+        with pytest.raises(ValueError, match="seen at fit time, yet now missing:\n- big"):
+            model.predict(drop(X))
+        with pytest.raises(ValueError, match="must be in the same order"):
+            model.partial_fit(X[["colour", "size", "big"]], y)
+
+
+def test_an_array_stands_for_a_frame_with_a_warning(make):
+    X, y = pandas_frame()
+    model = make().fit(X, y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        answers = model.predict_proba(X.astype(object).to_numpy())
+    assert np.array_equal(answers, model.predict_proba(X))
+    with pytest.warns(UserWarning, match="X does not have valid"), pytest.raises(ValueError, match="2 features"):
+        model.predict(np.zeros((3, 2)))
+
+
+def test_a_frame_stands_for_an_array_with_a_warning(make, blobs):
+    X, y = blobs
+    model = make().fit(X, y)
+    with pytest.warns(UserWarning, match="X has feature names, but"):
+        answers = model.predict_proba(pd.DataFrame(X, columns=["a", "b", "c"]))
+    assert np.array_equal(answers, model.predict_proba(X))
+
+
+def test_names_that_are_numbers_are_positions(make):
+    X, y = pandas_frame()
+    model = make().fit(X.set_axis([0, 1, 2], axis=1), y)
+    assert not hasattr(model, "feature_names_in_")
+    assert np.array_equal(model.predict_proba(X.set_axis([7, 8, 9], axis=1)), make().fit(X, y).predict_proba(X))
+
+
+def test_texts_that_stand_for_missing(make):
+    X, y = columns()
+    texts = ["n/a" if colour is None else colour for colour in X["colour"]]
+    frame = pl.DataFrame({"colour": texts})
+    names = [make(missing=missing).fit(frame, y).model_.preprocessing.feature_names for missing in (["n/a"], [])]
+    assert "colour=(missing)" in names[0]
+    assert "colour=n/a" in names[1]
+
+
+def test_kinds_of_pandas_columns(make):
+    X, y = pandas_frame()
+    X = X.assign(
+        whole=pd.array([*y.tolist()[:-1], None], dtype="Int64"),
+        text=pd.array(COLOURS[y], dtype="string"),
+        code=pd.Categorical(y + 10),
+        mixed=[True, None] * 120,
+    )
+    model = make().fit(X, y)
+    kinds = {column.name: column.levels for column in model.model_.preprocessing.columns}
+    assert kinds["size"] is kinds["whole"] is None
+    assert kinds["code"] == ("10", "11", "12")
+    assert kinds["mixed"] == ("(missing)", "true")
+    assert model.score(X, y) > 0.95
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"when": [datetime.date(2024, 1, 1)] * 240}, "X, row 1: column 'when' holds Date values"),
+        ({"size": [np.inf] * 240}, "X, row 1: column 'size' holds inf"),
+        ({"odd": [1, "a"] * 120}, "X: column 'odd' holds values of more than one kind"),
+    ],
+)
+def test_columns_that_are_no_features(make, bad, said):
+    X, y = pandas_frame()
+    with pytest.raises(ValueError, match=said) as caught:
+        make().fit(X.assign(**bad), y)
+    assert "\n" not in str(caught.value)
+
+
+def test_frames_that_are_none(make):
+    X, y = pandas_frame()
+    with pytest.raises(ValueError, match="columns 'size' stand there more than once"):
+        make().fit(X[["size", "size"]], y)
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        make().fit(X[[]], y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="0 sample"):
+        make().fit(X[:0], y[:0])
+    with pytest.raises(ValueError, match="no column that can be used"):
+        make().fit(pl.DataFrame({"empty": [None] * 240}), y)
+
+
+WITHOUT_PANDAS = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name == "pandas" else super().find_spec(name, path, target)
+
+sys.meta_path = [Without if finder is PathFinder else finder for finder in sys.meta_path]
+import polars as pl
+import gatewise as gw
+
+X = pl.DataFrame({"a": ["x", "y"] * 20, "b": [1.0, None] * 20})
+model = gw.sklearn.MixtureOfExpertsClassifier(2, epochs=1).fit(X, [0, 1] * 20)
+print(model.predict(X[:3]).shape, "pandas" in sys.modules)
+"""
+
+
+def test_pandas_need_not_be_installed():
+    command = [sys.executable, "-W", "ignore", "-c", WITHOUT_PANDAS]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "(3,) False"
