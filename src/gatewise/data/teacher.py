@@ -43,7 +43,7 @@ def teacher(rows: int = 20000, experts: int = 8, features: int = 16, classes: in
 
 def teacher_gate(rows: Records, experts: int = 8, seed: int = 0) -> np.ndarray:
     """p(z|x) of the mixture that `teacher` draws with these sizes and seed, on its rows: `[N, K]`."""
-    x = rows.features.to_numpy()
+    x = np.asarray(rows.features)
     weight, bias = _gate(np.random.default_rng(seed), experts, x.shape[1])
     return softmax(x @ weight + bias, axis=1)
 

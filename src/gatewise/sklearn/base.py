@@ -27,6 +27,7 @@ from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoc
 from gatewise.sklearn.watching import Lines, for_python
 from gatewise.training import RunConfig, fit
 from gatewise.training.folder import Model
+from gatewise.training.gate import check_gate
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.run import assemble
 from gatewise.training.trainer import Trainer
@@ -111,6 +112,7 @@ class MixtureEstimator(BaseEstimator):
         head: str = "categorical",
     ) -> None:
         """Train a new model on the first part of the rows, stopped by the second where there is one."""
+        check_gate(config)
         device = choose_device(config.device)
         with seeded(config.seed, device):
             model, objective = assemble(config, records.take(parts[0]), classes, device, head)
@@ -125,7 +127,7 @@ class MixtureEstimator(BaseEstimator):
                 loop_config(config),
                 weight=weights[0],
                 validation_weight=weights[1] if held else None,
-                regularisers=regularisers(config.regulariser),
+                regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(classes),
                 callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
             )
@@ -145,6 +147,7 @@ class MixtureEstimator(BaseEstimator):
         head: str = "categorical",
     ) -> None:
         """One epoch more on these rows, of a new model where there is none."""
+        check_gate(config)
         device = choose_device(config.device)
         with seeded(config.seed, device):
             if not hasattr(self, "model_"):

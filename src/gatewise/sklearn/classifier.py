@@ -49,6 +49,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         epochs: passes over the rows, at most; None: 2000 steps' worth, from 15 to 300.
         batch_size: rows a step; None: a twentieth of the rows, from 32 to 256.
         lr: AdamW's learning rate at the start.
+        gate_lr: the gate's own; None: `lr`, and more for a linear gate of under 640 inputs (see docs/defaults.md).
         lr_schedule: "cosine" or "constant".
         weight_decay: AdamW's decoupled weight decay.
         clip: largest norm of the gradient; 0: not clipped.
@@ -102,10 +103,11 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         samples: int | None = None,
         temperature: float | str | None = None,
         baseline: str | None = None,
-        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.1", "load=0.1"),
+        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.3", "load=0.3"),
         epochs: int | None = None,
         batch_size: int | None = None,
         lr: float = 1e-3,
+        gate_lr: float | None = None,
         lr_schedule: str = "cosine",
         weight_decay: float = 1e-2,
         clip: float = 1.0,
@@ -140,6 +142,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.gate_lr = gate_lr
         self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.clip = clip

@@ -37,6 +37,8 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
             freedom, for outliers), or "poisson" (for counts).
 
     The other parameters are those of `MixtureOfExpertsClassifier`, without `class_weight`; rows are held out at random.
+    The gate learns at the experts' rate unless `gate_lr` says otherwise: with one or two columns, a gate that is sure
+    before the experts have found their numbers gives all rows to one of them.
     `route` bears on `predict`, `predict_quantile` and `predict_interval`.
 
     Attributes:
@@ -67,10 +69,11 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         samples: int | None = None,
         temperature: float | str | None = None,
         baseline: str | None = None,
-        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.1", "load=0.1"),
+        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.3", "load=0.3"),
         epochs: int | None = None,
         batch_size: int | None = None,
         lr: float = 1e-3,
+        gate_lr: float | None = None,
         lr_schedule: str = "cosine",
         weight_decay: float = 1e-2,
         clip: float = 1.0,
@@ -105,6 +108,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.lr = lr
+        self.gate_lr = gate_lr
         self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.clip = clip
@@ -204,6 +208,8 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         if self.head not in known:
             raise GatewiseError(f"unknown head {self.head!r}{instead(str(self.head), known)}")
         config = to_config(self)
+        if config.gate_lr is None:
+            config = config.model_copy(update={"gate_lr": config.lr})
         if config.objective_options.get("posterior") == "amortised":
             raise GatewiseError("posterior='amortised' guesses from classes, which a regressor has not; leave it out")
         return config

@@ -28,7 +28,9 @@ def new_trainer(config: RunConfig, model: Model, objective: Objective) -> Traine
     """A trainer at the beginning, with a constant learning rate."""
     constant = loop_config(config).model_copy(update={"lr_schedule": "constant"})
     objective = objective.to(device_of(model.mixture))
-    return Trainer(model.mixture, objective, regularisers(config.regulariser), constant, NO_END)
+    return Trainer(
+        model.mixture, objective, regularisers(config.regulariser, expert_prior=config.expert_prior), constant, NO_END
+    )
 
 
 def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: int | None) -> None:
