@@ -29,7 +29,7 @@ class LoopConfig(BaseModel):
         None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
     )
     batch_size: int | None = Field(
-        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 32 to 256"
+        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 64 to 256"
     )
     accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
