@@ -1,6 +1,6 @@
 """How a bank of stacked perceptrons runs each expert on its own rows: the ways, and which is chosen when.
 
-The figures behind the choice are measured by `benchmarks/dispatch.py`; see docs/sparse-execution.md.
+The figures behind the choice are measured by `benchmarks/ways.py`; see docs/sparse-execution.md.
 """
 
 import itertools
