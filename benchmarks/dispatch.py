@@ -3,10 +3,11 @@
 N = 4096 rows of d = 256 go to k of E perceptrons d -> 1024 -> d; forward, backward and the zeroing of gradients are
 timed, for given experts a row, nothing dropped. The ways of a group are interleaved in a random order. The roofline is
 12 N k d h FLOP at the rate of a 2048-cubed multiplication measured in the same rounds, and never below 95 GFLOP/s a
-thread; the two-term roofline adds 12 bytes a weight (read forward, read backward, its gradient written) at the rate of a copy, both
-its reads and its writes counted. Intervals are 95 % bootstrap intervals of ratios of medians over paired rounds.
-10 minutes on 2 idle cores; writes `results/dispatch.json` and the tables in docs/sparse-execution.md. On a machine that
-others use, two threads wait for each other and the clock tells little: take one thread and its processor time.
+thread; the two-term roofline adds 12 bytes a weight (read forward, read backward, its gradient written) at the rate of
+a copy, both its reads and its writes counted. Intervals are 95 % bootstrap intervals of ratios of medians over paired
+rounds. 10 minutes on 2 idle cores; writes `results/dispatch.json` and the tables in docs/sparse-execution.md. On a
+machine that others use, two threads wait for each other and the clock tells little: take one thread and its processor
+time.
 
     OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/dispatch.py --processor-time --only "E=64, k=1" --seconds 10

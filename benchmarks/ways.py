@@ -1,7 +1,7 @@
 """Which way to run a bank is fastest at which size: what the rule in `gatewise.mixture.execution` rests on.
 
-B rows go to one of K perceptrons each, drawn evenly; plan, forward and backward are timed, the ways interleaved, and the
-minimum is taken, in microseconds. 1 minute; writes `results/ways.json` and the table in docs/sparse-execution.md.
+B rows go to one of K perceptrons each, drawn evenly; plan, forward and backward are timed, the ways interleaved, and
+the minimum is taken, in microseconds. 1 minute; writes `results/ways.json` and the table in docs/sparse-execution.md.
 
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/ways.py
 """
