@@ -20,6 +20,9 @@ WAYS = ("auto", "segments", "padded", "loop")
 PADDED_FLOP = 5e6
 """The most work for one expert and layer, forward and backward, at which a step is made of calls, not of arithmetic."""
 
+COPIED_FLOP = 300
+"""What it costs to move a number of a row to its padded place and back, in arithmetic."""
+
 WASTED_FLOP = 1e6
 """What one call for one expert and layer costs, in arithmetic on rows of padding that could be done meanwhile."""
 
@@ -86,7 +89,7 @@ def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tens
         return "loop"  # torch's own error
     if set(types(x, weight)) != {weight.dtype} or not max(counts, default=0):
         return "segments"
-    per_row = 6 * sum(before * after for before, after in itertools.pairwise(widths))
+    per_row = 6 * sum(before * after for before, after in itertools.pairwise(widths)) + COPIED_FLOP * widths[0]
     calls = (len(widths) - 1) * (len(counts) - list(counts).count(0))
     height = len(counts) * max(counts)
     small = height * per_row <= PADDED_FLOP * calls and (height - len(x)) * per_row <= WASTED_FLOP * calls
