@@ -40,7 +40,7 @@ CLOCK = [time.perf_counter]
 """What times are taken by."""
 
 SLOW, VERY_SLOW = 4.0, 2.0
-"""A way that takes this many times the fastest runs three rounds only; one that takes so many seconds is called once."""
+"""A way of so many times the fastest one's time runs three rounds only; one of so many seconds is called once."""
 
 
 @dataclass(frozen=True)

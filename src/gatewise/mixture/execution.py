@@ -69,7 +69,9 @@ def run(
         # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
         return x.new_zeros(0, biases[-1].shape[1], dtype=out)
     if way == "segments":
-        return perceptrons(x, weights, biases, Segments(counts, dropout, compute, out, scratch))
+        # elsewhere allocators keep memory themselves, and know of streams
+        kept = scratch if x.device.type == "cpu" else None
+        return perceptrons(x, weights, biases, Segments(counts, dropout, compute, out, kept))
     return (padded if way == "padded" else loop)(x, weights, biases, counts, dropout)
 
 
