@@ -102,7 +102,7 @@ def types(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype]:
     """The type to multiply in, and the type of the outputs.
 
     Under autocast the outputs have autocast's type, as those of `torch.addmm` have. A processor without instructions
-    for bfloat16 or float16 multiplies them a hundred times slower than float32: there it is done in float32.
+    for bfloat16 or float16 multiplies them many times slower than float32: there it is done in float32.
     """
     device, out = x.device.type, x.dtype
     if torch.is_autocast_enabled(device) and torch.float64 not in (x.dtype, weight.dtype):
