@@ -113,7 +113,7 @@ class MixtureOfExperts(nn.Module):
                 return self(x, gate_x=gate_x).exp()
             features, logits = self.read(x, gate_x)
             chosen, index = logits.topk(1 if route == "top1" else k, dim=-1)
-            plan = Dispatch.plan(index.T, self.num_experts, distinct=True)
+            plan = Dispatch.plan(index.T, self.num_experts)
             probs = self.head.log_probs(plan.run(self.experts.grouped, features)).exp()
             share = chosen.to(probs.dtype).softmax(-1).T.flatten()[plan.slots]
             weighted = share.unsqueeze(-1) * probs
