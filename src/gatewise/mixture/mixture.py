@@ -112,7 +112,8 @@ class MixtureOfExperts(nn.Module):
             if route == "mixture":
                 return self(x, gate_x=gate_x).exp()
             features, logits = self.read(x, gate_x)
-            chosen, index = logits.topk(1 if route == "top1" else k, dim=-1)
+            # of equal logits max takes the first, as argmax does; topk takes any
+            chosen, index = logits.max(-1, keepdim=True) if route == "top1" else logits.topk(k, dim=-1)
             plan = Dispatch.plan(index.T, self.num_experts)
             probs = self.head.log_probs(plan.run(self.experts.grouped, features)).exp()
             share = chosen.to(probs.dtype).softmax(-1).T.flatten()[plan.slots]
