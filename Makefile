@@ -42,6 +42,7 @@ bench: setup
 	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/biases.py
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py

@@ -110,11 +110,15 @@ class TablePreprocessing:
         texts = [x for x, column in zip(columns, self.columns, strict=True) if column.levels is not None]
         gaps = {int(number): len(numbers) + i for i, number in enumerate(parts["missing"].features_)}
         out = np.empty((len(columns[0]), *self.input_shape), dtype=np.float32)
+        fills, scaled = (medians - means) / scales, np.empty(len(out))
         for i, x in enumerate(numbers):
+            np.subtract(x, means[i], out=scaled)
+            out[:, i] = np.divide(scaled, scales[i], out=scaled)
             missing = np.isnan(x)
-            out[:, i] = (np.where(missing, medians[i], x) - means[i]) / scales[i]
             if i in gaps:
                 out[:, gaps[i]] = missing
+            if missing.any():
+                out[missing, i] = fills[i]
         if texts:
             out[:, len(numbers) + len(gaps) :] = parts["text"].transform(np.column_stack(texts))
         return out
