@@ -248,12 +248,12 @@ def endless(self, *args, **keys):
 Run.stream = endless
 main(["predict", {str(run_folder)!r}, {str(table)!r}, "-o", {str(tmp_path / "out.csv")!r}])
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    process.stderr.read(5000)
-    process.send_signal(number)
-    said = process.stderr.read()
-    assert process.wait() == status
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.read(5000)
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == status
     assert said.lstrip(".") == "gatewise: stopped\n"
     assert (tmp_path / "out.csv").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
