@@ -70,7 +70,7 @@ def stream_parquet(
     if columns is None or not set(columns) <= set(names):
         columns = names
     wanted = [*columns, target] if target is not None and require_target else list(columns)
-    rows, found = max(1, values // len(wanted)), False
+    rows, found = max(1, values // max(1, len(wanted))), False
     for file in files:
         start = 1
         # buffered, since a column of a row group would be read at once, however long
