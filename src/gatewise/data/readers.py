@@ -69,7 +69,7 @@ def _texts(missing: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kind(name: str) -> str:
-    """ "bundled", ".csv", ".npz", or ".parquet" for a folder too; raises GatewiseError for anything else."""
+    """Which way of reading: "bundled", ".csv", ".npz", or ".parquet", for a folder too; GatewiseError for no such."""
     if name in BUNDLED:
         return "bundled"
     ending = os.path.splitext(name)[1].lower()
