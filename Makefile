@@ -42,8 +42,11 @@ bench: setup
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/biases.py
+	$(BIN)/python benchmarks/defaults.py --gate
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/collapse.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py

@@ -11,7 +11,7 @@ y = classes.encode(source.records.take(rows.train).labels)
 from gatewise.data.bundled import BUNDLED
 from gatewise.data.labels import Classes
 from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
-from gatewise.data.readers import ENDINGS, read
+from gatewise.data.readers import ENDINGS, read, stream
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.data.splits import Split, split
 from gatewise.data.teacher import teacher, teacher_gate
@@ -29,6 +29,7 @@ __all__ = [
     "load_preprocessing",
     "read",
     "split",
+    "stream",
     "teacher",
     "teacher_gate",
 ]

@@ -20,6 +20,7 @@ class ArrayPreprocessing:
     input_shape: tuple[int, ...]
     mean: np.ndarray  # float64, [] or [D]
     scale: np.ndarray
+    column_names: None = None
     feature_names: None = None
     missing: tuple[str, ...] = MISSING
 

@@ -64,14 +64,19 @@ def strip_missing(column: pl.Series, missing: Sequence[str]) -> pl.Series:
 
 def within_range(numbers: pl.Series, place: Place) -> pl.Series:
     """The Float64 column itself; raises GatewiseError for a number that float32 cannot hold."""
-    beyond = np.abs(numbers.to_numpy()) > LARGEST  # nulls are NaN here; polars is slow on wide tables
+    check_range(numbers.to_numpy(), numbers.name, place)  # nulls are NaN here; polars is slow on wide tables
+    return numbers
+
+
+def check_range(numbers: np.ndarray, name: str, place: Place) -> None:
+    """Raises GatewiseError for a number in a float64 array [N] that float32 cannot hold; NaN it can."""
+    beyond = np.abs(numbers) > LARGEST
     if beyond.any():
         row = int(beyond.argmax())
         raise GatewiseError(
-            f"{place(row)}: column {shown(numbers.name)} holds {numbers[row]}, which is infinite or beyond "
+            f"{place(row)}: column {shown(name)} holds {numbers[row]}, which is infinite or beyond "
             "3.4e38; write a finite number, or leave the field empty if it is missing"
         )
-    return numbers
 
 
 def split_target(

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -51,9 +51,14 @@ def _read_text(path: Path) -> str:
         raise GatewiseError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
     except OSError as error:
         raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    if "\0" in text:
-        raise GatewiseError(f"{path}: a binary file, not comma-separated text; save the table as CSV")
+    check_text(text, str(path))
     return text
+
+
+def check_text(text: str, name: str) -> None:
+    """Raises GatewiseError for what only binary files hold."""
+    if "\0" in text:
+        raise GatewiseError(f"{name}: a binary file, not comma-separated text; save the table as CSV")
 
 
 def _fields(text: str, name: str) -> pl.DataFrame:
@@ -62,23 +67,35 @@ def _fields(text: str, name: str) -> pl.DataFrame:
     if len(header) > 1:
         text = text.rstrip()  # blank lines at the end; with one column they are missing values
     if '"' in text:
-        # polars stumbles over a quote inside a field and over a space before one; the csv module does not
-        rows = [fields for _, fields in islice(_lines(text, name), 1, None)]
-        columns = zip(*rows, strict=True) if rows else [()] * len(header)
-        return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
+        return quoted(header, [fields for _, fields in islice(_lines(text, name), 1, None)])
+    return unquoted(header, text, name, lambda: _lines(text, name))
+
+
+def quoted(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
+    """Rows that the csv module has read; polars stumbles over a quote inside a field and over a space before one."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
+
+
+def unquoted(header: list[str], text: str, name: str, again: Callable[[], Iterable]) -> pl.DataFrame:
+    """A header line and rows without any quote; read `again` by the csv module where a row seems ragged."""
     try:
         frame = pl.read_csv(text.encode(), infer_schema=False, quote_char=None, new_columns=header)
     except pl.exceptions.PolarsError as error:
-        deque(_lines(text, name), maxlen=0)  # names the line, where a row is too long
+        deque(again(), maxlen=0)  # names the line, where a row is too long
         reason = str(error).splitlines()[0]
         raise GatewiseError(f"{name}: not a comma-separated table ({reason}); mend the file") from None
     if frame[:, -1].null_count():
-        deque(_lines(text, name), maxlen=0)  # a row that is too short ends in a null too
+        deque(again(), maxlen=0)  # a row that is too short ends in a null too
     return frame.with_columns(pl.all().fill_null(""))
 
 
 def _header(text: str, name: str) -> list[str]:
-    first = next(_lines(text, name), None)
+    return header_of(next(_lines(text, name), None), name)
+
+
+def header_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
+    """The names in the first row that `rows_of` has found; raises GatewiseError where they cannot be names."""
     if first is None:
         raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
     header = [field.strip() for field in first[1]]
@@ -95,8 +112,12 @@ def _header(text: str, name: str) -> list[str]:
 
 def _lines(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """The header and the rows with the line each ends on; a row that is ragged raises GatewiseError."""
-    reader = csv.reader(io.StringIO(text), skipinitialspace=True, strict=True)
-    width = 0
+    return rows_of(io.StringIO(text), name)
+
+
+def rows_of(lines: Iterable[str], name: str, width: int = 0, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+    """As `_lines`; with a width the lines are rows that follow on a header and `before` lines."""
+    reader = csv.reader(lines, skipinitialspace=True, strict=True)
     try:
         for row in reader:
             if not width and not row:
@@ -105,9 +126,9 @@ def _lines(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
             width = width or len(fields)
             if len(fields) != width:
                 raise GatewiseError(
-                    f"{name}, line {reader.line_num}: {len(fields)} fields where the header has {width}; "
+                    f"{name}, line {before + reader.line_num}: {len(fields)} fields where the header has {width}; "
                     "mend the line, and quote a field that contains a comma"
                 )
-            yield reader.line_num, fields
+            yield before + reader.line_num, fields
     except csv.Error as error:
-        raise GatewiseError(f"{name}, line {reader.line_num}: {error}; mend the quotes") from None
+        raise GatewiseError(f"{name}, line {before + reader.line_num}: {error}; mend the quotes") from None

@@ -21,6 +21,10 @@ class Preprocessing(Protocol):
         """The shape of one row after `transform`."""
 
     @property
+    def column_names(self) -> list[str] | None:
+        """The columns of the table that are used; None for an array."""
+
+    @property
     def feature_names(self) -> list[str] | None:
         """The names of the columns after `transform`; None for an array."""
 

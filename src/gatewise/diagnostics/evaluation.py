@@ -1,5 +1,6 @@
 """How well a mixture predicts, by the whole mixture and by its best expert alone, and what its gate does."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -180,18 +181,24 @@ def _ratio(numbers: Tensor, counts: Tensor) -> list[float | None]:
     return [number / count if count else None for number, count in pairs]
 
 
-@torch.no_grad()
 def evaluate(mixture: MixtureOfExperts, x: Tensor, y: Tensor, num_classes: int, batch_size: int = 4096) -> Tally:
     """Run a mixture over rows x `[N, ...]` with classes y `[N]`, in inference mode, and tally what it does."""
+    starts = range(0, len(x), batch_size)
+    batches = ((x[start : start + batch_size], y[start : start + batch_size]) for start in starts)
+    return evaluate_batches(mixture, batches, num_classes)
+
+
+@torch.no_grad()
+def evaluate_batches(mixture: MixtureOfExperts, batches: Iterable[Sequence[Tensor]], num_classes: int) -> Tally:
+    """As `evaluate`, over pairs of x `[B, ...]` and y `[B]`, none of which is kept."""
     device = next(mixture.parameters()).device
     tally = Tally(mixture.num_experts, num_classes, device)
     was_training = mixture.training
     mixture.eval()
     try:
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            log_gate, log_experts = mixture.expert_log_probs(x[rows].to(device))
-            tally.update(log_gate, log_experts, y[rows].to(device))
+        for x, y in batches:
+            log_gate, log_experts = mixture.expert_log_probs(x.to(device))
+            tally.update(log_gate, log_experts, y.to(device))
     finally:
         mixture.train(was_training)
     return tally

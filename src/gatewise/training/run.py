@@ -7,19 +7,21 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gatewise import __version__
-from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split
-from gatewise.diagnostics import Evaluation, evaluate
+from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
+from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
@@ -27,6 +29,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.predict import BATCH_SIZE, Predictions
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.weights import class_weights, of_rows
 
@@ -70,8 +73,22 @@ class Run:
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
-        target = self.config.target or self.summary["data"]["target"]
-        return _asked_for(read(source, target, missing=self.config.missing, require_target=require_target))
+        return _asked_for(read(source, self.target, missing=self.config.missing, require_target=require_target))
+
+    @property
+    def target(self) -> str | None:
+        """The column of the labels; None where the data carried their own."""
+        return self.config.target or self.summary["data"]["target"]
+
+    def stream(self, source: str, *, require_target: bool) -> Iterator[Records]:
+        """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory."""
+        missing, columns = self.config.missing, self.model.preprocessing.column_names
+        return stream(source, self.target, missing=missing, require_target=require_target, columns=columns)
+
+    def predict(self, source: str, *, route: str = "mixture", k: int = 2, batch_size: int = BATCH_SIZE) -> Predictions:
+        """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
+        parts = partial(self.stream, source, require_target=False)
+        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size)
 
     def test_rows(self) -> Records:
         """The test rows that were kept at training, read again.
@@ -89,13 +106,16 @@ class Run:
             )
         return test
 
-    def evaluate(self, records: Records) -> Evaluation:
-        """The figures of the model on rows with labels.
+    def evaluate(self, records: Records | Iterable[Records]) -> Evaluation:
+        """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
 
         Raises:
             GatewiseError: if there are no labels, or one was not seen in training.
         """
-        return evaluate(self.model.mixture, *self.model.rows(records), len(self.model.spec.classes)).result()
+        parts = [records] if isinstance(records, Records) else records
+        with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
+            batches = rebatched(prepared, BATCH_SIZE)
+            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes)).result()
 
 
 def read_parts(config: RunConfig) -> Parts:
