@@ -9,7 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gatewise.reporting.blocks import Picture
-from gatewise.reporting.schema import as_array
+from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
 from gatewise.reporting.wording import count, number, percent, short
 

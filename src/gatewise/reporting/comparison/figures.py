@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.comparison.schema import Comparison
 from gatewise.reporting.curves import History
-from gatewise.reporting.schema import as_array, finite
+from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import MUTED, SERIES, draw
 from gatewise.reporting.wording import count, number, short
 
