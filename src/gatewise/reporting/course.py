@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gatewise.reporting.schema import Reseeded, Summary
-from gatewise.reporting.wording import count, setting, short
+from gatewise.reporting.wording import setting, short
 
 WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}
 MOST = 8
@@ -28,7 +28,9 @@ def _warm(summary: Summary) -> str:
     epochs, limit = summary.config.get("warm_start_epochs"), summary.config.get("epochs")
     if epochs is None and isinstance(limit, int):
         epochs = max(1, limit // 10)
-    lasted = f"the first {count(epochs, 'epoch')}" if isinstance(epochs, int) else "the first tenth of the epochs"
+    lasted = "the first tenth of the epochs"
+    if isinstance(epochs, int):
+        lasted = "the first epoch" if epochs == 1 else f"the first {epochs} epochs"
     return f"Warm start: for {lasted} each row's expert was given, {how}, and not chosen by the gate."
 
 

@@ -31,8 +31,8 @@ def _of_images(summary: Summary) -> str:
 def _of_values(summary: Summary) -> str:
     return (
         f"Means over the {summary.judged[0]} rows weighted by the gate's p(z|x), against the means of all; of a "
-        "category its share of the rows. Difference: in standard deviations of all rows, the largest first; what is nearer than "
-        f"0.1 is left out.{_left_out(summary)}"
+        "category its share of the rows. Difference: in standard deviations of all rows, the largest first; what is "
+        f"nearer than 0.1 is left out.{_left_out(summary)}"
     )
 
 

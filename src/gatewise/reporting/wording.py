@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 NONE = "–"
 UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
@@ -43,6 +44,11 @@ def short(text: str, width: int) -> str:
 def printable(text: str) -> str:
     """The text without control characters and lone surrogates, which no page can hold."""
     return UNPRINTABLE.sub("\ufffd", text)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas and an "and"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def setting(value: object) -> str:

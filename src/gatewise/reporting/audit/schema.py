@@ -35,6 +35,7 @@ class AlongLine(_Part):
 class AuditedRow(AlongRow):
     """One setting of one estimator."""
 
+    estimator: Text
     num_samples: PositiveInt
     unbiased: bool
     biased: bool

@@ -1,6 +1,5 @@
 """What the page reads of a comparison, checked before anything is drawn."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
@@ -139,8 +138,3 @@ def parse_comparison(value: object, where: str) -> Comparison:
         entry = ".".join(map(str, first["loc"])) or "the whole"
         told = " ".join(f"{where}: {entry}: {first['msg']}".split())
         raise GatewiseError(f"{told}; restore the file, or run gatewise compare again") from None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names with commas and an "and"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
