@@ -56,6 +56,8 @@ class Details(Part):
         for name, rows in (("gate_by_class", self.gate_by_class), ("confusion", self.confusion)):
             if len(rows) != num_classes:
                 raise ValueError(f"details.{name} must have {num_classes} rows, one for each class")
+        if self.bound_gap is not None:
+            self.bound_gap.check()
 
 
 class Image(Part):

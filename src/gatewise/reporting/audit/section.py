@@ -13,7 +13,7 @@ Audit = Mapping[str, Any]
 
 def audited(audit: Audit) -> Section:
     """What the audit says, the best setting of each estimator, and the way to its page."""
-    notes = " ".join(f"{note.rstrip('.')}." for note in audit["notes"])
+    notes = " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in audit["notes"])
     told = f"Of {audit['name']}, in {count(len(audit['rows']), 'setting')}. {notes}".rstrip()
     link = Link("All settings: audit.html", "audit.html")
     drawn = pictures({**audit, "rows": _best(audit["rows"])})
