@@ -131,12 +131,12 @@ def _header(compared: Compared) -> list[str]:
 
 
 def _figure(compared: Compared, name: str, key: str, share: bool, digits: int) -> Row:
-    values: list[float | None] = [getattr(compared.metrics(run), key) for run in compared.runs]
+    first, *others = (getattr(compared.metrics(run), key) for run in compared.runs)
     shown: Callable[[float | None], str] = percent if share else lambda value: number(value, digits)
-    cells: list[str | Noted] = [shown(values[0])]
-    for value in values[1:]:
-        known = compared.comparable and value is not None and values[0] is not None
-        cells.append(Noted(shown(value), _signed(value - values[0], share, digits)) if known else shown(value))
+    cells: list[str | Noted] = [shown(first)]
+    for value in others:
+        known = compared.comparable and value is not None and first is not None
+        cells.append(Noted(shown(value), _signed(value - first, share, digits)) if known else shown(value))
     return Row(name, cells)
 
 
