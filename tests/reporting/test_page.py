@@ -149,6 +149,7 @@ def test_labels_are_text_and_nothing_else():
     page = check(render(summary, []))
     assert page.text.count("<script>alert(") >= 5
     assert "\x00" not in page.text
+    assert "\u202e" not in page.text  # it would turn round what follows it
 
 
 def test_what_an_older_run_does_not_tell_is_left_out():

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import east_asian_width
 
 import numpy as np
 from markupsafe import Markup
@@ -106,7 +107,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 def _longest(labels: Sequence[str]) -> int:
-    return max(len(short(label, LONGEST)) for label in labels)
+    """Letters of the longest label as it is shown; those of East Asia are twice as wide."""
+    shown = [short(label, LONGEST) for label in labels]
+    return max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in label) for label in shown)
 
 
 def _favourites(values: np.ndarray, classes: Sequence[str], limit: int = 12) -> str:

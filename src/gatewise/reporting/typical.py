@@ -6,7 +6,7 @@ from gatewise.reporting.schema import Summary
 from gatewise.reporting.wording import number, percent, short
 
 TITLE = "What is typical of each expert"
-CAPTION, TOLD = 18, 60  # letters of a class beneath a picture, and for those who do not see it
+CAPTION, TOLD = 12, 60  # letters of a class beneath a picture, and for those who do not see it
 
 
 def typical_section(summary: Summary) -> list[Section]:
