@@ -31,6 +31,7 @@ from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
 from gatewise.training.predict import BATCH_SIZE, Predictions
 from gatewise.training.start import started_model, taken_over
+from gatewise.training.typical import typical
 from gatewise.training.weights import class_weights, of_rows
 
 
@@ -328,7 +329,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     judged = prepared.rows.keys() - {"train"}
     tallies = {name: evaluate(mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
-    shown = tallies.get("test") or tallies["validation"]
+    part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -356,7 +357,8 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "epochs": len(result.history),
         "validation": tallies["validation"].result().to_dict(),
         "test": tallies["test"].result().to_dict() if "test" in tallies else None,
-        "details": asdict(shown.details()),
+        "details": asdict(tallies[part].details()),
+        "typical": typical(model, unseen, *prepared.rows[part]),
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
