@@ -42,7 +42,6 @@ bench: setup
 	$(BIN)/python benchmarks/main_job.py
 	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/biases.py
-	$(BIN)/python benchmarks/defaults.py --gate
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/collapse.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py

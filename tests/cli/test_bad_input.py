@@ -75,7 +75,7 @@ TRAIN = {
     "a convolutional gate with widths": ("none.csv --set gate=conv --set gate_hidden=[8]", "leave gate_hidden empty"),
     "a convolutional gate on a table": ("iris --set gate=conv", "needs images", "use gate = 'mlp'"),
     "a prior for other experts": (
-        "none.csv --regulariser prior=1 --set expert_prior=[0.5,0.5]",
+        "none.csv --experts 8 --regulariser prior=1 --set expert_prior=[0.5,0.5]",
         "2 probabilities for 8 experts",
     ),
     "a prior that nobody reads": ("none.csv --experts 2 --set expert_prior=[0.5,0.5]", "--regulariser prior=0.1"),

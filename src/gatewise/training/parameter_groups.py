@@ -9,7 +9,7 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.config import LoopConfig
 
-REACH = 640.0
+REACH = 512.0
 """Adam moves every weight by about the learning rate a step, so the score of an expert moves by that times the number
 of inputs. A linear gate learns as fast as if it had this many: see docs/defaults.md."""
 FASTEST = 50.0
@@ -18,7 +18,7 @@ FASTEST = 50.0
 def gate_rate(gate: nn.Module, config: LoopConfig) -> float:
     """The gate's learning rate, in units of the others'.
 
-    `gate_lr` where it is set. Else, for a gate that is one linear layer of D inputs, 640 / D, from 1 to 50: with few
+    `gate_lr` where it is set. Else, for a gate that is one linear layer of D inputs, 512 / D, from 1 to 50: with few
     inputs it would be too slow to become sure of its choice before training ends; other gates learn as everything does.
     """
     if config.gate_lr is not None:
