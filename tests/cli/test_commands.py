@@ -160,6 +160,7 @@ def test_the_teacher_whose_choices_are_known(gatewise, tmp_path):
 
 def test_collapse_is_warned_of_and_the_defaults_are_not(gatewise, tmp_path):
     bare = ["--objective", "jensen", "--estimator", "score-function", "--regulariser", "none"]
+    bare += ["--set", "gate_lr=0.001"]  # slow enough that the winner of the first epochs takes all
     collapsed = gatewise("train", "digits", "--out", tmp_path / "bare", "--epochs", "15", "--json", *bare)
     assert collapsed.err.count("warning: ") == 1
     assert "the gate has collapsed" in collapsed.json["warnings"][0]
