@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from unittest import mock
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MLPBank
+from gatewise.mixture.blocks import Blocks
 from gatewise.mixture.execution import WAYS, choose, types
 from gatewise.mixture.scratch import KEPT, Scratch
 from tests.chance import seeded
@@ -77,6 +79,50 @@ def test_second_derivatives_are_those_of_plain_operations(way):
         again = sum(gradient.square().sum() for gradient in first)
         found[name] = out, torch.autograd.grad(again, [rows, *bank.parameters()])
     assert_equal(found[way], found["loop"])
+
+
+@given(COUNTS, st.integers(1, 4), st.sampled_from([0.0, 0.5]))
+def test_blocks_of_any_size_give_the_values_and_gradients_of_plain_operations(counts, most, dropout):
+    bank, rows = bank_and_rows(counts, dropout=dropout)
+    found = []
+    for run in ("blocks", "loop"):
+        torch.manual_seed(2)
+        with mock.patch("gatewise.mixture.execution.together", return_value=most):
+            found.append(answer(bank, rows, counts, "segments" if run == "blocks" else "loop"))
+    assert_equal(*found)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_second_derivatives_through_blocks(dropout):
+    counts = [5, 4, 0, 3, 3]
+    bank, rows = bank_and_rows(counts, dropout=dropout)
+    second = []
+    for way in ("segments", "loop"):
+        torch.manual_seed(2)
+        with mock.patch("gatewise.mixture.execution.together", return_value=2):
+            first = answer(bank, rows, counts, way, create_graph=True)[1]
+        second.append(torch.autograd.grad(sum(grad.square().sum() for grad in first), [rows, *bank.parameters()]))
+    for one, other in zip(*second, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_what_is_in_a_block_and_what_stays_alone():
+    cut = Blocks.cut([10, 9, 0, 10, 300, 300, 10, 2, 8], 2)
+    assert [(block.first, block.number, block.height) for block in cut] == [
+        (0, 2, 10),  # 20 padded rows for 19
+        (3, 1, 10),  # its neighbour has 300
+        (4, 1, 300),  # enough rows alone
+        (5, 1, 300),
+        (6, 1, 10),
+        (7, 1, 2),
+        (8, 1, 8),
+    ]
+    assert (cut.left_out, cut.padded, cut.size, cut.room) == ([2], True, 650, 300)
+    rows = torch.arange(649.0).unsqueeze(1)
+    assert torch.equal(cut.unpad(cut.pad(rows)), rows)
+    assert [len(part) for part in cut.parts(cut.pad(rows))] == cut.counts
+    alone = Blocks.cut([3, 0, 2], 1)
+    assert (alone.padded, alone.pad(rows) is rows) == (False, True)
 
 
 def test_second_derivatives_pass_the_same_dropout():

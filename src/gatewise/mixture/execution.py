@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.blocks import Blocks
 from gatewise.mixture.scratch import Scratch
 from gatewise.mixture.segments import Segments, perceptrons
 from gatewise.wording import instead
@@ -68,11 +69,12 @@ def run(
     if len(x) == 0:
         # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
         return x.new_zeros(0, biases[-1].shape[1], dtype=out)
-    if way == "segments":
-        # elsewhere allocators keep memory themselves, and know of streams
-        kept = scratch if x.device.type == "cpu" else None
-        return perceptrons(x, weights, biases, Segments(counts, dropout, compute, out, kept))
-    return (padded if way == "padded" else loop)(x, weights, biases, counts, dropout)
+    if way != "segments":
+        return (padded if way == "padded" else loop)(x, weights, biases, counts, dropout)
+    blocks = Blocks.cut(counts, together(x, weights[0], compute))
+    # elsewhere allocators keep memory themselves, and know of streams
+    kept = scratch if x.device.type == "cpu" else None
+    return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
 
 
 def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tensor) -> str:
@@ -96,6 +98,11 @@ def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tens
     height = len(counts) * max(counts)
     small = height * per_row <= PADDED_FLOP * calls and (height - len(x)) * per_row <= WASTED_FLOP * calls
     return "padded" if small else "segments"
+
+
+def together(x: Tensor, weight: Tensor, compute: torch.dtype) -> int:
+    """The most experts to multiply at once: as many as there are threads, where no type is converted."""
+    return torch.get_num_threads() if x.device.type == "cpu" and weight.dtype == compute else 1
 
 
 def types(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype]:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gatewise.mixture.blocks import Block, Blocks
 from gatewise.mixture.scratch import Scratch
 
 
@@ -24,14 +25,14 @@ class Segments:
     """How `perceptrons` runs.
 
     Attributes:
-        counts: rows of each expert, K numbers that sum to N.
+        blocks: the experts that have rows, alone or several at once.
         dropout: of hidden activations; 0 outside of training.
         compute: the type to multiply in. Weights of another type are converted an expert at a time.
         out: the type of the outputs.
         scratch: where hidden activations and gradients get their memory; None for fresh memory at each call.
     """
 
-    counts: Sequence[int]
+    blocks: Blocks
     dropout: float
     compute: torch.dtype
     out: torch.dtype
@@ -42,17 +43,9 @@ class Segments:
         """What dropout multiplies by where it keeps."""
         return 0.0 if self.dropout == 1 else 1 / (1 - self.dropout)
 
-    def filled(self) -> list[int]:
-        """The experts with rows."""
-        return [k for k, count in enumerate(self.counts) if count]
-
     def take(self, purpose: Any, shape: Sequence[int], like: Tensor) -> Tensor:
         """An uninitialised tensor."""
         return like.new_empty(shape) if self.scratch is None else self.scratch.take(purpose, shape, like)
-
-    def parts(self, rows: Tensor) -> Sequence[Tensor]:
-        """Rows `[N, ...]`, expert by expert."""
-        return rows.split(list(self.counts))
 
 
 def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], how: Segments) -> Tensor:
@@ -70,25 +63,27 @@ def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], 
 def _forward(
     how: Segments, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], keep: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Outputs, and the activations of the hidden layers, `[N, D]` each, if they are kept."""
-    rows = x.to(how.compute)
-    height = len(x) if keep else max(how.counts)
+    """Outputs, and the activations of the hidden layers, `[P, D]` each, if they are kept."""
+    blocks = how.blocks
+    rows = blocks.pad(x.to(how.compute))
+    height = blocks.size if keep else blocks.room
     widths = [weight.shape[2] for weight in weights]
     hidden = [_hidden(how, layer, (height, width), rows, keep) for layer, width in enumerate(widths[:-1])]
-    out = rows.new_empty(len(x), widths[-1])
-    into = [how.parts(part) if keep else None for part in hidden]
+    out = rows.new_empty(blocks.size, widths[-1])
     weight_of, bias_of = _Converted(weights, how.compute), _Converted(biases, how.compute)
-    rows_of, out_of = how.parts(rows), how.parts(out)
-    for k in how.filled():
-        h = rows_of[k]
-        for layer, kept in enumerate(into):
-            z = hidden[layer][: how.counts[k]] if kept is None else kept[k]
-            torch.addmm(bias_of(layer, k), h, weight_of(layer, k), out=z).relu_()
-            if how.dropout:
+    for block in blocks:
+        h = block.of(rows)
+        masks = _masks(how, block, hidden) if how.dropout and block.number > 1 else []
+        for layer, kept in enumerate(hidden):
+            z = block.of(kept) if keep else block.shaped(kept[: block.size])
+            _affine(bias_of(layer, block), h, weight_of(layer, block), z).relu_()
+            if masks:
+                z.mul_(masks[layer])
+            elif how.dropout:
                 F.dropout(z, how.dropout, True, inplace=True)
             h = z
-        torch.addmm(bias_of(-1, k), h, weight_of(-1, k), out=out_of[k])
-    return out.to(how.out), hidden
+        _affine(bias_of(-1, block), h, weight_of(-1, block), block.of(out))
+    return blocks.unpad(out).to(how.out), hidden
 
 
 def _hidden(how: Segments, layer: int, shape: Sequence[int], rows: Tensor, keep: bool) -> Tensor:
@@ -96,43 +91,67 @@ def _hidden(how: Segments, layer: int, shape: Sequence[int], rows: Tensor, keep:
     return how.take(("hidden", layer), shape, rows) if keep else rows.new_empty(shape)
 
 
+def _masks(how: Segments, block: Block, hidden: Sequence[Tensor]) -> list[Tensor]:
+    """What dropout multiplies the activations of several experts by, a tensor a layer: drawn as they would alone."""
+    masks = [block.shaped(part.new_ones(block.size, part.shape[1])) for part in hidden]
+    counts = how.blocks.counts[block.first : block.first + block.number]
+    for i, count in enumerate(counts):
+        for mask in masks:
+            F.dropout(mask[i, :count], how.dropout, True, inplace=True)
+    return masks
+
+
+def _affine(bias: Tensor, h: Tensor, weight: Tensor, out: Tensor) -> Tensor:
+    """h @ weight + bias of one expert, or of several stacked."""
+    if h.dim() == 2:
+        return torch.addmm(bias, h, weight, out=out)
+    return torch.baddbmm(bias.unsqueeze(1), h, weight, out=out)
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> Tensor:
+    """left @ right of one expert, or of several stacked."""
+    return (torch.mm if left.dim() == 2 else torch.bmm)(left, right, out=out)
+
+
 class _Converted:
-    """The slices `[k]` of stacked tensors, in the type to multiply in: the next one of a layer overwrites the last."""
+    """The slices of stacked tensors, in the type to multiply in: the next one of a layer overwrites the last."""
 
     def __init__(self, stacked: Sequence[Tensor], dtype: torch.dtype):
-        self.slices = [tensor.unbind(0) for tensor in stacked]
+        self.stacked, self.dtype = stacked, dtype
         self.buffers = [None if t.dtype == dtype else torch.empty_like(t[0], dtype=dtype) for t in stacked]
 
-    def __call__(self, layer: int, k: int) -> Tensor:
-        buffer = self.buffers[layer]
-        return self.slices[layer][k] if buffer is None else buffer.copy_(self.slices[layer][k])
+    def __call__(self, layer: int, block: Block) -> Tensor:
+        buffer, part = self.buffers[layer], block.slice(self.stacked[layer])
+        if buffer is None:
+            return part
+        return buffer.copy_(part) if block.number == 1 else part.to(self.dtype)
 
 
 class _Written:
-    """The gradient of a stacked tensor `[K, ...]`, written slice by slice in the type that was multiplied in."""
+    """The gradient of a stacked tensor `[K, ...]`, written block by block in the type that was multiplied in."""
 
     def __init__(self, how: Segments, purpose: Any, parameter: Tensor):
         self.whole = how.take(purpose, parameter.shape, parameter)
-        self.slices = self.whole.unbind(0)
         self.buffer = None if parameter.dtype == how.compute else torch.empty_like(parameter[0], dtype=how.compute)
-        for k, count in enumerate(how.counts):
-            if not count:
-                self.slices[k].zero_()
+        for k in how.blocks.left_out:
+            self.whole[k].zero_()
 
-    def product(self, k: int, left: Tensor, right: Tensor) -> None:
+    def product(self, block: Block, left: Tensor, right: Tensor) -> None:
         """Write left @ right."""
-        self._store(k, torch.mm(left, right, out=self._target(k)))
+        self._store(block, _product(left, right, self._target(block)))
 
-    def total(self, k: int, rows: Tensor) -> None:
+    def total(self, block: Block, rows: Tensor) -> None:
         """Write the sum over the rows."""
-        self._store(k, torch.sum(rows, 0, out=self._target(k)))
+        self._store(block, torch.sum(rows, -2, out=self._target(block)))
 
-    def _target(self, k: int) -> Tensor:
-        return self.slices[k] if self.buffer is None else self.buffer
+    def _target(self, block: Block) -> Tensor:
+        if self.buffer is None:
+            return block.slice(self.whole)
+        return self.buffer if block.number == 1 else self.buffer.new_empty(block.number, *self.buffer.shape)
 
-    def _store(self, k: int, written: Tensor) -> None:
+    def _store(self, block: Block, written: Tensor) -> None:
         if self.buffer is not None:
-            self.slices[k].copy_(written)
+            block.slice(self.whole).copy_(written)
 
 
 class _Perceptrons(torch.autograd.Function):
@@ -166,36 +185,34 @@ def _backward(
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of x, weights and biases, None where none is needed."""
-    layers = len(weights)
-    grad, rows = grad.to(how.compute).contiguous(), x.to(how.compute)
+    layers, blocks = len(weights), how.blocks
+    grad, rows = blocks.pad(grad.to(how.compute).contiguous()), blocks.pad(x.to(how.compute))
     of_x = rows.new_empty(rows.shape) if needed[0] else None
     written = [
         _Written(how, ("gradient", i), parameter) if needed[1 + i] else None
         for i, parameter in enumerate((*weights, *biases))
     ]
     lowest = 0 if needed[0] else min(i % layers for i, it in enumerate(written) if it is not None)
-    deltas = [rows.new_empty(max(how.counts) if i > lowest else 0, w.shape[1]) for i, w in enumerate(weights)]
+    deltas = [rows.new_empty(blocks.room if i > lowest else 0, w.shape[1]) for i, w in enumerate(weights)]
     weight_of = _Converted(weights, how.compute)
-    inputs = [how.parts(part) for part in (rows, *hidden)]
-    of_x_of = None if of_x is None else how.parts(of_x)
-    grads = how.parts(grad)
-    for k in how.filled():
-        delta = grads[k]
+    for block in blocks:
+        delta = block.of(grad)
         for layer in range(layers - 1, lowest - 1, -1):
-            h = inputs[layer][k]
+            h = block.of(hidden[layer - 1] if layer else rows)
             if (weight := written[layer]) is not None:
-                weight.product(k, h.t(), delta)
+                weight.product(block, h.mT, delta)
             if (bias := written[layers + layer]) is not None:
-                bias.total(k, delta)
+                bias.total(block, delta)
             if layer > lowest:
-                below = torch.mm(delta, weight_of(layer, k).t(), out=deltas[layer][: len(h)])
+                below = _product(delta, weight_of(layer, block).mT, block.shaped(deltas[layer][: block.size]))
                 # h is what ReLU and dropout let through, so it is above 0 exactly where both did
                 delta = torch.ops.aten.threshold_backward.grad_input(below, h, 0, grad_input=below)
                 if how.dropout:
                     delta.mul_(how.scale)
-        if of_x_of is not None:
-            torch.mm(delta, weight_of(0, k).t(), out=of_x_of[k])
-    return [None if of_x is None else of_x.to(x.dtype), *(None if it is None else it.whole for it in written)]
+        if of_x is not None:
+            _product(delta, weight_of(0, block).mT, block.of(of_x))
+    found = None if of_x is None else blocks.unpad(of_x).to(x.dtype)
+    return [found, *(None if it is None else it.whole for it in written)]
 
 
 def _replayed(
@@ -209,10 +226,10 @@ def _replayed(
 ) -> Iterator[Tensor | None]:
     """The same with a graph of its own: the forward pass once more, with what ReLU and dropout let through."""
     inputs = (x, *weights, *biases)
-    masks = [how.parts((part > 0).to(how.compute) * how.scale) for part in hidden]
+    masks = [how.blocks.parts((part > 0).to(how.compute) * how.scale) for part in hidden]
     slices = [(w.to(how.compute).unbind(0), b.to(how.compute).unbind(0)) for w, b in zip(weights, biases, strict=True)]
-    rows, outputs = how.parts(x.to(how.compute)), []
-    for k in how.filled():
+    rows, outputs = x.to(how.compute).split(how.blocks.counts), []
+    for k in (k for k, count in enumerate(how.blocks.counts) if count):
         h = rows[k]
         for layer, (weight, bias) in enumerate(slices):
             h = torch.addmm(bias[k], h if layer == 0 else h * masks[layer - 1][k], weight[k])
