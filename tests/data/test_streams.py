@@ -197,3 +197,14 @@ def test_parts_hold_the_fields_of_the_whole(tmp_path, rows, width, quote, values
         return
     found = pl.concat([part.features for part in stream_csv(path, None, MISSING, False, None, values)])
     assert [[f.strip() for f in row] for row in found.rows()] == [[f.strip() for f in row] for row in whole.rows()]
+
+
+def test_a_file_of_many_row_groups_is_not_gathered_in_memory(tmp_path):
+    path = tmp_path / "d.parquet"
+    pl.DataFrame({f"x{i}": np.arange(50_000.0) for i in range(8)}).write_parquet(path, row_group_size=1000)
+    held = []
+    for part in stream_parquet(path, None, (), False, None, values=8 * 1500):
+        held.append(pyarrow.total_allocated_bytes())
+        del part
+    assert len(held) == 50  # two groups, then 1500 and 500 rows of them
+    assert max(held[-5:]) < 2 * max(held[:5])

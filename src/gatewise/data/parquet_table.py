@@ -75,7 +75,7 @@ def stream_parquet(
         start = 1
         # buffered, since a column of a row group would be read at once, however long
         with _open(file, BUFFER) as opened:
-            for batch in opened.iter_batches(rows, columns=wanted):
+            for batch in _batches(opened, rows, wanted):
                 found = True
                 part = _frame(batch).select(wanted)
                 numbers = range(start, start + len(part))
@@ -87,6 +87,18 @@ def stream_parquet(
                 yield records
     if not found:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
+
+
+def _batches(file: pyarrow.parquet.ParquetFile, rows: int, columns: Sequence[str]) -> Iterator[pyarrow.RecordBatch]:
+    """Batches of at most so many rows, from few row groups at a time."""
+    # one reader for all of them holds the buffers of every group until the end of the file
+    groups, held = [], 0
+    for group in range(file.metadata.num_row_groups):
+        groups.append(group)
+        held += file.metadata.row_group(group).num_rows
+        if held >= rows or group == file.metadata.num_row_groups - 1:
+            yield from file.iter_batches(rows, row_groups=groups, columns=columns)
+            groups, held = [], 0
 
 
 def _checked(files: Sequence[Path], target: str | None, require_target: bool) -> list[str]:
