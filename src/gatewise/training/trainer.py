@@ -13,7 +13,7 @@ from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
 from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
-from gatewise.training.parameter_groups import parameter_groups
+from gatewise.training.parameter_groups import parameter_groups, rate_at
 from gatewise.training.warm_start import WarmStart
 
 Rows = tuple[Tensor, Tensor]
@@ -122,7 +122,7 @@ class Trainer:
         if self.config.lr_schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["rate"]
+            group["lr"] = rate * rate_at(group["rate"], progress, self.config.gate_warmup)
 
     def take_step(
         self,
