@@ -1,13 +1,13 @@
 """Rows to experts: what sparse execution costs, beside the arithmetic alone and beside other ways and packages.
 
-N = 4096 rows of d = 256 go to k of E perceptrons d -> 1024 -> d; forward, backward and the zeroing of gradients are
-timed, for given experts a row, nothing dropped. The ways of a group are interleaved in a random order. The roofline is
-12 N k d h FLOP at the rate of a 2048-cubed multiplication measured in the same rounds, and never below 95 GFLOP/s a
-thread; the two-term roofline adds 12 bytes a weight (read forward, read backward, its gradient written) at the rate of
-a copy, both its reads and its writes counted. Intervals are 95 % bootstrap intervals of ratios of medians over paired
-rounds. 10 minutes on 2 idle cores; writes `results/dispatch.json` and the tables in docs/sparse-execution.md. On a
-machine that others use, two threads wait for each other and the clock tells little: take one thread and its processor
-time.
+N = 4096 rows of d = 256 go to k of E perceptrons d -> 1024 -> d ("small": 256 rows, 64 -> 128 -> 64); forward, backward
+and the zeroing of gradients are timed, for given experts a row, nothing dropped. The ways of a group are interleaved in
+a random order. The roofline is 12 N k d h FLOP at the rate of a 2048-cubed multiplication measured in the same rounds,
+and never below 95 GFLOP/s a thread; the two-term roofline adds 12 bytes a weight (read forward, read backward, its
+gradient written) at the rate of a copy, both its reads and its writes counted. Intervals are 95 % bootstrap intervals
+of ratios of medians over paired rounds. 10 minutes on 2 idle cores; writes `results/dispatch.json` and the tables in
+docs/sparse-execution.md. On a machine that others use, two threads wait for each other and the clock tells little: take
+one thread and its processor time.
 
     OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
     OMP_NUM_THREADS=1 .venv/bin/python benchmarks/dispatch.py --processor-time --only "E=64, k=1" --seconds 10
@@ -26,18 +26,23 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from common import fill_page, table, write_result
+from timing import CLOCK, Machine, interval
 from torch import Tensor, nn
 
 from gatewise.mixture import ExpertList, Experts, MLPBank
 from gatewise.mixture.dispatch import Dispatch
 
-ROWS, FEATURES, HIDDEN = 4096, 256, 1024
 
-LEAST_RATE = 95e9
-"""FLOP/s of a thread below which the roofline does not fall, however slow the multiplication in the run was."""
+@dataclass(frozen=True)
+class Size:
+    """N rows of d features, h hidden units."""
 
-CLOCK = [time.perf_counter]
-"""What times are taken by."""
+    rows: int
+    features: int
+    hidden: int
+
+
+LARGE, SMALL = Size(4096, 256, 1024), Size(256, 64, 128)
 
 SLOW, VERY_SLOW = 4.0, 2.0
 """A way of so many times the fastest one's time runs three rounds only; one of so many seconds is called once."""
@@ -47,6 +52,7 @@ SLOW, VERY_SLOW = 4.0, 2.0
 class Problem:
     """Rows, their experts `[N, k]`, and E perceptrons: stacked, and as a list with the same weights."""
 
+    size: Size
     x: Tensor
     index: Tensor
     bank: MLPBank
@@ -54,14 +60,21 @@ class Problem:
     grad: Tensor
 
     @classmethod
-    def make(cls, experts: int, k: int, shares: Tensor | None = None, dtype: torch.dtype = torch.float32) -> "Problem":
+    def make(
+        cls,
+        experts: int,
+        k: int,
+        shares: Tensor | None = None,
+        dtype: torch.dtype = torch.float32,
+        size: Size = LARGE,
+    ) -> "Problem":
         torch.manual_seed(0)
-        bank = MLPBank(experts, FEATURES, [HIDDEN], FEATURES).to(dtype)
+        bank = MLPBank(experts, size.features, [size.hidden], size.features).to(dtype)
         shares = torch.ones(experts) if shares is None else shares
-        index = torch.multinomial(shares.expand(ROWS, -1), k)
-        x, grad = (torch.randn(ROWS, FEATURES).to(dtype) for _ in range(2))
+        index = torch.multinomial(shares.expand(size.rows, -1), k)
+        x, grad = (torch.randn(size.rows, size.features).to(dtype) for _ in range(2))
         members = nn.ModuleList(bank.expert(e) for e in range(experts) if experts <= 64 or dtype == torch.float32)
-        return cls(x.requires_grad_(), index, bank, members, grad)
+        return cls(size, x.requires_grad_(), index, bank, members, grad)
 
     @property
     def experts(self) -> int:
@@ -73,7 +86,7 @@ class Problem:
 
     @property
     def flop(self) -> float:
-        return 12.0 * ROWS * self.k * FEATURES * HIDDEN
+        return 12.0 * self.size.rows * self.k * self.size.features * self.size.hidden
 
     @property
     def moved(self) -> float:
@@ -101,12 +114,12 @@ def parts(problem: Problem) -> tuple[list[Tensor], ...]:
 
 def every_expert(problem: Problem) -> Tensor:
     """All experts on all rows, as einsum."""
-    if problem.experts > 16:
+    if problem.experts > 16 and problem.size != SMALL:
         raise MemoryError("skipped: it multiplies E / k times as much")
     (w1, w2), (b1, b2) = problem.bank.weights, problem.bank.biases
     hidden = F.relu(torch.einsum("nd,edh->neh", problem.x, w1) + b1)
     out = torch.einsum("neh,eho->neo", hidden, w2) + b2
-    chosen = problem.x.new_zeros(ROWS, problem.experts).scatter(1, problem.index, 1.0)
+    chosen = problem.x.new_zeros(len(problem.x), problem.experts).scatter(1, problem.index, 1.0)
     return torch.einsum("neo,ne->no", out, chosen)
 
 
@@ -146,14 +159,14 @@ def over_list(problem: Problem) -> Tensor:
 
 def sparse_dispatcher(problem: Problem) -> Tensor:
     """As the SparseDispatcher of davidmrau/mixture-of-experts."""
-    gates = problem.x.new_zeros(ROWS, problem.experts).scatter(1, problem.index, 1.0)
+    gates = problem.x.new_zeros(len(problem.x), problem.experts).scatter(1, problem.index, 1.0)
     named, order = gates.nonzero().sort(0)
     rows = gates.nonzero()[order[:, 1], 0]
     sizes = (gates > 0).sum(0).tolist()
     weights = gates[rows].gather(1, named[:, 1:])
     split = problem.x[rows].split(sizes)
     stitched = torch.cat([member(part) for member, part in zip(problem.members, split, strict=True)]) * weights
-    return torch.zeros(ROWS, FEATURES, dtype=stitched.dtype, requires_grad=True).index_add(0, rows, stitched)
+    return torch.zeros(problem.x.shape, dtype=stitched.dtype, requires_grad=True).index_add(0, rows, stitched)
 
 
 def capacity(problem: Problem) -> Tensor:
@@ -179,14 +192,30 @@ def grouped_mm(problem: Problem) -> Tensor:
     return torch.zeros_like(problem.x).index_add(0, rows, out)
 
 
-def package(module: str, **options: Any) -> Callable[[Problem], Way]:
+def padded_bmm(problem: Problem) -> Tensor:
+    """A sort, every expert's rows padded to as many as the busiest has, and `baddbmm`."""
+    expert, order = problem.index.flatten().sort(stable=True)
+    counts = torch.bincount(expert, minlength=problem.experts)
+    height = int(counts.max())
+    rows = order // problem.k
+    place = torch.arange(len(order)) - (counts.cumsum(0) - counts)[expert] + expert * height
+    (w1, w2), (b1, b2) = problem.bank.weights, problem.bank.biases
+    stacked = problem.x.new_zeros(problem.experts * height, problem.x.shape[1]).index_copy(0, place, problem.x[rows])
+    hidden = F.relu(torch.baddbmm(b1.unsqueeze(1), stacked.view(problem.experts, height, -1), w1))
+    out = torch.baddbmm(b2.unsqueeze(1), hidden, w2).flatten(0, 1)[place]
+    return torch.zeros_like(problem.x).index_add(0, rows, out)
+
+
+def package(module: str, options: Callable[[Size], dict[str, Any]]) -> Callable[[Problem], Way]:
     """A package's whole layer with its own gate for two experts a row, and room enough to drop little."""
 
     def make(problem: Problem) -> Way:
         if problem.k != 2:
             raise ValueError("skipped: it sends a row to two experts only")
         torch.manual_seed(0)
-        layer = importlib.import_module(module).MoE(dim=FEATURES, num_experts=problem.experts, **options)
+        layer = importlib.import_module(module).MoE(
+            dim=problem.size.features, num_experts=problem.experts, **options(problem.size)
+        )
         problem.bank.register_module("package", layer)  # so that its gradients are zeroed with the others
         return lambda problem: layer(problem.x.unsqueeze(0))[0].squeeze(0)
 
@@ -204,10 +233,15 @@ WAYS: dict[str, Way] = {
     "SparseDispatcher, list": sparse_dispatcher,
     "one-hot capacity": capacity,
     "sort and F.grouped_mm": grouped_mm,
+    "sort, pad and bmm": padded_bmm,
 }
 PACKAGES: dict[str, Callable[[Problem], Way]] = {
-    "mixture-of-experts": package("mixture_of_experts", hidden_dim=HIDDEN, capacity_factor_train=2.0),
-    "st-moe-pytorch": package("st_moe_pytorch", gating_top_n=2, expert_hidden_mult=HIDDEN / FEATURES),
+    "mixture-of-experts": package(
+        "mixture_of_experts", lambda size: {"hidden_dim": size.hidden, "capacity_factor_train": 2.0}
+    ),
+    "st-moe-pytorch": package(
+        "st_moe_pytorch", lambda size: {"gating_top_n": 2, "expert_hidden_mult": size.hidden / size.features}
+    ),
 }
 
 
@@ -234,31 +268,6 @@ def step(problem: Problem, way: Way) -> float:
     return CLOCK[0]() - started
 
 
-class Machine:
-    """The rates of a multiplication and of a copy, measured along with the ways."""
-
-    def __init__(self) -> None:
-        self.left, self.right, self.product = (torch.randn(2048, 2048) for _ in range(3))
-        self.source, self.target = (torch.ones(2**25) for _ in range(2))
-        self.multiply_s = self.copy_s = float("inf")
-
-    def measure(self) -> None:
-        started = CLOCK[0]()
-        torch.mm(self.left, self.right, out=self.product)
-        between = CLOCK[0]()
-        self.target.copy_(self.source)
-        self.multiply_s = min(self.multiply_s, between - started)
-        self.copy_s = min(self.copy_s, CLOCK[0]() - between)
-
-    @property
-    def rate(self) -> float:
-        return max(LEAST_RATE * torch.get_num_threads(), 2 * 2048**3 / self.multiply_s)
-
-    @property
-    def copy_rate(self) -> float:
-        return 2 * 4 * self.source.numel() / self.copy_s
-
-
 def measure(
     entries: dict[str, tuple[Problem, Way]], machine: Machine, seconds: float
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
@@ -281,18 +290,6 @@ def measure(
         machine.measure()
         rounds += 1
     return times, notes
-
-
-def interval(ours: list[float], other: list[float]) -> tuple[float, float]:
-    """95 % bootstrap interval of median(ours) / median(other), rounds drawn in pairs."""
-    pairs = list(zip(ours, other, strict=False))
-    draw = random.Random(0)
-    ratios = []
-    for _ in range(1000):
-        one, two = zip(*draw.choices(pairs, k=len(pairs)), strict=True)
-        ratios.append(statistics.median(one) / statistics.median(two))
-    ratios.sort()
-    return ratios[25], ratios[974]
 
 
 def group_rows(group: str, seconds: float, machine: Machine) -> list[dict[str, Any]]:
@@ -320,9 +317,9 @@ def group_rows(group: str, seconds: float, machine: Machine) -> list[dict[str, A
     return rows
 
 
-def against_peers(experts: int, k: int) -> Callable[[], dict[str, tuple[Problem, Way]]]:
+def against_peers(experts: int, k: int, size: Size = LARGE) -> Callable[[], dict[str, tuple[Problem, Way]]]:
     def make() -> dict[str, tuple[Problem, Way]]:
-        problem = Problem.make(experts, k)
+        problem = Problem.make(experts, k, size=size)
         entries = {name: (problem, way) for name, way in WAYS.items()}
         for name, factory in PACKAGES.items():
             try:
@@ -360,6 +357,8 @@ GROUPS: dict[str, Callable[[], dict[str, tuple[Problem, Way]]]] = {
     "E=64, k=1": against_peers(64, 1),
     "E=64, k=2": against_peers(64, 2),
     "E=256, k=1": against_peers(256, 1),
+    "small, E=8, k=1": against_peers(8, 1, SMALL),
+    "small, E=64, k=1": against_peers(64, 1, SMALL),
     "E=8, 85 % on one": against_balance(8, skewed),
     "E=64, Zipf": against_balance(64, zipf),
     "E=8, bfloat16": against_float32(8),
@@ -367,7 +366,9 @@ GROUPS: dict[str, Callable[[], dict[str, tuple[Problem, Way]]]] = {
 }
 
 ROOFLINE, TWO_TERM, RATIO = "of FLOP roofline", "of two-term roofline", "ours / this"
-TARGETS = {
+TARGETS: dict[str, tuple[str, float] | None] = {
+    "small, E=8, k=1": None,
+    "small, E=64, k=1": None,
     "E=8, k=1": (ROOFLINE, 1.35),
     "E=64, k=1": (ROOFLINE, 1.8),
     "E=64, k=2": (ROOFLINE, 1.8),
@@ -382,12 +383,14 @@ TARGETS = {
 def checks(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is asked of our ways, and whether it is met."""
     found = []
-    for group, (column, most) in TARGETS.items():
+    for group, target in TARGETS.items():
         own = [row for row in rows if row["group"] == group and "note" not in row]
         if not own:
             continue
-        value = own[1][RATIO] if column == RATIO else own[0][column]
-        found.append({"what": f"{group}: {column}", "measured": value, "at most": most})
+        if target is not None:
+            column, most = target
+            value = own[1][RATIO] if column == RATIO else own[0][column]
+            found.append({"what": f"{group}: {column}", "measured": value, "at most": most})
         peers = [row for row in own[1:] if not row["way"].startswith("gatewise")]
         if peers:
             nearest = max(peers, key=lambda row: row[RATIO])
@@ -402,7 +405,7 @@ def shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         cells = {"group": row["group"], "way": row["way"], "minimum ms": row.get("note", "")}
         cells |= {"median ms": "", "of FLOP roofline": "", "of two-term roofline": "", "ours / this": ""}
         if "note" not in row:
-            cells |= {key: f"{row[key]:.0f}" for key in ("minimum ms", "median ms")}
+            cells |= {key: f"{row[key]:.3g}" for key in ("minimum ms", "median ms")}
             cells |= {key: f"{row[key]:.2f}" for key in (ROOFLINE, TWO_TERM)}
         if RATIO in row:
             cells[RATIO] = f"{row[RATIO]:.3f}"
