@@ -10,6 +10,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import replacing
 from gatewise.training import Run
 from gatewise.training.predict import predictions
+from gatewise.wording import shown
 
 
 def predict(
@@ -31,7 +32,9 @@ def predict(
     if output and output.suffix not in (".csv", ".parquet"):
         raise GatewiseError(f"{output}: predictions are written as .csv or .parquet; choose one of these endings")
     loaded = Run.load(run, device)
-    frame = predictions(loaded.model, loaded.read(data, require_target=False), route=route, k=k)
+    records = loaded.read(data, require_target=False)
+    frame = predictions(loaded.model, records, route=route, k=k)
+    say_unknown(loaded.model.preprocessing.unknown(records))
     if output is None:
         typer.echo(frame.write_csv(), nl=False)
         return
@@ -41,3 +44,10 @@ def predict(
         else:
             frame.write_parquet(part)
     typer.echo(f"{len(frame)} predictions in {output}", err=True)
+
+
+def say_unknown(rows: dict[str, int]) -> None:
+    """One line on standard error about values that are no category of the model's, by column."""
+    if rows:
+        said = ", ".join(f"{shown(name)} in {count} rows" for name, count in rows.items())
+        typer.echo(f"values that were rare in training or are new, counted as other: {said}", err=True)

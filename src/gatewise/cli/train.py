@@ -17,6 +17,7 @@ from gatewise.cli.tables import figures_table
 from gatewise.errors import GatewiseError
 from gatewise.training import load_config
 from gatewise.training import train as train_run
+from gatewise.wording import shown
 
 
 def train(
@@ -24,13 +25,17 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .parquet or .npz file, "
-            "or a folder of Parquet files.",
+            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .tsv, .parquet or .npz "
+            "file, a folder of Parquet files, or a folder of folders of images, one a class.",
             show_default=False,
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(help="balanced: every class counts the same in training; or CLASS=WEIGHT, repeated; others 1."),
+    ] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
     objective: Annotated[str | None, typer.Option(help=f"What is maximised: {', '.join(objectives.names())}.")] = None,
@@ -66,6 +71,7 @@ def train(
     flags = {
         "data": data,
         "target": target,
+        "class_weight": class_weight or None,
         "test": test,
         "objective": objective,
         "estimator": estimator,
@@ -112,6 +118,16 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     )
     if summary["data"]["used"]:
         screen.print(summary["data"]["used"], soft_wrap=True)
+    if summary["class_weights"]:
+        screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
+
+
+def said_of_weights(weights: dict[str, float], limit: int = 5) -> str:
+    """A sentence on the weights of the classes, the largest first."""
+    largest = sorted(weights.items(), key=lambda each: -each[1])
+    said = ", ".join(f"{shown(name)} {weight:.3g}" for name, weight in largest[:limit])
+    more = ", ..." if len(largest) > limit else ""
+    return f"A row's weight in training, by class: {said}{more}. The figures below count every row the same."

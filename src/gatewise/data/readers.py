@@ -1,4 +1,4 @@
-"""One door for every kind of data: a bundled name, a file, or a folder of Parquet files."""
+"""One door for every kind of data: a bundled name, a file, or a folder of Parquet files or images."""
 
 import os
 from collections.abc import Sequence
@@ -7,12 +7,15 @@ from pathlib import Path
 from gatewise.data.arrays import read_npz
 from gatewise.data.bundled import BUNDLED
 from gatewise.data.csv_table import read_csv
+from gatewise.data.form import Form
+from gatewise.data.images import holds_images, read_images
 from gatewise.data.parquet_table import read_parquet
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
 
-ENDINGS = (".csv", ".parquet", ".npz")
+ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
+DEFAULT = Form()
 
 
 def read(
@@ -21,19 +24,24 @@ def read(
     *,
     missing: Sequence[str] = MISSING,
     require_target: bool = True,
+    form: Form = DEFAULT,
 ) -> Source:
-    """The rows of `source`: a bundled name, a .csv, .parquet or .npz file, or a folder of Parquet files.
+    """The rows of `source`: a bundled name, a .csv, .tsv, .parquet or .npz file, a folder of Parquet files or images.
 
-    `target` names the column of the labels in a table; .npz files and bundled data carry their own. A field
-    that reads as one of `missing` is a missing value. With `require_target=False` the labels may be absent
-    (None); where they are there, they are still kept out of the features. A bundled name wins over a folder
-    of that name: write ./digits for the folder. Raises GatewiseError for whatever cannot be read as such.
+    `target` names the column of the labels in a table; .npz files, bundled data and folders of images (one folder a
+    class) carry their own. `form` says how a CSV file is written and which size images take. A field that reads as
+    one of `missing` is a missing value. With `require_target=False` the labels may be absent (None); where they are
+    there, they are still kept out of the features. A bundled name wins over a folder of that name: write ./digits for
+    the folder. Raises GatewiseError for whatever cannot be read as such.
     """
     name = str(source)
     missing = (missing,) if isinstance(missing, str) else tuple(missing)
     if name in BUNDLED:
         return Source(_own_labels(BUNDLED[name](), target, require_target))
     path, ending = Path(name), os.path.splitext(name)[1].lower()
+    if os.path.isdir(name) and holds_images(path):
+        records = read_images(path, require_target, form.image_size, form.image_mode)
+        return Source(_own_labels(records, target, require_target))
     if os.path.isdir(name):
         return Source(read_parquet(path, target, missing, require_target))
     if ending not in ENDINGS:
@@ -44,7 +52,9 @@ def read(
         found = read_npz(path, require_target)
         _own_labels(found.records, target, require_target)
         return found
-    return Source((read_csv if ending == ".csv" else read_parquet)(path, target, missing, require_target))
+    if ending == ".parquet":
+        return Source(read_parquet(path, target, missing, require_target))
+    return Source(read_csv(path, target, missing, require_target, form))
 
 
 def _own_labels(records: Records, target: str | None, require_target: bool) -> Records:
@@ -56,5 +66,6 @@ def _own_labels(records: Records, target: str | None, require_target: bool) -> R
 def _unknown(name: str) -> str:
     return (
         f"{shown(name)} is not data that can be read: {nearest(name, list(BUNDLED))}give a bundled name "
-        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder of .parquet files"
+        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder "
+        "of .parquet files or of folders of images"
     )

@@ -19,7 +19,7 @@ class Records:
 
     `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
     column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
-    texts that were read as missing values.
+    texts that were read as missing values, and `note` says how `images` were read.
     """
 
     features: pl.DataFrame | np.ndarray
@@ -28,6 +28,8 @@ class Records:
     target: str | None = None
     truth: np.ndarray | None = None
     missing: tuple[str, ...] = MISSING
+    images: bool = False
+    note: str | None = None
 
     def __len__(self) -> int:
         return len(self.features)

@@ -1,0 +1,65 @@
+"""How a source is written, where it does not say so itself: the form of a CSV file, the size of images."""
+
+from dataclasses import dataclass
+
+from gatewise.errors import GatewiseError
+from gatewise.wording import shown
+
+SEPARATORS = (",", ";", "\t", "|")
+NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is None is read off the source, and refused with a line that says what to set where that is a guess.
+
+    Attributes:
+        separator: between the fields of a CSV file; None: a comma, and a tab in a .tsv file.
+        header: whether the first line has the names of the columns; without, they are c0, c1, …. None: it has, and a
+            first line that looks like data is refused.
+        decimal: "." or ","; None: a point, and a column of numbers with commas is refused.
+        features: how many columns a row has besides the label, where a model was trained on them: a file without a
+            header may then come without the column of labels.
+        image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
+        image_mode: "grey" or "rgb"; None: grey where all images are.
+    """
+
+    separator: str | None = None
+    header: bool | None = None
+    decimal: str | None = None
+    features: int | None = None
+    image_size: tuple[int, int] | None = None
+    image_mode: str | None = None
+
+    def separator_of(self, name: str) -> str:
+        """What separates the fields in the file of this name."""
+        return self.separator or ("\t" if name.lower().endswith(".tsv") else ",")
+
+
+def as_separator(text: str) -> str:
+    """The character that is meant; raises ValueError for what cannot separate fields."""
+    mark = NAMED.get(text, text)
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in " \"'.-+\\\r\n\0":
+        raise ValueError("give one character, such as ; or | or tab")
+    return mark
+
+
+def likely_separator(text: str, separator: str) -> str | None:
+    """Another separator that the first line has, and the next ones as often, where it has none of `separator`."""
+    lines = [line for line in text[:100_000].splitlines() if line.strip()][:10]
+    if not lines or separator in lines[0]:
+        return None
+    counts = {mark: lines[0].count(mark) for mark in SEPARATORS if mark in lines[0]}
+    found = [mark for mark, count in counts.items() if min(line.count(mark) for line in lines) >= count]
+    return max(found, key=counts.__getitem__, default=None)
+
+
+def check_separator(text: str, separator: str, name: str) -> None:
+    """Raises GatewiseError where the file is of one column because its fields are separated by something else."""
+    if mark := likely_separator(text, separator):
+        said, here = ("tab" if each == "\t" else each for each in (mark, separator))
+        first = text.lstrip("\r\n").splitlines()[0]
+        raise GatewiseError(
+            f"{name}: one column named {shown(first)}; its fields seem separated by {said!r}, not {here!r}: train with "
+            f"--set separator='{said}', or separate the fields with {'commas' if here == ',' else here}"
+        )
