@@ -33,7 +33,7 @@ def read_csv(
     name = str(path)
     text = _read_text(path)
     separator = form.separator_of(name)
-    check_separator(text, separator, name)
+    check_separator(text, form, name)
     header = None
     if form.header is False:
         width = len(_first(text, name, separator))

@@ -44,22 +44,26 @@ def as_separator(text: str) -> str:
     return mark
 
 
-def likely_separator(text: str, separator: str) -> str | None:
-    """Another separator that the first line has, and the next ones as often, where it has none of `separator`."""
+def likely_separator(text: str, separator: str, sure: bool) -> str | None:
+    """What seems to separate the fields instead: a mark that all of the first lines have equally often.
+
+    Where somebody is `sure` of `separator`, the first line must have none of it, else fewer than of the mark.
+    """
     lines = [line for line in text[:100_000].splitlines() if line.strip()][:10]
-    if not lines or separator in lines[0]:
+    if not lines or (sure and separator in lines[0]):
         return None
-    counts = {mark: lines[0].count(mark) for mark in SEPARATORS if mark in lines[0]}
-    found = [mark for mark, count in counts.items() if min(line.count(mark) for line in lines) >= count]
+    counts = {mark: lines[0].count(mark) for mark in SEPARATORS if lines[0].count(mark) > lines[0].count(separator)}
+    found = [mark for mark, count in counts.items() if all(line.count(mark) == count for line in lines)]
     return max(found, key=counts.__getitem__, default=None)
 
 
-def check_separator(text: str, separator: str, name: str) -> None:
-    """Raises GatewiseError where the file is of one column because its fields are separated by something else."""
-    if mark := likely_separator(text, separator):
+def check_separator(text: str, form: Form, name: str) -> None:
+    """Raises GatewiseError where the fields of a file seem to be separated by something else."""
+    separator = form.separator_of(name)
+    if mark := likely_separator(text, separator, form.separator is not None):
         said, here = ("tab" if each == "\t" else each for each in (mark, separator))
-        first = text.lstrip("\r\n").splitlines()[0]
+        first = shown(text.strip().splitlines()[0])
         raise GatewiseError(
-            f"{name}: one column named {shown(first)}; its fields seem separated by {said!r}, not {here!r}: train with "
+            f"{name}: its fields seem separated by {said!r}, not {here!r}, as in {first}; train with "
             f"--set separator='{said}', or separate the fields with {'commas' if here == ',' else here}"
         )
