@@ -49,19 +49,18 @@ def check_header(frame: pl.DataFrame, name: str, form: Form) -> None:
 
 
 def _like_data(frame: pl.DataFrame) -> bool:
-    """Whether numbers in it are no years or positions, or most names are values of their own columns."""
+    """Whether numbers in it are no years or positions, or most names are numbers and values of their own columns."""
     numbers = [number for number in map(_number, frame.columns) if number is not None]
     if any(not number.is_integer() or number < 0 for number in numbers) or numbers != sorted(set(numbers)):
         return True
-    met = sum(
-        name in column.str.strip_chars() for name, column in zip(frame.columns, frame.iter_columns(), strict=True)
-    )
-    return met > 1 and 2 * met > frame.width
+    texts = [column for column in frame.iter_columns() if _number(column.name) is None]
+    met = sum(column.name in column.str.strip_chars() for column in texts)
+    return met > 0 and 2 * (met + len(numbers)) > frame.width
 
 
 def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))
     except ValueError:
         return None
     return value if math.isfinite(value) else None
