@@ -112,7 +112,7 @@ def test_one_column_keeps_its_blank_lines_as_missing(write):
         ("x,y\n1,a\n".encode("utf-16"), ["UTF-8"]),
         ("x,y\n1,a\n".encode("utf-16-le"), ["binary"]),
         ("x,yy\n1,a\n", ["no column 'y'", "did you mean 'yy'?", "columns: 'x', 'yy'"]),
-        ("x;y\n1;a\n", ["'x;y'", "commas"]),
+        ("x;y\n1;a\n", ["'x;y'", "separated by ';'", "commas"]),
         ("y\na\n", ["no column besides the target"]),
         ("x,y\n1,a\n2, \n3,\n", ["line 3", "'y' is empty"]),
         ('"x",y\n"1\n",a\n2,\n', ["line 4", "'y' is empty"]),

@@ -9,6 +9,7 @@ from gatewise.cli.options import Device, RunFolder
 from gatewise.cli.stopping import stopping
 from gatewise.data.writers import csv_writer
 from gatewise.training import Run
+from gatewise.wording import shown
 
 
 def predict(
@@ -39,6 +40,14 @@ def predict(
                     write(frame)
             else:
                 typer.echo(f"{predicted.write(output)} predictions in {output}", err=True)
+            say_unknown(predicted.unknown)
         except KeyboardInterrupt:
             typer.echo("gatewise: stopped", err=True)
             raise typer.Exit(stop.status if stop() else 130) from None
+
+
+def say_unknown(rows: dict[str, int]) -> None:
+    """One line on standard error about values that are no category of the model's, by column."""
+    if rows:
+        said = ", ".join(f"{shown(name)} in {count} rows" for name, count in rows.items())
+        typer.echo(f"values that were rare in training or are new, counted as other: {said}", err=True)

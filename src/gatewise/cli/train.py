@@ -18,6 +18,7 @@ from gatewise.errors import GatewiseError
 from gatewise.training import Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
+from gatewise.wording import shown
 
 
 def train(
@@ -25,13 +26,17 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .parquet or .npz file, "
-            "or a folder of Parquet files.",
+            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .tsv, .parquet or .npz "
+            "file, a folder of Parquet files, or a folder of folders of images, one a class.",
             show_default=False,
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
+    class_weight: Annotated[
+        list[str] | None,
+        typer.Option(help="balanced: every class counts the same in training; or CLASS=WEIGHT, repeated; others 1."),
+    ] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with this run folder's training, which was interrupted.")
@@ -70,6 +75,7 @@ def train(
     flags = {
         "data": data,
         "target": target,
+        "class_weight": class_weight or None,
         "test": test,
         "objective": objective,
         "estimator": estimator,
@@ -131,6 +137,16 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     )
     if summary["data"]["used"]:
         screen.print(summary["data"]["used"], soft_wrap=True)
+    if summary["class_weights"]:
+        screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
+
+
+def said_of_weights(weights: dict[str, float], limit: int = 5) -> str:
+    """A sentence on the weights of the classes, the largest first."""
+    largest = sorted(weights.items(), key=lambda each: -each[1])
+    said = ", ".join(f"{shown(name)} {weight:.3g}" for name, weight in largest[:limit])
+    more = ", ..." if len(largest) > limit else ""
+    return f"A row's weight in training, by class: {said}{more}. The figures below count every row the same."

@@ -9,6 +9,7 @@ y = classes.encode(source.records.take(rows.train).labels)
 """
 
 from gatewise.data.bundled import BUNDLED
+from gatewise.data.form import Form
 from gatewise.data.labels import Classes
 from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
 from gatewise.data.readers import ENDINGS, read, stream
@@ -21,6 +22,7 @@ __all__ = [
     "ENDINGS",
     "MISSING",
     "Classes",
+    "Form",
     "Preprocessing",
     "Records",
     "Source",

@@ -36,8 +36,13 @@ class ArrayPreprocessing:
         constant = x.max(axis=axes) == x.min(axis=axes)  # exact, where the squares carry rounding
         return cls(x.shape[1:], np.asarray(mean), np.where(constant, 1.0, np.sqrt(squares / rows)))
 
-    def used(self, records: Records) -> None:
-        """Nothing to say: every number of an array is used."""
+    def used(self, records: Records) -> str | None:
+        """How the rows were read, where there is something to say: every number of an array is used."""
+        return records.note
+
+    def unknown(self, records: Records) -> dict[str, int]:
+        """Nothing: an array has no categories."""
+        return {}
 
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, *input_shape]; raises GatewiseError for a table, another shape, NaN."""

@@ -33,13 +33,13 @@ def plain_features(frame: pl.DataFrame, records: Records) -> pl.DataFrame:
     return pl.DataFrame([plain(column, records.missing, records.place) for column in frame.iter_columns()])
 
 
-def describe(series: pl.Series) -> Column | None:
-    """How to use a column, or None where it tells nothing."""
+def describe(series: pl.Series, keep: bool = False) -> Column | None:
+    """How to use a column, or None where it tells nothing; with `keep` rare texts are levels too."""
     if series.null_count() == len(series):
         return None
     if series.dtype != pl.String:
         return Column(series.name, None)
-    enough = max(1, min(10, len(series) // 100))
+    enough = 1 if keep else max(1, min(10, len(series) // 100))
     counts = _levels(series).alias("level").value_counts().filter(pl.col("count") >= enough)
     most = counts.sort(["count", "level"], descending=[True, False]).head(MOST_LEVELS)
     return Column(series.name, tuple(sorted(most["level"]))) if len(most) else None

@@ -12,6 +12,8 @@ LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 
 LABEL_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)
 
+NUMBER_COMMA = r"^[+-]?\d+(,\d+)*$"  # what a number is with a decimal comma, or with commas at thousands
+
 Place = Callable[[int], str]  # a row counted from 0 -> the words for it: "adult.csv, line 2"
 
 
@@ -33,6 +35,32 @@ def parse_numbers(column: pl.Series, place: Place) -> pl.Series:
             f'numbers; correct it, or name it among the missing values (missing = ["", "?", "NA", "{column[row]}"])'
         )
     return column
+
+
+def parse_decimals(column: pl.Series, decimal: str | None, place: Place) -> pl.Series:
+    """As `parse_numbers`, with a decimal comma where `decimal` is ",".
+
+    Raises GatewiseError for a column of numbers with commas where `decimal` is None, and for points among numbers
+    with decimal commas: 1.500 may then be one and a half or 1500.
+    """
+    if decimal == ",":
+        numbers = parse_numbers(column.str.replace_all(",", ".", literal=True), place)
+        row = None if numbers.dtype == pl.String else first_true(column.str.contains(".", literal=True))
+        if row is not None:
+            raise GatewiseError(
+                f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}, with a point where numbers "
+                "have a decimal comma; write numbers without marks of thousands"
+            )
+        return column if numbers.dtype == pl.String else numbers
+    parsed = parse_numbers(column, place)
+    commas = column.str.contains(",", literal=True)
+    if parsed.dtype == pl.String and decimal is None and commas.any() and column.str.contains(NUMBER_COMMA).all():
+        row = first_true(commas) or 0
+        raise GatewiseError(
+            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}: set decimal = ',' if that is a "
+            "decimal comma, decimal = '.' if it is text, and write numbers without marks of thousands"
+        )
+    return parsed
 
 
 def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
@@ -100,8 +128,6 @@ def split_target(
 
 
 def _no_such_column(columns: list[str], target: str, name: str) -> str:
-    if len(columns) == 1 and any(separator in columns[0] for separator in ";\t|"):
-        return f"{name}: one column named {shown(columns[0])}; separate the fields with commas"
     hint = nearest(target, columns)
     return f"{name}: no column {shown(target)} to take the labels from; {hint}columns: {listing(columns)}"
 

@@ -9,14 +9,22 @@ from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import label_text, parse_numbers, plain, split_target, strip_missing
+from gatewise.data.columns import label_text, parse_decimals, plain, split_target, strip_missing
+from gatewise.data.form import Form, check_separator
+from gatewise.data.headers import check_header, generated, numbered
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
+DEFAULT = Form()
 
-def read_csv(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:
-    """The rows of a comma-separated file in UTF-8 with a header line.
+
+def read_csv(
+    path: Path, target: str | None, missing: Sequence[str], require_target: bool, form: Form = DEFAULT
+) -> Records:
+    """The rows of a file in UTF-8 of fields with commas between them, or as `form` says, below a header line.
+
+    Without a header the columns are c0, c1, …, and `target` may be the number of a column.
 
     Spaces around names and fields are dropped. A feature column becomes Float64 where all its values that
     are not missing read as numbers, else it stays text. Labels stay as written, whatever they look like.
@@ -24,16 +32,24 @@ def read_csv(path: Path, target: str | None, missing: Sequence[str], require_tar
     """
     name = str(path)
     text = _read_text(path)
-    frame = _fields(text, name)
+    separator = form.separator_of(name)
+    check_separator(text, form, name)
+    header = None
+    if form.header is False:
+        width = len(_first(text, name, separator))
+        target = numbered(target, width)
+        header = generated(width, target, form.features, name)
+    frame = _fields(text, name, separator, header)
     if frame.is_empty():
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")
+    check_header(frame, name, form)
 
     def place(row: int) -> str:
-        line, _ = next(islice(_lines(text, name), row + 1, None))
+        line, _ = next(islice(_lines(text, name, separator), row + (header is None), None))
         return f"{name}, line {line}"
 
     features, labels = split_target(frame, target, require_target, name)
-    columns = [parse_numbers(strip_missing(column, missing), place) for column in features.iter_columns()]
+    columns = [parse_decimals(strip_missing(each, missing), form.decimal, place) for each in features.iter_columns()]
     return Records(
         features=pl.DataFrame([plain(column, (), place) for column in columns]),
         labels=None if labels is None else label_text(labels, place, require_target),
@@ -47,8 +63,7 @@ def _read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise GatewiseError(f"{path}, line {line}: not UTF-8 text; save the file as UTF-8") from None
+        raise GatewiseError(_undecodable(path, error.object, error.start)) from None
     except OSError as error:
         raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     check_text(text, str(path))
@@ -58,17 +73,31 @@ def _read_text(path: Path) -> str:
 def check_text(text: str, name: str) -> None:
     """Raises GatewiseError for what only binary files hold."""
     if "\0" in text:
-        raise GatewiseError(f"{name}: a binary file, not comma-separated text; save the table as CSV")
+        raise GatewiseError(f"{name}: a binary file, not text; save the table as CSV")
 
 
-def _fields(text: str, name: str) -> pl.DataFrame:
-    """Every field as text, an empty one as ""."""
-    header = _header(text, name)
+def _undecodable(path: Path, content: bytes, position: int) -> str:
+    """What to say of a file whose byte at this position is not UTF-8."""
+    line = content.count(b"\n", 0, position) + 1
+    kind = " (it begins as UTF-16 does)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+    return (
+        f"{path}, line {line}: byte 0x{content[position]:02X}, number {position + 1} of the file, is not UTF-8 text"
+        f"{kind}; save the file as UTF-8"
+    )
+
+
+def _fields(text: str, name: str, separator: str = ",", names: list[str] | None = None) -> pl.DataFrame:
+    """Every field as text, an empty one as ""; `names` where the first line is a row and no header."""
+    header = names or _header(text, name, separator)
     if len(header) > 1:
-        text = text.rstrip()  # blank lines at the end; with one column they are missing values
+        # blank lines at the end; with one column they are missing values
+        text = text.rstrip("".join({*" \t\r\n\v\f"} - {separator}))
+    if names:
+        text = text.lstrip(" \r\n")
     if '"' in text:
-        return quoted(header, [fields for _, fields in islice(_lines(text, name), 1, None)])
-    return unquoted(header, text, name, lambda: _lines(text, name))
+        rows = [fields for _, fields in islice(_lines(text, name, separator), 0 if names else 1, None)]
+        return quoted(header, rows)
+    return unquoted(header, text, name, lambda: _lines(text, name, separator), separator, has_header=not names)
 
 
 def quoted(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
@@ -77,47 +106,73 @@ def quoted(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
     return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
 
 
-def unquoted(header: list[str], text: str, name: str, again: Callable[[], Iterable]) -> pl.DataFrame:
-    """A header line and rows without any quote; read `again` by the csv module where a row seems ragged."""
+def unquoted(
+    header: list[str],
+    text: str,
+    name: str,
+    again: Callable[[], Iterable],
+    separator: str = ",",
+    has_header: bool = True,
+) -> pl.DataFrame:
+    """Rows without any quote, below a header line or not; read `again` by the csv module where a row seems ragged."""
     try:
-        frame = pl.read_csv(text.encode(), infer_schema=False, quote_char=None, new_columns=header)
+        frame = pl.read_csv(
+            text.encode(),
+            infer_schema=False,
+            quote_char=None,
+            separator=separator,
+            has_header=has_header,
+            new_columns=header,
+        )
     except pl.exceptions.PolarsError as error:
         deque(again(), maxlen=0)  # names the line, where a row is too long
         reason = str(error).splitlines()[0]
-        raise GatewiseError(f"{name}: not a comma-separated table ({reason}); mend the file") from None
+        raise GatewiseError(f"{name}: not a table of separated fields ({reason}); mend the file") from None
     if frame[:, -1].null_count():
         deque(again(), maxlen=0)  # a row that is too short ends in a null too
     return frame.with_columns(pl.all().fill_null(""))
 
 
-def _header(text: str, name: str) -> list[str]:
-    return header_of(next(_lines(text, name), None), name)
+def _first(text: str, name: str, separator: str) -> list[str]:
+    """The fields of the first line."""
+    return first_of(next(_lines(text, name, separator), None), name)
+
+
+def _header(text: str, name: str, separator: str) -> list[str]:
+    return header_of(next(_lines(text, name, separator), None), name)
 
 
 def header_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
     """The names in the first row that `rows_of` has found; raises GatewiseError where they cannot be names."""
-    if first is None:
-        raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
-    header = [field.strip() for field in first[1]]
+    header = first_of(first, name)
     for position, column in enumerate(header):
         if not column:
             raise GatewiseError(f"{name}: column {position + 1} has no name in the header; name it or drop the column")
         if column in header[:position]:
             raise GatewiseError(
                 f"{name}: the header has {shown(column)} twice (columns {header.index(column) + 1} and "
-                f"{position + 1}); rename one"
+                f"{position + 1}); rename one, or say --set header=false if the file has no header"
             )
     return header
 
 
-def _lines(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def first_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
+    """The fields of the first row that `rows_of` has found."""
+    if first is None:
+        raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
+    return [field.strip() for field in first[1]]
+
+
+def _lines(text: str, name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """The header and the rows with the line each ends on; a row that is ragged raises GatewiseError."""
-    return rows_of(io.StringIO(text), name)
+    return rows_of(io.StringIO(text), name, separator=separator)
 
 
-def rows_of(lines: Iterable[str], name: str, width: int = 0, before: int = 0) -> Iterator[tuple[int, list[str]]]:
+def rows_of(
+    lines: Iterable[str], name: str, width: int = 0, before: int = 0, separator: str = ","
+) -> Iterator[tuple[int, list[str]]]:
     """As `_lines`; with a width the lines are rows that follow on a header and `before` lines."""
-    reader = csv.reader(lines, skipinitialspace=True, strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for row in reader:
             if not width and not row:
@@ -125,9 +180,10 @@ def rows_of(lines: Iterable[str], name: str, width: int = 0, before: int = 0) ->
             fields = row or [""] * (width == 1)
             width = width or len(fields)
             if len(fields) != width:
+                mark = "a comma" if separator == "," else repr(separator)
                 raise GatewiseError(
                     f"{name}, line {before + reader.line_num}: {len(fields)} fields where the header has {width}; "
-                    "mend the line, and quote a field that contains a comma"
+                    f"mend the line, and quote a field that contains {mark}"
                 )
             yield before + reader.line_num, fields
     except csv.Error as error:

@@ -1,6 +1,7 @@
 """From rows as read to the float32 arrays that a model sees; fitted once, kept beside the model."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from gatewise.data.array_preprocessing import ArrayPreprocessing
 from gatewise.data.records import Records
-from gatewise.data.table_preprocessing import TablePreprocessing
+from gatewise.data.table_preprocessing import KEEP_ALL, TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
@@ -35,6 +36,9 @@ class Preprocessing(Protocol):
     def used(self, records: Records) -> str | None:
         """A sentence on which of the table's columns are used, and how; None for an array."""
 
+    def unknown(self, records: Records) -> dict[str, int]:
+        """For each text column the rows whose value is no category, being rare or unseen in fitting; 0 left out."""
+
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, *input_shape]; raises GatewiseError for rows unlike those fitted."""
 
@@ -42,18 +46,26 @@ class Preprocessing(Protocol):
         """Writes `preprocessing.json`, and `preprocessing.skops` for a table, into the folder."""
 
 
-def fit_preprocessing(records: Records, numeric: str = "standard") -> Preprocessing:
+def fit_preprocessing(
+    records: Records, numeric: str = "standard", *, keep: Sequence[str] = (), drop: Sequence[str] = ()
+) -> Preprocessing:
     """Fits the preprocessing to a table or an array.
 
-    `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks
-    made normal). Raises GatewiseError for another word, and for data without a usable column.
+    `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks made
+    normal). Of a table the columns in `drop` are not used, and those in `keep` are, also where nearly every value is
+    different and they would be left out as identifiers ("*" keeps every column). Raises GatewiseError for another
+    word, a column to keep or drop that is not there, and for data without a usable column.
     """
     if numeric not in ("standard", "quantile"):
         raise GatewiseError(f"numeric is {shown(numeric)}; give 'standard' or 'quantile'")
     if records.is_table:
-        return TablePreprocessing.fit(records, numeric)
+        return TablePreprocessing.fit(records, numeric, keep, drop)
     if numeric == "quantile":
         raise GatewiseError(f"{records.name}: numeric='quantile' is for tables; an array takes 'standard'")
+    if drop or any(name != KEEP_ALL for name in keep):
+        raise GatewiseError(
+            f"{records.name}: keep and drop name columns of a table, and an array has none; leave them out"
+        )
     return ArrayPreprocessing.fit(records)
 
 

@@ -1,4 +1,4 @@
-"""One door for every kind of data: a bundled name, a file, or a folder of Parquet files."""
+"""One door for every kind of data: a bundled name, a file, or a folder of Parquet files or images."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -8,12 +8,16 @@ from gatewise.data.arrays import read_npz
 from gatewise.data.bundled import BUNDLED
 from gatewise.data.csv_stream import stream_csv
 from gatewise.data.csv_table import read_csv
+from gatewise.data.form import Form
+from gatewise.data.images import holds_images, read_images
 from gatewise.data.parquet_table import read_parquet, stream_parquet
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
 
-ENDINGS = (".csv", ".parquet", ".npz")
+CSV = (".csv", ".tsv")
+ENDINGS = (*CSV, ".parquet", ".npz")
+DEFAULT = Form()
 
 
 def read(
@@ -22,23 +26,30 @@ def read(
     *,
     missing: Sequence[str] = MISSING,
     require_target: bool = True,
+    form: Form = DEFAULT,
 ) -> Source:
-    """The rows of `source`: a bundled name, a .csv, .parquet or .npz file, or a folder of Parquet files.
+    """The rows of `source`: a bundled name, a .csv, .tsv, .parquet or .npz file, a folder of Parquet files or images.
 
-    `target` names the column of the labels in a table; .npz files and bundled data carry their own. A field
-    that reads as one of `missing` is a missing value. With `require_target=False` the labels may be absent
-    (None); where they are there, they are still kept out of the features. A bundled name wins over a folder
-    of that name: write ./digits for the folder. Raises GatewiseError for whatever cannot be read as such.
+    `target` names the column of the labels in a table; .npz files, bundled data and folders of images (one folder a
+    class) carry their own. `form` says how a CSV file is written and which size images take. A field that reads as
+    one of `missing` is a missing value. With `require_target=False` the labels may be absent (None); where they are
+    there, they are still kept out of the features. A bundled name wins over a folder of that name: write ./digits for
+    the folder. Raises GatewiseError for whatever cannot be read as such.
     """
     name, missing = str(source), _texts(missing)
     kind = _kind(name)
     if kind == "bundled":
         return Source(_own_labels(BUNDLED[name](), target, require_target))
+    if kind == "images":
+        records = read_images(Path(name), require_target, form.image_size, form.image_mode)
+        return Source(_own_labels(records, target, require_target))
     if kind == ".npz":
         found = read_npz(Path(name), require_target)
         _own_labels(found.records, target, require_target)
         return found
-    return Source((read_csv if kind == ".csv" else read_parquet)(Path(name), target, missing, require_target))
+    if kind == ".parquet":
+        return Source(read_parquet(Path(name), target, missing, require_target))
+    return Source(read_csv(Path(name), target, missing, require_target, form))
 
 
 def stream(
@@ -48,20 +59,23 @@ def stream(
     missing: Sequence[str] = MISSING,
     require_target: bool = True,
     columns: Sequence[str] | None = None,
+    form: Form = DEFAULT,
 ) -> Iterator[Records]:
     """The rows of `read`, its test rows where it has such, part by part and each part as long as memory is well used.
 
     Tables are read as they are asked for, and only the feature columns named in `columns` where all are there; their
-    features are as the file has them, and get their types from the model that they are for. Arrays and bundled data
-    are one part. Raises GatewiseError as `read` does, when it comes to what is wrong.
+    features are as the file has them, and get their types from the model that they are for. Arrays, images, bundled
+    data, and CSV files in a form of their own are one part. Raises GatewiseError as `read` does, when it comes to what
+    is wrong.
     """
     name, missing = str(source), _texts(missing)
     kind = _kind(name)
-    if kind in ("bundled", ".npz"):
-        found = read(name, target, missing=missing, require_target=require_target)
-        return iter([found.records if found.test is None else found.test])
-    opened = stream_csv if kind == ".csv" else stream_parquet
-    return opened(Path(name), target, missing, require_target, columns)
+    if kind == ".parquet":
+        return stream_parquet(Path(name), target, missing, require_target, columns)
+    if kind in CSV and form.is_plain(name):
+        return stream_csv(Path(name), target, missing, require_target, columns)
+    found = read(name, target, missing=missing, require_target=require_target, form=form)
+    return iter([found.records if found.test is None else found.test])
 
 
 def _texts(missing: Sequence[str]) -> tuple[str, ...]:
@@ -69,10 +83,12 @@ def _texts(missing: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kind(name: str) -> str:
-    """Which way of reading: "bundled", ".csv", ".npz", or ".parquet", for a folder too; GatewiseError for no such."""
+    """Which way of reading: "bundled", "images", or an ending, .parquet for a folder too; GatewiseError for no such."""
     if name in BUNDLED:
         return "bundled"
     ending = os.path.splitext(name)[1].lower()
+    if os.path.isdir(name) and holds_images(Path(name)):
+        return "images"
     if os.path.isdir(name):
         return ".parquet"
     if ending not in ENDINGS:
@@ -91,5 +107,6 @@ def _own_labels(records: Records, target: str | None, require_target: bool) -> R
 def _unknown(name: str) -> str:
     return (
         f"{shown(name)} is not data that can be read: {nearest(name, list(BUNDLED))}give a bundled name "
-        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder of .parquet files"
+        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder "
+        "of .parquet files or of folders of images"
     )

@@ -22,7 +22,7 @@ class Records:
     `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
     column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
     texts that were read as missing values. Rows that are part of a file are called by their `numbers` there [N],
-    of rows or of lines as `unit` says.
+    of rows or of lines as `unit` says. `note` says how `images` were read.
     """
 
     features: pl.DataFrame | np.ndarray
@@ -33,6 +33,8 @@ class Records:
     missing: tuple[str, ...] = MISSING
     numbers: Sequence[int] | None = None
     unit: str = "row"
+    images: bool = False
+    note: str | None = None
 
     def __len__(self) -> int:
         return len(self.features)

@@ -1,6 +1,7 @@
 """Tables: text columns become codes, then scikit-learn's ColumnTransformer makes numbers of all columns."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
+from gatewise.data.identifiers import is_identifier
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, nearest, shown
 
+KEEP_ALL = "*"  # in `keep`: every column is used
 TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
 
 
@@ -28,27 +31,37 @@ class TablePreprocessing:
 
     A text that is rare (fewer than 10 rows, or 1 % of a small table), beyond the 200 most frequent, or
     unknown counts as "other": a column of its own where there were such texts in fitting, else zeros.
-    Columns without a value, or with rare texts alone, are not used.
+    Columns without a value, or with rare texts alone, are not used, nor those that look like identifiers
+    (`gatewise.data.identifiers`), which are named in `identifiers`.
     """
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...]
     transformer: ColumnTransformer
+    identifiers: tuple[str, ...] = ()
 
     @classmethod
-    def fit(cls, records: Records, numeric: str) -> "TablePreprocessing":
-        """Fits to a table; raises GatewiseError where no column can be used."""
-        frame = plain_features(pl.DataFrame(records.features), records)
-        columns = tuple(column for series in frame.iter_columns() if (column := describe(series)))
+    def fit(
+        cls, records: Records, numeric: str, keep: Sequence[str] = (), drop: Sequence[str] = ()
+    ) -> "TablePreprocessing":
+        """Fits to a table; raises GatewiseError where no column can be used, or one to keep or drop is not there."""
+        given = pl.DataFrame(records.features)
+        _check_names(given, records.name, {"keep": keep, "drop": drop})
+        frame = plain_features(given.drop(drop), records)
+        free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
+        identifiers = tuple(series.name for series in free if is_identifier(series))
+        kept = [series for series in frame.iter_columns() if series.name not in identifiers]
+        columns = tuple(column for series in kept if (column := describe(series, series.name in keep)))
         if not columns:
             raise GatewiseError(
-                f"{records.name}: no column that can be used; give columns with values, not all of them rare"
+                f"{records.name}: no column that can be used{_said_of(identifiers)}; give columns with values, not "
+                "all of them rare"
             )
         numbers = [i for i, column in enumerate(columns) if column.levels is None]
         texts = [i for i, column in enumerate(columns) if column.levels is not None]
         transformer = _transformer(numbers, texts, numeric, len(frame))
         transformer.fit(np.column_stack(codes(frame, columns, records)))  # pyrefly: ignore[bad-argument-type]
-        return cls(columns, records.missing, transformer)
+        return cls(columns, records.missing, transformer, identifiers)
 
     @property
     def column_names(self) -> list[str]:
@@ -59,10 +72,20 @@ class TablePreprocessing:
         """Which of the table's columns are used, and how."""
         names = {column.name for column in self.columns}
         numbers = sum(column.levels is None for column in self.columns)
-        dropped = [name for name in records.columns or [] if name not in names]
+        dropped = [name for name in records.columns or [] if name not in {*names, *self.identifiers}]
         kinds = f"{numbers} as numbers, {len(names) - numbers} as categories"
-        left_out = f"; left out, for no value or only rare ones: {listing(dropped)}" if dropped else ""
-        return f"Used {len(names)} of {len(names) + len(dropped)} columns: {kinds}{left_out}."
+        left_out = f"; left out, as asked or for no value or only rare ones: {listing(dropped)}" if dropped else ""
+        total = len(names) + len(dropped) + len(self.identifiers)
+        return f"Used {len(names)} of {total} columns: {kinds}{_said_of(self.identifiers)}{left_out}."
+
+    def unknown(self, records: Records) -> dict[str, int]:
+        """For each text column the rows with a value that is no category: rare or unseen in fitting; 0 left out."""
+        texts = [column for column in self.columns if column.levels is not None]
+        if not len(records) or not texts:
+            return {}
+        frame = plain_features(pl.DataFrame(records.features).select([column.name for column in texts]), records)
+        counts = [int((found == OTHER).sum()) for found in codes(frame, texts, records)]
+        return {column.name: count for column, count in zip(texts, counts, strict=True) if count}
 
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, D]; columns that were not fitted are left out.
@@ -154,6 +177,7 @@ class TablePreprocessing:
         description = {
             "kind": "table",
             "missing": self.missing,
+            "identifiers": self.identifiers,
             "columns": [asdict(column) for column in self.columns],
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
@@ -170,13 +194,35 @@ class TablePreprocessing:
         transformer = skops.io.load(Path(folder) / "preprocessing.skops", trusted=TRUSTED)
         if not isinstance(transformer, ColumnTransformer):
             raise TypeError("preprocessing.skops holds something else than a ColumnTransformer")
-        loaded = cls(columns, tuple(map(str, description["missing"])), transformer)
+        identifiers = tuple(map(str, description.get("identifiers", ())))
+        loaded = cls(columns, tuple(map(str, description["missing"])), transformer, identifiers)
         # a row without values runs through everything: parts that do not fit together fail here
         empty = pl.DataFrame({column.name: [None] for column in columns})
         row = codes(empty, columns, Records(empty, None, "preprocessing.skops"))
         if loaded._transformed(row).shape[1:] != loaded.input_shape:
             raise ValueError("preprocessing.skops and preprocessing.json do not fit together")
         return loaded
+
+
+def _check_names(frame: pl.DataFrame, name: str, named: dict[str, Sequence[str]]) -> None:
+    for key, columns in named.items():
+        for column in columns:
+            if column not in frame.columns and (key, column) != ("keep", KEEP_ALL):
+                raise GatewiseError(
+                    f"{name}: {key} names {shown(column)}, which is no column; {nearest(column, frame.columns)}"
+                    f"columns: {listing(frame.columns)}"
+                )
+
+
+def _said_of(identifiers: Sequence[str]) -> str:
+    """What `used` says of columns that are not used as they look like identifiers."""
+    if not identifiers:
+        return ""
+    kept = json.dumps(list(identifiers[:3]), ensure_ascii=False)
+    return (
+        f"; left out, as nearly every value is different, like an identifier: {listing(identifiers)} "
+        f"(--set 'keep={kept}' would use {'it' if len(identifiers) == 1 else 'them'})"
+    )
 
 
 def _transformer(numbers: list[int], texts: list[int], numeric: str, rows: int) -> ColumnTransformer:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from gatewise.data.table_preprocessing import KEEP_ALL
 from gatewise.errors import GatewiseError
 from gatewise.mixture.mixture import ROUTES
 from gatewise.training import RunConfig
@@ -19,7 +20,10 @@ RENAMED = {"n_experts": "experts"}
 """Parameters that scikit-learn's users would look for under another name than the configuration's."""
 TABLES = ("objective_options", "estimator_options", "regulariser")
 """Parameters for which None is an empty table, as a default must not be a dictionary."""
-NOT_HERE = ("data", "target", "test", "test_size", "validation_size", "seed", "threads", "audit_every", "start_from")
+NOT_HERE = (
+    *("data", "target", "test", "test_size", "validation_size", "separator", "header", "decimal", "image_size"),
+    *("image_mode", "seed", "threads", "audit_every", "start_from"),
+)
 """Keys of a run that an estimator has no use for, or has in another form."""
 NOT_SHARED = {"class_weight"}
 """Parameters that are a key too, with other values: here classes need not be text."""
@@ -36,6 +40,7 @@ def to_config(estimator: BaseEstimator) -> RunConfig:
     keys = {RENAMED.get(name, name): _plain(value) for name, value in parameters.items()}
     keys = {key: value for key, value in keys.items() if key in RunConfig.model_fields.keys() - NOT_SHARED}
     keys |= {key: {} for key in TABLES if keys[key] is None}
+    keys |= {"keep": [KEEP_ALL]}  # who hands over a data frame has chosen its columns
     keys |= _further(parameters)
     _check_others(parameters)
     try:

@@ -2,8 +2,21 @@
 
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
+from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
 from gatewise.training.predict import Predictions
 from gatewise.training.run import Run, resume, train
 
-__all__ = ["Callback", "Fit", "LoopConfig", "Predictions", "Run", "RunConfig", "fit", "load_config", "resume", "train"]
+__all__ = [
+    "Callback",
+    "Fit",
+    "LoopConfig",
+    "Predictions",
+    "Run",
+    "RunConfig",
+    "fit",
+    "load_config",
+    "resume",
+    "rows_of",
+    "train",
+]

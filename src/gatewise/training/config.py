@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gatewise.data.form import Form, as_separator
 from gatewise.errors import GatewiseError
 from gatewise.schedules import as_schedule
 from gatewise.wording import instead, shortened
@@ -67,13 +68,30 @@ class LoopConfig(BaseModel):
 class RunConfig(LoopConfig):
     """Everything a run is made from: what `config.toml` in a run folder holds."""
 
-    data: str = Field(description="a bundled name, a .csv, .parquet or .npz file, or a folder of Parquet files")
-    target: str | None = Field(None, description="the column to predict")
+    data: str = Field(
+        description="a bundled name, a .csv, .tsv, .parquet or .npz file, or a folder of Parquet files or images"
+    )
+    target: str | None = Field(None, description="the column to predict; its number where there is no header")
     test: str | None = Field(None, description="a file of test rows; unset: split off by test_size")
     test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
     validation_size: float = Field(0.125, gt=0, lt=1, description="share of the other rows kept for validation")
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
+    separator: str | None = Field(
+        None, description="what separates the fields of a CSV file; unset: a comma, or a tab in a .tsv file"
+    )
+    header: bool | None = Field(
+        None, description="whether a CSV file has one; false: columns c0, c1, …; unset: it has, and looks like one"
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="of numbers in a CSV file; unset: a point")
+    image_size: list[int] | None = Field(
+        None, description="height and width of images; unset: that of all where they agree, else 32 × 32"
+    )
+    image_mode: Literal["grey", "rgb"] | None = Field(
+        None, description="channels of images; unset: grey where all are grey, else rgb"
+    )
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
+    drop: list[str] = Field([], description="columns of a table that are not used")
+    keep: list[str] = Field([], description='columns that are used though nearly every value is different; ["*"]: all')
 
     start_from: str | None = Field(
         None, description="a run folder whose weights, preprocessing and shape training starts from"
@@ -118,6 +136,42 @@ class RunConfig(LoopConfig):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
 
+    @field_validator("target", mode="before")
+    @classmethod
+    def _number_of_a_column(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("separator")
+    @classmethod
+    def _separator(cls, value: str | None) -> str | None:
+        return None if value is None else as_separator(value)
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _height_and_width(cls, value: Any) -> Any:
+        """Take one number for both."""
+        sides = [value, value] if isinstance(value, int) else value
+        if sides is not None and not (
+            isinstance(sides, list | tuple)
+            and len(sides) == 2
+            and all(isinstance(side, int) and not isinstance(side, bool) and 1 <= side <= 4096 for side in sides)
+        ):
+            raise ValueError("give a side, or [height, width], from 1 to 4096")
+        return sides
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _weights_of_classes(cls, value: Any) -> Any:
+        """Take a list of CLASS=WEIGHT, or of balanced alone, beside a table."""
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            return value
+        if value == ["balanced"]:
+            return "balanced"
+        pairs = [text.rpartition("=") for text in value]
+        if not pairs or not all(name and equals and weight for name, equals, weight in pairs):
+            raise ValueError("give balanced, or CLASS=WEIGHT such as yes=3")
+        return {name: weight for name, _, weight in pairs}
+
     @field_validator("regulariser")
     @classmethod
     def _schedules(cls, value: dict[str, NUMBER_OR_SCHEDULE]) -> dict[str, NUMBER_OR_SCHEDULE]:
@@ -154,6 +208,12 @@ class RunConfig(LoopConfig):
         if not all(name and equals and weight for name, equals, weight in pairs):
             raise ValueError("give NAME=WEIGHT, such as load=0.01, or none")
         return {name: weight for name, _, weight in pairs}
+
+    @property
+    def form(self) -> Form:
+        """How the data are written, for `gatewise.data.read`."""
+        height_width = None if self.image_size is None else (self.image_size[0], self.image_size[1])
+        return Form(self.separator, self.header, self.decimal, image_size=height_width, image_mode=self.image_mode)
 
     @property
     def num_experts(self) -> int:

@@ -78,7 +78,7 @@ def fit(
     Args:
         mixture: the model; trained in place on the device it is on.
         objective: what is maximised, from `gatewise.objectives`.
-        train: x `[N, ...]` and classes y int64 `[N]`.
+        train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`.
         validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
         config: see `LoopConfig`.
         weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.

@@ -1,6 +1,7 @@
 """Predictions of a trained model: tables that are made as they are asked for."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -30,6 +31,9 @@ class Predictions:
         k: experts for route "topk".
         batch_size: rows that the model sees at a time.
 
+    Attributes:
+        unknown: of the rows predicted so far, how many have a value that is no category of the model's, by column.
+
     Raises:
         GatewiseError: in use, for rows that do not fit the model, or an unknown route.
     """
@@ -45,12 +49,18 @@ class Predictions:
     ):
         self.model, self.parts = model, parts
         self.route, self.k, self.batch_size = route, k, batch_size
+        self.unknown: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        inputs = ((self.model.inputs(records),) for records in self.parts())
+        self.unknown = Counter()
+        inputs = ((self._inputs(records),) for records in self.parts())
         with contextlib.closing(prefetched(inputs)) as prepared:
             for (x,) in rebatched(prepared, self.batch_size):
                 yield self._predicted(x)
+
+    def _inputs(self, records: Records) -> Tensor:
+        self.unknown.update(self.model.preprocessing.unknown(records))
+        return self.model.inputs(records)
 
     def frame(self) -> pl.DataFrame:
         """All of them as one table, which has no rows where there were none."""

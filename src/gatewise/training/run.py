@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from gatewise import __version__
-from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
 from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import held, read_json, write_json, write_text
@@ -73,17 +73,29 @@ class Run:
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
-        return _asked_for(read(source, self.target, missing=self.config.missing, require_target=require_target))
+        options = {"missing": self.config.missing, "form": self.form}
+        return self._fitting(_asked_for(read(source, self.target, require_target=require_target, **options)))
 
     @property
     def target(self) -> str | None:
         """The column of the labels; None where the data carried their own."""
-        return self.config.target or self.summary["data"]["target"]
+        return self.summary["data"]["target"] or self.config.target
+
+    @property
+    def form(self) -> Form:
+        """How further rows are read."""
+        return form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
+
+    def _fitting(self, records: Records) -> Records:
+        """The rows, where they may be such as the model was trained on."""
+        if records.images and not self.summary["data"].get("images"):
+            raise GatewiseError(f"{records.name}: images, but the model was not trained on any; give data like its own")
+        return records
 
     def stream(self, source: str, *, require_target: bool) -> Iterator[Records]:
         """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory."""
-        missing, columns = self.config.missing, self.model.preprocessing.column_names
-        return stream(source, self.target, missing=missing, require_target=require_target, columns=columns)
+        options = {"missing": self.config.missing, "form": self.form, "columns": self.model.preprocessing.column_names}
+        return map(self._fitting, stream(source, self.target, require_target=require_target, **options))
 
     def predict(self, source: str, *, route: str = "mixture", k: int = 2, batch_size: int = BATCH_SIZE) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
@@ -118,16 +130,31 @@ class Run:
             return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes)).result()
 
 
+def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> Form:
+    """How further rows are read: images as those that were trained on, a table without a header by its width.
+
+    Args:
+        config: of the run.
+        columns: of its table, without the label.
+        shape: of one row as read, an image's `(C, H, W)`.
+    """
+    form = replace(config.form, features=columns)
+    if len(shape) != 3:
+        return form
+    return replace(form, image_size=(shape[1], shape[2]), image_mode="grey" if shape[0] == 1 else "rgb")
+
+
 def read_parts(config: RunConfig) -> Parts:
     """Read the data of a run and split them as its seed says.
 
     Raises:
         GatewiseError: for data that cannot be read or split.
     """
-    source = read(config.data, config.target, missing=config.missing)
+    source = read(config.data, config.target, missing=config.missing, form=config.form)
     rows, test = source.records, source.test
     if config.test is not None:
-        test = _asked_for(read(config.test, config.target or rows.target, missing=config.missing))
+        form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
+        test = _asked_for(read(config.test, rows.target or config.target, missing=config.missing, form=form))
     labels = rows.known_labels()
     Classes.from_labels(labels, rows.name)
     size = 0.0 if test is not None else config.test_size
@@ -346,7 +373,7 @@ def assemble(
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
-    preprocessing = fit_preprocessing(train, numeric=config.numeric)
+    preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
     model = Model(spec.build().to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
@@ -395,6 +422,12 @@ def _most_evaluations(config: RunConfig, objective: Objective) -> int:
     return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
 
 
+def weights_in_words(config: RunConfig, classes: Sequence[str], y: torch.Tensor) -> dict[str, float] | None:
+    """How much a row of each class counted in training; None where all count the same."""
+    weights = class_weights(config.class_weight, classes, y)
+    return None if weights is None else dict(zip(classes, weights.tolist(), strict=True))
+
+
 def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
@@ -413,6 +446,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
             "test_rows": len(parts.test) if parts.test is not None else 0,
             "columns": len(parts.whole.columns or []) or model.spec.features,
             "used": model.preprocessing.used(parts.whole),
+            "images": parts.whole.images,
             "classes": model.spec.classes,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
@@ -424,6 +458,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
             "objective": config.objective,
             "estimator": next((estimator.name for estimator in objective.estimators()), None),
         },
+        "class_weights": weights_in_words(config, model.spec.classes, prepared.rows["train"][1]),
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
         "validation": tallies["validation"].result().to_dict(),

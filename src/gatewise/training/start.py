@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 SPLIT = ("seed", "test", "test_size", "validation_size", "missing")
 """Keys that decide which rows are for training."""
+FORM = ("separator", "header", "decimal")
+"""Keys that say how a table is written."""
+COLUMNS = ("numeric", "keep", "drop", "image_size", "image_mode")
+"""Keys that say what becomes of columns and images."""
 SHAPE = [name for name in ModelSpec.model_fields if name in RunConfig.model_fields and name != "experts"]
 
 
@@ -35,7 +39,7 @@ def taken_over(config: RunConfig, run: "Run") -> RunConfig:
         GatewiseError: for a key that is set to another shape or preprocessing than the run's.
     """
     update: dict[str, Any] = {}
-    for key in [*SHAPE, "numeric"]:
+    for key in [*SHAPE, *COLUMNS]:
         given, there = getattr(config, key), getattr(run.config, key)
         if key in config.model_fields_set and given != there:
             raise GatewiseError(
@@ -43,7 +47,7 @@ def taken_over(config: RunConfig, run: "Run") -> RunConfig:
                 f"other; leave {key} out"
             )
         update[key] = there
-    free = ["experts", "target", *(SPLIT if config.data == run.config.data else ())]
+    free = ["experts", "target", *((*SPLIT, *FORM) if config.data == run.config.data else ())]
     update |= {key: getattr(run.config, key) for key in free if key not in config.model_fields_set}
     return config.model_copy(update=update)
 

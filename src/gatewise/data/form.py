@@ -1,0 +1,73 @@
+"""How a source is written, where it does not say so itself: the form of a CSV file, the size of images."""
+
+from dataclasses import dataclass
+
+from gatewise.errors import GatewiseError
+from gatewise.wording import shown
+
+SEPARATORS = (",", ";", "\t", "|")
+NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is None is read off the source, and refused with a line that says what to set where that is a guess.
+
+    Attributes:
+        separator: between the fields of a CSV file; None: a comma, and a tab in a .tsv file.
+        header: whether the first line has the names of the columns; without, they are c0, c1, …. None: it has, and a
+            first line that looks like data is refused.
+        decimal: "." or ","; None: a point, and a column of numbers with commas is refused.
+        features: how many columns a row has besides the label, where a model was trained on them: a file without a
+            header may then come without the column of labels.
+        image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
+        image_mode: "grey" or "rgb"; None: grey where all images are.
+    """
+
+    separator: str | None = None
+    header: bool | None = None
+    decimal: str | None = None
+    features: int | None = None
+    image_size: tuple[int, int] | None = None
+    image_mode: str | None = None
+
+    def is_plain(self, name: str) -> bool:
+        """Whether the CSV file of this name is what it is by default: commas, a header, decimal points."""
+        return self.separator_of(name) == "," and self.header in (None, True) and self.decimal in (None, ".")
+
+    def separator_of(self, name: str) -> str:
+        """What separates the fields in the file of this name."""
+        return self.separator or ("\t" if name.lower().endswith(".tsv") else ",")
+
+
+def as_separator(text: str) -> str:
+    """The character that is meant; raises ValueError for what cannot separate fields."""
+    mark = NAMED.get(text, text)
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in " \"'.-+\\\r\n\0":
+        raise ValueError("give one character, such as ; or | or tab")
+    return mark
+
+
+def likely_separator(text: str, separator: str, sure: bool) -> str | None:
+    """What seems to separate the fields instead: a mark that all of the first lines have equally often.
+
+    Where somebody is `sure` of `separator`, the first line must have none of it, else fewer than of the mark.
+    """
+    lines = [line for line in text[:100_000].splitlines() if line.strip()][:10]
+    if not lines or (sure and separator in lines[0]):
+        return None
+    counts = {mark: lines[0].count(mark) for mark in SEPARATORS if lines[0].count(mark) > lines[0].count(separator)}
+    found = [mark for mark, count in counts.items() if all(line.count(mark) == count for line in lines)]
+    return max(found, key=counts.__getitem__, default=None)
+
+
+def check_separator(text: str, form: Form, name: str) -> None:
+    """Raises GatewiseError where the fields of a file seem to be separated by something else."""
+    separator = form.separator_of(name)
+    if mark := likely_separator(text, separator, form.separator is not None):
+        said, here = ("tab" if each == "\t" else each for each in (mark, separator))
+        first = shown(text.strip().splitlines()[0])
+        raise GatewiseError(
+            f"{name}: its fields seem separated by {said!r}, not {here!r}, as in {first}; train with "
+            f"--set separator='{said}', or separate the fields with {'commas' if here == ',' else here}"
+        )

@@ -1,0 +1,66 @@
+"""Names of a CSV file's columns: made where there is no header, and doubted where the header looks like data."""
+
+import math
+
+import polars as pl
+
+from gatewise.data.form import Form
+from gatewise.errors import GatewiseError
+from gatewise.wording import listing
+
+SAMPLE = 1000  # rows in which a name is looked for among the values of its column
+
+
+def numbered(target: str | None, width: int) -> str | None:
+    """The column c3 where the target is its number, "3", or "-1" counted from the last; else the target itself."""
+    try:
+        column = int(target or "")
+    except ValueError:
+        return target
+    column += width if column < 0 else 0
+    return f"c{column}" if 0 <= column < width else target
+
+
+def generated(width: int, target: str | None, features: int | None, name: str) -> list[str]:
+    """The names c0, c1, … of so many columns.
+
+    Where a model was trained on so many `features`, a file with just these has no column of labels: the number of the
+    target is then passed over. Raises GatewiseError for a file with more or fewer columns than with or without it.
+    """
+    names = [f"c{i}" for i in range(width + 1)]
+    if features is not None and width == features and target in names:
+        return [each for each in names if each != target]
+    if features is not None and width != features + 1:
+        raise GatewiseError(
+            f"{name}: {width} columns, but the model was trained on {features} and the label ({target}); without a "
+            f"header the columns are told by their place, so give {features}, or {features + 1} with the labels"
+        )
+    return names[:width]
+
+
+def check_header(frame: pl.DataFrame, name: str, form: Form) -> None:
+    """Raises GatewiseError where the names of a table of text look like data, and nobody said what they are."""
+    if form.header is None and _like_data(frame.head(SAMPLE)):
+        raise GatewiseError(
+            f"{name}: its first line looks like data, not like names of columns ({listing(frame.columns, 5)}); say "
+            "--set header=false if the file has no header (the columns are then c0, c1, ...), or --set header=true if "
+            "these are the names"
+        )
+
+
+def _like_data(frame: pl.DataFrame) -> bool:
+    """Whether numbers in it are no years or positions, or most names are numbers and values of their own columns."""
+    numbers = [number for number in map(_number, frame.columns) if number is not None]
+    if any(not number.is_integer() or number < 0 for number in numbers) or numbers != sorted(set(numbers)):
+        return True
+    texts = [column for column in frame.iter_columns() if _number(column.name) is None]
+    met = sum(column.name in column.str.strip_chars() for column in texts)
+    return met > 0 and 2 * (met + len(numbers)) > frame.width
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
