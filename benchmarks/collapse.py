@@ -66,7 +66,7 @@ CURES: dict[str, Line] = {
     "learned temperature": NONE | {"gate_temperature": "learned"},
 }
 CURE_SEEDS, SEEDS = range(2), range(5)
-UNSEEN = range(20, 30)
+UNSEEN = range(30, 40)
 """Seeds on which nothing was chosen: the gate's rate, its rise, the balance and the least batch were, on others."""
 FIGURES = ("nll", "nll_top1", "experts_used", "effective_experts", "gate_entropy", "mutual_information")
 DEFAULTS = "the defaults"

@@ -38,7 +38,7 @@ class LoopConfig(BaseModel):
         None, gt=0, description="the gate's learning rate; unset: lr, and more for a linear gate of under 1600 inputs"
     )
     gate_warmup: float = Field(
-        0.1, ge=0, lt=1, description="share of the steps in which the gate's learning rate rises from lr to its own"
+        0.2, ge=0, lt=1, description="share of the steps in which the gate's learning rate rises from lr to its own"
     )
     lr_schedule: Literal["constant", "cosine"] = Field("cosine", description="the learning rate over training")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
