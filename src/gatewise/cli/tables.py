@@ -26,3 +26,14 @@ def figures_table(figures: dict[str, Any]) -> Table:
     table.add_row("what the gate tells, I(z;x), nats", f"{figures['mutual_information']:.3f}", "")
     table.add_row("bound gap, nats", f"{figures['bound_gap']:.4f}", "")
     return table
+
+
+def coverage_table(selective: list[dict[str, Any]]) -> Table:
+    """How right it is where the rows that it is least sure of are left out."""
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("rows kept", "accuracy", "--abstain-above, nats"):
+        table.add_column(heading, justify="right")
+    for row in selective:
+        above = row["abstain_above"]
+        table.add_row(f"{100 * row['kept']:.1f} %", f"{row['accuracy']:.4f}", "" if above is None else f"{above:.4g}")
+    return table

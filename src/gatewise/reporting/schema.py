@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.details import Details, Typical
+from gatewise.reporting.details import Calibration, Details, Typical
 from gatewise.reporting.fields import Number, Part, Text, finite
 
 
@@ -75,6 +75,7 @@ class Summary(Part):
     seconds: Number = None
     validation: Metrics
     test: Metrics | None = None
+    calibration: Calibration | None = None
     details: Details | None = None
     typical: Typical | None = None
     warnings: list[Text] = Field([])

@@ -10,6 +10,7 @@ from gatewise.reporting.curves import History, learning_pictures
 from gatewise.reporting.figures import bound_gaps, expert_use, reliability_diagram
 from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class
 from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.trust import trust
 from gatewise.reporting.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
@@ -76,7 +77,7 @@ def mistakes(summary: Summary) -> Section:
             "summary.json has it under details.confusion."
         )
     gaps = [bound_gaps(details.bound_gap)] if details.bound_gap and summary.model.experts > 1 else []
-    return Section(title, [reliability_diagram(details.reliability), confusion, *gaps])
+    return Section(title, [reliability_diagram(details.reliability), *trust(summary), confusion, *gaps])
 
 
 def repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:

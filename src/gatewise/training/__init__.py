@@ -3,7 +3,7 @@
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.loop import Fit, fit
-from gatewise.training.predict import Predictions
+from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run, train
 
-__all__ = ["Callback", "Fit", "LoopConfig", "Predictions", "Run", "RunConfig", "fit", "load_config", "train"]
+__all__ = ["Callback", "Fit", "LoopConfig", "Predictions", "Run", "RunConfig", "Trust", "fit", "load_config", "train"]

@@ -16,6 +16,7 @@ from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
+from gatewise.training.calibration import Calibration
 from gatewise.training.model import ModelSpec
 
 
@@ -27,11 +28,13 @@ class Model:
         mixture: in inference mode.
         spec: how it was built.
         preprocessing: fitted on the training rows.
+        calibration: the temperatures of its probabilities; None before they are fitted.
     """
 
     mixture: MixtureOfExperts
     spec: ModelSpec
     preprocessing: Preprocessing
+    calibration: Calibration | None = None
 
     @property
     def classes(self) -> Classes:
@@ -46,6 +49,16 @@ class Model:
         """Rows and their classes, for `fit` and `evaluate`."""
         return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.place))
 
+    def known_calibration(self) -> Calibration:
+        """The temperatures, where they are needed.
+
+        Raises:
+            GatewiseError: if there are none.
+        """
+        if self.calibration is None:
+            raise GatewiseError("this run keeps no calibration, as older versions made none; train it again")
+        return self.calibration
+
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors`, `model.json` and the preprocessing into `folder`."""
         try:
@@ -54,6 +67,8 @@ class Model:
         except OSError as error:
             raise GatewiseError(f"cannot write into {folder}: {error.strerror or error}") from None
         write_json(folder / "model.json", self.spec.model_dump())
+        if self.calibration is not None:
+            self.calibration.save(folder)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.mixture.state_dict().items()}
         path = folder / "weights.safetensors"
         try:
@@ -87,7 +102,7 @@ class Model:
         if shapes != {name: value.shape for name, value in weights.items()}:
             raise GatewiseError(f"{path} does not fit model.json beside it: names or shapes of weights differ")
         mixture.load_state_dict(weights)
-        return cls(mixture.to(device).eval(), spec, load_preprocessing(folder))
+        return cls(mixture.to(device).eval(), spec, load_preprocessing(folder), Calibration.load(folder))
 
 
 def environment() -> dict[str, object]:

@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ import torch
 
 from gatewise import __version__
 from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split, stream
-from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
+from gatewise.diagnostics import Evaluation, Tally, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.batches import prefetched, rebatched
+from gatewise.training.calibration import calibration_figures, fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
@@ -29,7 +30,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
-from gatewise.training.predict import BATCH_SIZE, Predictions
+from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.typical import typical
 from gatewise.training.weights import class_weights, of_rows
@@ -86,10 +87,18 @@ class Run:
         missing, columns = self.config.missing, self.model.preprocessing.column_names
         return stream(source, self.target, missing=missing, require_target=require_target, columns=columns)
 
-    def predict(self, source: str, *, route: str = "mixture", k: int = 2, batch_size: int = BATCH_SIZE) -> Predictions:
+    def predict(
+        self,
+        source: str,
+        *,
+        route: str = "mixture",
+        k: int = 2,
+        batch_size: int = BATCH_SIZE,
+        trust: Trust | None = None,
+    ) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
         parts = partial(self.stream, source, require_target=False)
-        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size)
+        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust)
 
     def test_rows(self) -> Records:
         """The test rows that were kept at training, read again.
@@ -107,16 +116,26 @@ class Run:
             )
         return test
 
-    def evaluate(self, records: Records | Iterable[Records]) -> Evaluation:
+    def evaluate(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Evaluation:
         """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
 
+        Args:
+            records: the rows.
+            calibrated: judge the probabilities as the fitted temperatures make them; the gate and the bound are of the
+                mixture as it is.
+
         Raises:
-            GatewiseError: if there are no labels, or one was not seen in training.
+            GatewiseError: if there are no labels, one was not seen in training, or no temperatures were fitted.
         """
+        return self.tally(records, calibrated=calibrated).result()
+
+    def tally(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Tally:
+        """As `evaluate`, with `Tally.details` besides the figures."""
+        temperatures = self.model.known_calibration().temperatures if calibrated else (1.0, 1.0)
         parts = [records] if isinstance(records, Records) else records
         with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
             batches = rebatched(prepared, BATCH_SIZE)
-            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes)).result()
+            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes), temperatures)
 
 
 def read_parts(config: RunConfig) -> Parts:
@@ -199,6 +218,8 @@ def train(
             if not (folder / "metrics.jsonl").stat().st_size:
                 shutil.rmtree(folder)
             raise
+        calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
+        prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
         prepared.model.save(folder / "model")
         summary = summarise(config, parts, prepared, result)
     summary |= {"command": command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"}
@@ -357,6 +378,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "epochs": len(result.history),
         "validation": tallies["validation"].result().to_dict(),
         "test": tallies["test"].result().to_dict() if "test" in tallies else None,
+        "calibration": calibration_figures(mixture, model.known_calibration(), *prepared.rows[part]),
         "details": asdict(tallies[part].details()),
         "typical": typical(model, unseen, *prepared.rows[part]),
         "warnings": result.warnings,
