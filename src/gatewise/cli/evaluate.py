@@ -9,6 +9,7 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
 from gatewise.cli.tables import coverage_table, figures_table
 from gatewise.data import Records
+from gatewise.errors import GatewiseError
 from gatewise.training import Run
 
 
@@ -27,14 +28,20 @@ def evaluate(
     """
     loaded = Run.load(run, device)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
-    tally = loaded.tally(records, calibrated=calibrated)
-    figures, selective = tally.result().to_dict(), tally.selective.table()
+    if loaded.model.spec.head == "categorical":
+        tally = loaded.tally(records, calibrated=calibrated)
+        figures, selective = tally.result().to_dict(), tally.selective.table()
+    elif calibrated:
+        raise GatewiseError(f"--calibrated is for classes, and this run has the head {loaded.model.spec.head}")
+    else:
+        figures, selective = loaded.figures(records), None
     if json_:
-        print(json.dumps({**figures, "selective": selective}))
+        print(json.dumps(figures if selective is None else {**figures, "selective": selective}))
     else:
         screen = console()
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
-        screen.print()
-        screen.print(coverage_table(selective))
+        if selective is not None:
+            screen.print()
+            screen.print(coverage_table(selective))

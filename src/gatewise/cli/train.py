@@ -30,6 +30,10 @@ def train(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="What the target is: categorical, gaussian, student-t or poisson; default: guessed from it."),
+    ] = None,
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
@@ -66,6 +70,7 @@ def train(
     flags = {
         "data": data,
         "target": target,
+        "head": head,
         "test": test,
         "objective": objective,
         "estimator": estimator,
@@ -110,8 +115,9 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         f"{summary['seconds']:.0f} s.",
         soft_wrap=True,
     )
-    if summary["data"]["used"]:
-        screen.print(summary["data"]["used"], soft_wrap=True)
+    for told in (summary["data"]["used"], summary["data"]["guessed"]):
+        if told:
+            screen.print(told, soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)

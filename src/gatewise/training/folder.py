@@ -13,11 +13,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
+from gatewise.data.targets import target_numbers
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.calibration import Calibration
 from gatewise.training.model import ModelSpec
+
+FAR = 100.0
+"""Standard deviations from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ class Model:
         return torch.from_numpy(self.preprocessing.transform(records))
 
     def rows(self, records: Records) -> tuple[Tensor, Tensor]:
-        """Rows and their classes, for `fit` and `evaluate`."""
-        return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.place))
+        """Rows and their classes or numbers, for `fit` and `evaluate`."""
+        labels = records.known_labels()
+        if self.spec.head == "categorical":
+            return self.inputs(records), torch.from_numpy(self.classes.encode(labels, records.place))
+        numbers = torch.from_numpy(target_numbers(labels, self.spec.head, records.place))
+        far = abs(self.spec.target_location) > FAR * self.spec.target_unit
+        return self.inputs(records), numbers if far else numbers.float()
 
     def known_calibration(self) -> Calibration:
         """The temperatures, where they are needed.

@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gatewise import __version__
 from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.data.targets import guess_head, target_numbers
 from gatewise.diagnostics import Evaluation, Tally, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
@@ -30,6 +32,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.numbers import evaluate_numbers
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.typical import typical
@@ -38,12 +41,17 @@ from gatewise.training.weights import class_weights, of_rows
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows of a run, apart; test is None where none were kept."""
+    """The rows of a run, apart; test is None where none were kept.
+
+    `head` is what the target is, and `guessed` says why where that could be otherwise.
+    """
 
     train: Records
     validation: Records
     test: Records | None
     whole: Records
+    head: str = "categorical"
+    guessed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ class Run:
             raise GatewiseError(f"{folder / 'summary.json'} is damaged: it has no {missing[0]}; train the run again")
         keys = read_toml(folder / "config.toml")
         config = load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
-        return cls(folder, config, Model.load(folder / "model", choose_device(device)), summary)
+        model = Model.load(folder / "model", choose_device(device))
+        # older versions kept none, and a guess may be another today
+        return cls(folder, config.model_copy(update={"head": model.spec.head}), model, summary)
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
@@ -130,12 +140,29 @@ class Run:
         return self.tally(records, calibrated=calibrated).result()
 
     def tally(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Tally:
-        """As `evaluate`, with `Tally.details` besides the figures."""
+        """As `evaluate`, with `Tally.details` besides the figures.
+
+        Raises:
+            GatewiseError: also for a run that predicts numbers; see `figures`.
+        """
+        if self.model.spec.head != "categorical":
+            raise GatewiseError(f"this run predicts numbers (head {self.model.spec.head}); ask for Run.figures")
         temperatures = self.model.known_calibration().temperatures if calibrated else (1.0, 1.0)
         parts = [records] if isinstance(records, Records) else records
         with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
             batches = rebatched(prepared, BATCH_SIZE)
             return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes), temperatures)
+
+    def figures(self, records: Records | Iterable[Records]) -> dict[str, float | int]:
+        """The figures by name, whatever is predicted: of `evaluate`, or for numbers of `evaluate_numbers`.
+
+        Raises:
+            GatewiseError: if there are no labels, or they do not fit the head.
+        """
+        if self.model.spec.head == "categorical":
+            return self.evaluate(records).to_dict()
+        parts = [records] if isinstance(records, Records) else records
+        return evaluate_numbers(self.model.mixture, map(self.model.rows, parts))
 
 
 def read_parts(config: RunConfig) -> Parts:
@@ -149,12 +176,17 @@ def read_parts(config: RunConfig) -> Parts:
     if config.test is not None:
         test = _asked_for(read(config.test, config.target or rows.target, missing=config.missing))
     labels = rows.known_labels()
-    Classes.from_labels(labels, rows.name)
+    head, guessed = guess_head(labels) if config.head is None else (config.head, None)
+    if head == "categorical":
+        Classes.from_labels(labels, rows.name)
+    else:
+        target_numbers(labels, head, rows.place)
+        labels = np.zeros(len(labels), dtype=int)  # numbers have no classes to be split by
     size = 0.0 if test is not None else config.test_size
     kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
     if test is None and len(kept.test):
         test = rows.take(kept.test)
-    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows)
+    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows, head, guessed)
 
 
 def train(
@@ -188,9 +220,10 @@ def train(
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
     check_gate(config)
-    penalties = regularisers(config.regulariser, expert_prior=config.expert_prior)
+    regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
-    config = with_absolute_paths(config).settled(len(parts.train))
+    config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
+    penalties = regularisers(config.regulariser, expert_prior=config.expert_prior)
     check_gate(config)
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
@@ -218,8 +251,9 @@ def train(
             if not (folder / "metrics.jsonl").stat().st_size:
                 shutil.rmtree(folder)
             raise
-        calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
-        prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
+        if parts.head == "categorical":
+            calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
+            prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
         prepared.model.save(folder / "model")
         summary = summarise(config, parts, prepared, result)
     summary |= {"command": command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"}
@@ -279,25 +313,62 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
         model = started_model(config, Run.load(config.start_from), parts.whole, parts.train, device)
         objective = build_objective(config, model.spec.features, len(model.spec.classes))
     else:
-        classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
-        model, objective = assemble(config, parts.train, classes.names, device)
+        model, objective = _fresh(config, parts, device)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
     return Prepared(model, objective, rows)
 
 
+def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
+    labels = parts.whole.known_labels()
+    if parts.head == "categorical":
+        return assemble(config, parts.train, Classes.from_labels(labels, parts.whole.name).names, device)
+    numbers = target_numbers(parts.train.known_labels(), parts.head, parts.train.place)
+    scaling = float(numbers.mean()), float(numbers.std()) or 1.0
+    if parts.head == "poisson":
+        scaling = 0.0, scaling[0] or 1.0
+    return assemble(config, parts.train, (), device, parts.head, scaling)
+
+
+def with_head(config: RunConfig, head: str) -> RunConfig:
+    """The configuration for a head; for numbers with another gate where it is not set: see docs/heads.md.
+
+    Raises:
+        GatewiseError: for what needs classes.
+    """
+    update: dict[str, Any] = {"head": head}
+    if head == "categorical":
+        return config.model_copy(update=update)
+    if config.class_weight is not None:
+        raise GatewiseError(f"class_weight is for classes, and the head {head} predicts numbers; leave it out")
+    if config.objective_options.get("posterior") == "amortised":
+        raise GatewiseError(f"posterior = 'amortised' guesses from classes, and the head {head} has none; leave it out")
+    # a gate that is sure before the experts have found their numbers gives all rows to one of them
+    if config.gate_lr is None:
+        update["gate_lr"] = config.lr
+    if "regulariser" not in config.model_fields_set:
+        update["regulariser"] = {"importance": 0.1, "load": 0.1}
+    return config.model_copy(update=update)
+
+
 def assemble(
-    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device, head: str = "categorical"
+    config: RunConfig,
+    train: Records,
+    classes: Sequence[str],
+    device: torch.device,
+    head: str = "categorical",
+    scaling: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Model, Objective]:
     """A model for the rows to train on, as it is before training, and its objective.
 
-    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes.
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes, but the location and
+    the unit that its numbers are scaled by.
 
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
     preprocessing = fit_preprocessing(train, numeric=config.numeric)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, scaling)
     model = Model(spec.build().to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
 
@@ -345,12 +416,28 @@ def _most_evaluations(config: RunConfig, objective: Objective) -> int:
     return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
 
 
+def part_is_told(model: Model, records: Records) -> bool:
+    """Whether what is typical of experts can be told: of pictures only with their classes."""
+    return model.spec.head == "categorical" or records.is_table
+
+
+def judge(prepared: Prepared, part: str) -> tuple[dict[str, dict[str, float | int]], dict[str, Any]]:
+    """The figures of each part of the rows that was not trained on, and for classes what the report draws of `part`."""
+    model = prepared.model
+    judged = prepared.rows.keys() - {"train"}
+    if model.spec.head != "categorical":
+        return {name: evaluate_numbers(model.mixture, [prepared.rows[name]]) for name in judged}, {"details": None}
+    tallies = {name: evaluate(model.mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
+    calibration = calibration_figures(model.mixture, model.known_calibration(), *prepared.rows[part])
+    figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
+    return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
+
+
 def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
-    judged = prepared.rows.keys() - {"train"}
-    tallies = {name: evaluate(mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
     part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
+    figures, details = judge(prepared, part)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -364,10 +451,12 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
             "columns": len(parts.whole.columns or []) or model.spec.features,
             "used": model.preprocessing.used(parts.whole),
             "classes": model.spec.classes,
+            "guessed": parts.guessed,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
         },
         "model": {
+            "head": model.spec.head,
             "experts": mixture.num_experts,
             "parameters": sum(p.numel() for p in mixture.parameters()),
             "evaluations": _most_evaluations(config, objective),
@@ -376,11 +465,10 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         },
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
-        "validation": tallies["validation"].result().to_dict(),
-        "test": tallies["test"].result().to_dict() if "test" in tallies else None,
-        "calibration": calibration_figures(mixture, model.known_calibration(), *prepared.rows[part]),
-        "details": asdict(tallies[part].details()),
-        "typical": typical(model, unseen, *prepared.rows[part]),
+        "validation": figures["validation"],
+        "test": figures.get("test"),
+        **details,
+        "typical": typical(model, unseen, *prepared.rows[part]) if part_is_told(model, unseen) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
