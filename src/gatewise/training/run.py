@@ -6,7 +6,7 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,20 @@ import torch
 from gatewise import __version__
 from gatewise.data import BUNDLED, Classes, Records, Source, fit_preprocessing, read, split, stream
 from gatewise.data.targets import guess_head, target_numbers
-from gatewise.diagnostics import Evaluation, Tally, evaluate, evaluate_batches
+from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.batches import prefetched, rebatched
-from gatewise.training.calibration import calibration_figures, fit_calibration
+from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
 from gatewise.training.gate import check_gate
+from gatewise.training.heads import scaling_of, with_head
+from gatewise.training.judging import can_be_told, judge
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
@@ -323,32 +325,7 @@ def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model
     labels = parts.whole.known_labels()
     if parts.head == "categorical":
         return assemble(config, parts.train, Classes.from_labels(labels, parts.whole.name).names, device)
-    numbers = target_numbers(parts.train.known_labels(), parts.head, parts.train.place)
-    scaling = float(numbers.mean()), float(numbers.std()) or 1.0
-    if parts.head == "poisson":
-        scaling = 0.0, scaling[0] or 1.0
-    return assemble(config, parts.train, (), device, parts.head, scaling)
-
-
-def with_head(config: RunConfig, head: str) -> RunConfig:
-    """The configuration for a head; for numbers with another gate where it is not set: see docs/heads.md.
-
-    Raises:
-        GatewiseError: for what needs classes.
-    """
-    update: dict[str, Any] = {"head": head}
-    if head == "categorical":
-        return config.model_copy(update=update)
-    if config.class_weight is not None:
-        raise GatewiseError(f"class_weight is for classes, and the head {head} predicts numbers; leave it out")
-    if config.objective_options.get("posterior") == "amortised":
-        raise GatewiseError(f"posterior = 'amortised' guesses from classes, and the head {head} has none; leave it out")
-    # a gate that is sure before the experts have found their numbers gives all rows to one of them
-    if config.gate_lr is None:
-        update["gate_lr"] = config.lr
-    if "regulariser" not in config.model_fields_set:
-        update["regulariser"] = {"importance": 0.1, "load": 0.1}
-    return config.model_copy(update=update)
+    return assemble(config, parts.train, (), device, parts.head, scaling_of(parts.train, parts.head))
 
 
 def assemble(
@@ -416,28 +393,11 @@ def _most_evaluations(config: RunConfig, objective: Objective) -> int:
     return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
 
 
-def part_is_told(model: Model, records: Records) -> bool:
-    """Whether what is typical of experts can be told: of pictures only with their classes."""
-    return model.spec.head == "categorical" or records.is_table
-
-
-def judge(prepared: Prepared, part: str) -> tuple[dict[str, dict[str, float | int]], dict[str, Any]]:
-    """The figures of each part of the rows that was not trained on, and for classes what the report draws of `part`."""
-    model = prepared.model
-    judged = prepared.rows.keys() - {"train"}
-    if model.spec.head != "categorical":
-        return {name: evaluate_numbers(model.mixture, [prepared.rows[name]]) for name in judged}, {"details": None}
-    tallies = {name: evaluate(model.mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
-    calibration = calibration_figures(model.mixture, model.known_calibration(), *prepared.rows[part])
-    figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
-    return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
-
-
 def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
-    figures, details = judge(prepared, part)
+    figures, details = judge(model, prepared.rows, part)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -468,7 +428,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "validation": figures["validation"],
         "test": figures.get("test"),
         **details,
-        "typical": typical(model, unseen, *prepared.rows[part]) if part_is_told(model, unseen) else None,
+        "typical": typical(model, unseen, *prepared.rows[part]) if can_be_told(model, unseen) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
