@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from gatewise.cli.console import console
-from gatewise.cli.options import Device, Json, RunFolder
-from gatewise.cli.tables import figures_table
+from gatewise.cli.options import Calibrated, Device, Json, RunFolder
+from gatewise.cli.tables import coverage_table, figures_table
 from gatewise.data import Records
+from gatewise.errors import GatewiseError
 from gatewise.training import Run
 
 
@@ -17,6 +18,7 @@ def evaluate(
     data: Annotated[
         str | None, typer.Argument(metavar="[DATA]", help="Rows with labels; default: the test rows of the run.")
     ] = None,
+    calibrated: Calibrated = False,
     device: Device = "auto",
     json_: Json = False,
 ) -> None:
@@ -26,11 +28,20 @@ def evaluate(
     """
     loaded = Run.load(run, device)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
-    figures = loaded.evaluate(records).to_dict()
+    if loaded.model.spec.head == "categorical":
+        tally = loaded.tally(records, calibrated=calibrated)
+        figures, selective = tally.result().to_dict(), tally.selective.table()
+    elif calibrated:
+        raise GatewiseError(f"--calibrated is for classes, and this run has the head {loaded.model.spec.head}")
+    else:
+        figures, selective = loaded.figures(records), None
     if json_:
-        print(json.dumps(figures))
+        print(json.dumps(figures if selective is None else {**figures, "selective": selective}))
     else:
         screen = console()
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
+        if selective is not None:
+            screen.print()
+            screen.print(coverage_table(selective))

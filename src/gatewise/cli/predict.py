@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from gatewise.cli.options import Device, RunFolder
+from gatewise.cli.options import Calibrated, Device, RunFolder
 from gatewise.cli.stopping import stopping
 from gatewise.data.writers import csv_writer
-from gatewise.training import Run
+from gatewise.training import Run, Trust
 from gatewise.wording import shown
 
 
@@ -22,6 +22,18 @@ def predict(
         str, typer.Option(help="mixture (all experts), top1 (one expert's cost) or topk.", show_default=True)
     ] = "mixture",
     k: Annotated[int, typer.Option(help="Experts for topk.", show_default=True)] = 2,
+    calibrated: Calibrated = False,
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Add entropy = expected_entropy (the experts' own) + information (what they disagree by), in nats.",
+        ),
+    ] = False,
+    abstain_above: Annotated[
+        float | None,
+        typer.Option(help="Leave the label empty where the entropy of a row is above so many nats, and say so."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Write the predicted label, the probability of every class, and the gate's expert for each row of DATA.
@@ -31,9 +43,10 @@ def predict(
 
     Example: gatewise predict runs/adult new.csv -o predicted.parquet
     """
+    trust = Trust(calibrated, uncertainty, abstain_above)
     with stopping(at_once=True) as stop:
         try:
-            predicted = Run.load(run, device).predict(data, route=route, k=k)
+            predicted = Run.load(run, device).predict(data, route=route, k=k, trust=trust)
             if output is None:
                 write = csv_writer(lambda text: typer.echo(text, nl=False))
                 for frame in predicted:

@@ -9,8 +9,9 @@ from gatewise.training import Callback
 
 
 def epoch_text(metrics: dict[str, Any]) -> str:
-    """NLL, accuracy, λ, gate entropy and experts used, on one line."""
-    parts = [f"NLL {metrics['validation_nll']:.4f}", f"accuracy {metrics['validation_accuracy']:.4f}"]
+    """NLL, accuracy or RMSE, λ, gate entropy and experts used, on one line."""
+    right, off = metrics.get("validation_accuracy"), metrics.get("validation_rmse")
+    parts = [f"NLL {metrics['validation_nll']:.4f}", f"RMSE {off:.4g}" if right is None else f"accuracy {right:.4f}"]
     if metrics["temperature"] is not None:
         parts.append(f"λ {metrics['temperature']:.2f}")
     experts = metrics["validation_experts_used"] + metrics["validation_dead_experts"]

@@ -7,6 +7,20 @@ from rich.table import Table
 MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
 """What stands before a finding of a verdict."""
 
+ANSWERS = (
+    ("calibration error (ECE)", "ece"),
+    ("Brier score", "brier"),
+    ("root mean squared error", "rmse"),
+    ("mean absolute error", "mae"),
+    ("CRPS", "crps"),
+    ("Poisson deviance", "poisson_deviance"),
+    ("rows in the central 50 % interval", "coverage_50"),
+    ("its mean width", "width_50"),
+    ("rows in the central 90 % interval", "coverage_90"),
+    ("its mean width ", "width_90"),
+)
+"""Of the whole mixture alone, by key."""
+
 
 def figures_table(figures: dict[str, Any]) -> Table:
     """The whole mixture beside its best expert alone, then what the gate does."""
@@ -14,10 +28,12 @@ def figures_table(figures: dict[str, Any]) -> Table:
     table.add_column("")
     table.add_column("mixture", justify="right")
     table.add_column("top-1 expert", justify="right")
-    table.add_row("accuracy", f"{figures['accuracy']:.4f}", f"{figures['accuracy_top1']:.4f}")
+    if "accuracy" in figures:
+        table.add_row("accuracy", f"{figures['accuracy']:.4f}", f"{figures['accuracy_top1']:.4f}")
     table.add_row("NLL, nats an example", f"{figures['nll']:.4f}", f"{figures['nll_top1']:.4f}")
-    table.add_row("calibration error (ECE)", f"{figures['ece']:.4f}", "")
-    table.add_row("Brier score", f"{figures['brier']:.4f}", "")
+    for name, key in ANSWERS:
+        if key in figures:
+            table.add_row(name, f"{figures[key]:.4f}", "")
     experts = figures["experts_used"] + figures["dead_experts"]
     table.add_section()
     table.add_row("experts used", f"{figures['experts_used']} of {experts}", "")
@@ -25,4 +41,15 @@ def figures_table(figures: dict[str, Any]) -> Table:
     table.add_row("gate entropy H(z|x), nats", f"{figures['gate_entropy']:.3f}", "")
     table.add_row("what the gate tells, I(z;x), nats", f"{figures['mutual_information']:.3f}", "")
     table.add_row("bound gap, nats", f"{figures['bound_gap']:.4f}", "")
+    return table
+
+
+def coverage_table(selective: list[dict[str, Any]]) -> Table:
+    """How right it is where the rows that it is least sure of are left out."""
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("rows kept", "accuracy", "--abstain-above, nats"):
+        table.add_column(heading, justify="right")
+    for row in selective:
+        above = row["abstain_above"]
+        table.add_row(f"{100 * row['kept']:.1f} %", f"{row['accuracy']:.4f}", "" if above is None else f"{above:.4g}")
     return table

@@ -32,6 +32,10 @@ def train(
         ),
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(help="What the target is: categorical, gaussian, student-t or poisson; default: guessed from it."),
+    ] = None,
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
     class_weight: Annotated[
         list[str] | None,
@@ -76,6 +80,7 @@ def train(
         "data": data,
         "target": target,
         "class_weight": class_weight or None,
+        "head": head,
         "test": test,
         "objective": objective,
         "estimator": estimator,
@@ -135,8 +140,9 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         f"{summary['seconds']:.0f} s.",
         soft_wrap=True,
     )
-    if summary["data"]["used"]:
-        screen.print(summary["data"]["used"], soft_wrap=True)
+    for told in (summary["data"]["used"], summary["data"]["guessed"]):
+        if told:
+            screen.print(told, soft_wrap=True)
     if summary["class_weights"]:
         screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")

@@ -93,7 +93,12 @@ def compare(
     base = continued(base).model_copy(update={"threads": base.threads or 1})
     _check_names(base, combine(base, estimators, objectives))
     parts = read_parts(base)
-    base = base.settled(len(parts.train))
+    if parts.head != "categorical":
+        raise GatewiseError(
+            f"compare judges by accuracy, and the target is numbers (head {parts.head}); train runs and give them to "
+            "gatewise report, or give --set head=categorical"
+        )
+    base = base.settled(len(parts.train)).model_copy(update={"head": parts.head})
     rows = _checked(base, combine(base, estimators, objectives), parts)
     base = with_absolute_paths(base)
     combinations = combine(base, estimators, objectives)

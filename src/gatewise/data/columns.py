@@ -136,17 +136,11 @@ def label_text(column: pl.Series, place: Place, require: bool = True) -> np.ndar
     """The labels as written, str objects [N]: text stripped, 3 as "3", 1.0 as "1.0", True as "true".
 
     An empty label raises GatewiseError, or gives None where labels are not required: some rows without a
-    label cannot be scored, so none is. A number that is not whole, and a type that is no label, raise it.
+    label cannot be scored, so none is. A type that is no label raises it too.
     """
     kind = f"the target {shown(column.name)}"
     if column.dtype.is_float():
         column = column.cast(pl.Float64).fill_nan(None)
-        row = first_true(column != column.round())
-        if row is not None:
-            raise GatewiseError(
-                f"{place(row)}: {kind} holds {column[row]}, not a class; "
-                "gatewise classifies: turn the target into classes"
-            )
     elif not (column.dtype.is_numeric() or column.dtype in LABEL_TYPES):
         raise GatewiseError(f"{place(0)}: {kind} holds {column.dtype} values; turn it into text or integers")
     text = column.cast(pl.String).str.strip_chars().fill_null("")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from gatewise.diagnostics.selective import Selective
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
@@ -70,6 +71,7 @@ class Details:
         confusion: counts, true class by predicted class.
         bound_gap: log Σ_z π_z p(y|z,x) - Σ_z π_z log p(y|z,x) of single rows, in bins: `edges` between them in nats,
             and of each bin the `count` of rows and their `total` nats (None where it is not finite).
+        selective: accuracy of the rows that are kept when the least sure are left out: see `Selective.table`.
     """
 
     expert_share: list[float]
@@ -78,6 +80,7 @@ class Details:
     reliability: dict[str, list[float | None]]
     confusion: list[list[int]]
     bound_gap: dict[str, list[float | None]]
+    selective: list[dict[str, float | None]]
 
 
 class Tally:
@@ -87,33 +90,43 @@ class Tally:
         num_experts: K.
         num_classes: C.
         device: where the batches are.
+        temperatures: what the log-probabilities of the mixture and of top-1 are divided by before they are judged; the
+            bound and its gap are of the mixture as it is.
     """
 
-    def __init__(self, num_experts: int, num_classes: int, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        num_experts: int,
+        num_classes: int,
+        device: torch.device | str = "cpu",
+        temperatures: tuple[float, float] = (1.0, 1.0),
+    ):
         wide = torch.float32 if torch.device(device).type == "mps" else torch.float64
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=wide, device=device)
 
-        self.num_experts, self.num_classes = num_experts, num_classes
+        self.num_experts, self.num_classes, self.temperatures = num_experts, num_classes, temperatures
         self.rows = 0
-        self.sums = zeros(7)
+        self.sums = zeros(8)
         self.gate_by_class = zeros(num_classes, num_experts)
         self.argmax_counts = zeros(num_experts)
         self.confusion = zeros(num_classes, num_classes)
         self.bins = zeros(3, BINS)
         self.gap_edges = torch.tensor(GAPS, dtype=wide, device=device)
         self.gaps = zeros(2, len(GAPS) + 1)
+        self.selective = Selective(num_classes, device)
 
     def update(self, log_gate: Tensor, log_experts: Tensor, y: Tensor) -> None:
         """Add rows: log p(z|x) `[B, K]`, log p(y|z,x) for every class `[B, K, C]`, classes y int64 `[B]`."""
         wide = self.sums.dtype
         log_gate = log_gate.to(log_experts.dtype)
         gate = log_gate.exp()
-        log_mixture = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
+        own = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
         chosen = log_gate.argmax(-1)
         rows = torch.arange(len(y), device=y.device)
-        log_top1 = log_experts[rows, chosen]
+        log_mixture = tempered(own, self.temperatures[0])
+        log_top1 = tempered(log_experts[rows, chosen], self.temperatures[1])
         likelihoods = log_experts[rows, :, y]
         probs = log_mixture.exp()
         confidence, predicted = probs.max(-1)
@@ -128,6 +141,7 @@ class Tally:
             jensen,
             entropy(gate),
             probs.square().sum(-1) - 2 * probs[rows, y] + 1,
+            own[rows, y],
         )
         self.sums += torch.stack([term.to(wide).sum() for term in terms])
         self.gate_by_class.index_add_(0, y, gate.to(wide))
@@ -137,9 +151,10 @@ class Tally:
         bins = (confidence * BINS).long().clamp(0, BINS - 1)
         for row, weights in enumerate((torch.ones_like(confidence), confidence, right)):
             self.bins[row].index_add_(0, bins, weights.to(wide))
-        gap = (log_mixture[rows, y] - jensen).clamp_min(0.0).to(wide)
+        gap = (own[rows, y] - jensen).clamp_min(0.0).to(wide)
         for row, weights in enumerate((torch.ones_like(gap), gap)):
             self.gaps[row].index_add_(0, torch.bucketize(gap, self.gap_edges, right=True), weights)
+        self.selective.update(probs, right)
 
     def result(self) -> Evaluation:
         """The figures of all rows so far.
@@ -149,7 +164,7 @@ class Tally:
         """
         if not self.rows:
             raise GatewiseError("there are no rows to evaluate; give data with at least one row")
-        accuracy, nll, accuracy_top1, nll_top1, jensen, gate_entropy, brier = (self.sums / self.rows).tolist()
+        accuracy, nll, accuracy_top1, nll_top1, jensen, gate_entropy, brier, own = (self.sums / self.rows).tolist()
         mean_gate = self.gate_by_class.sum(0) / self.rows
         used = int(experts_used(self.argmax_counts))
         count, confidence, right = self.bins
@@ -159,7 +174,7 @@ class Tally:
             accuracy_top1=accuracy_top1,
             nll_top1=nll_top1,
             jensen=jensen,
-            bound_gap=max(0.0, -nll - jensen),
+            bound_gap=max(0.0, own - jensen),
             gate_entropy=gate_entropy,
             mutual_information=float(mutual_information(mean_gate, torch.as_tensor(gate_entropy))),
             effective_experts=float(effective_experts(mean_gate)),
@@ -189,7 +204,13 @@ class Tally:
                 "count": self.gaps[0].long().tolist(),
                 "total": [total if math.isfinite(total) else None for total in self.gaps[1].tolist()],
             },
+            selective=self.selective.table(),
         )
+
+
+def tempered(log_probs: Tensor, temperature: float) -> Tensor:
+    """log softmax(log p / T), `[..., C]`; at T = 1 the numbers themselves."""
+    return log_probs if temperature == 1.0 else (log_probs / temperature).log_softmax(-1)
 
 
 def _ratio(numbers: Tensor, counts: Tensor) -> list[float | None]:
@@ -198,18 +219,30 @@ def _ratio(numbers: Tensor, counts: Tensor) -> list[float | None]:
     return [number / count if count else None for number, count in pairs]
 
 
-def evaluate(mixture: MixtureOfExperts, x: Tensor, y: Tensor, num_classes: int, batch_size: int = 4096) -> Tally:
+def evaluate(
+    mixture: MixtureOfExperts,
+    x: Tensor,
+    y: Tensor,
+    num_classes: int,
+    batch_size: int = 4096,
+    temperatures: tuple[float, float] = (1.0, 1.0),
+) -> Tally:
     """Run a mixture over rows x `[N, ...]` with classes y `[N]`, in inference mode, and tally what it does."""
     starts = range(0, len(x), batch_size)
     batches = ((x[start : start + batch_size], y[start : start + batch_size]) for start in starts)
-    return evaluate_batches(mixture, batches, num_classes)
+    return evaluate_batches(mixture, batches, num_classes, temperatures)
 
 
 @torch.no_grad()
-def evaluate_batches(mixture: MixtureOfExperts, batches: Iterable[Sequence[Tensor]], num_classes: int) -> Tally:
+def evaluate_batches(
+    mixture: MixtureOfExperts,
+    batches: Iterable[Sequence[Tensor]],
+    num_classes: int,
+    temperatures: tuple[float, float] = (1.0, 1.0),
+) -> Tally:
     """As `evaluate`, over pairs of x `[B, ...]` and y `[B]`, none of which is kept."""
     device = next(mixture.parameters()).device
-    tally = Tally(mixture.num_experts, num_classes, device)
+    tally = Tally(mixture.num_experts, num_classes, device, temperatures)
     was_training = mixture.training
     mixture.eval()
     try:

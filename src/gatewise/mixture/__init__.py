@@ -11,6 +11,7 @@ from gatewise.mixture.perceptrons import MLPBank, mlp
 from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
 from gatewise.mixture.surgery import add_expert, remove_expert
 from gatewise.mixture.top_k import NoisyTopK
+from gatewise.mixture.uncertainty import Uncertainty
 
 __all__ = [
     "BalanceBias",
@@ -34,6 +35,7 @@ __all__ = [
     "Sparsemax",
     "StudentT",
     "Temperature",
+    "Uncertainty",
     "add_expert",
     "entmax15",
     "mlp",

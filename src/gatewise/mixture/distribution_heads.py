@@ -3,6 +3,7 @@
 Every head takes an expert's outputs `[..., O]`, works in float32 at least, and gives a `torch.distributions` object.
 """
 
+import math
 from typing import ClassVar
 
 import torch
@@ -47,7 +48,9 @@ class DistributionHead:
             )
         if y.device.type == "cpu" and y.numel():  # on an accelerator this look would wait for it
             self.check(y)
-        outputs = _wide(outputs)
+        return self._measured(_wide(outputs), y)
+
+    def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
         return self.distribution(outputs).log_prob(y.to(outputs.dtype))
 
     def log_probs(self, outputs: Tensor) -> Tensor:
@@ -65,30 +68,41 @@ class DistributionHead:
 
 
 class _Scaled(DistributionHead):
-    """A head with a scale, softplus(o_2) + floor."""
+    """A head with a scale, softplus(o_2) + floor, in units of y's own."""
 
-    def __init__(self, floor: float = 1e-3):
+    def __init__(self, floor: float = 1e-3, location: float = 0.0, unit: float = 1.0):
         if not floor > 0:
             raise GatewiseError(f"the floor of a scale must be above 0, got {floor}")
-        self.floor = floor
+        _check_unit(unit)
+        self.floor, self.location, self.unit = floor, location, unit
+
+    def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
+        """Standardised first, in y's own type: far from 0 float32 would lose its digits."""
+        if (self.location, self.unit) == (0.0, 1.0):
+            return super()._measured(outputs, y)
+        inside = (y - self.location) / self.unit
+        return type(self)(self.floor)._measured(outputs, inside) - math.log(self.unit)
 
 
 class Gaussian(_Scaled):
     """A Gaussian whose mean o_1 and scale softplus(o_2) + floor an expert puts out.
 
     Args:
-        floor: least scale, so that no row's likelihood grows without bound; in units of y, so standardise y.
+        floor: least scale, so that no row's likelihood grows without bound; in `unit`s.
+        location: y where o_1 is 0: y's mean, so that the experts begin there.
+        unit: what o_1 and the scale count in: y's standard deviation. 1: standardise y yourself.
 
     Raises:
-        GatewiseError: for a floor that is not above 0.
+        GatewiseError: for a floor or a unit that is not above 0.
     """
 
     outputs = 2
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
-        """N(o_1, scale²)."""
+        """N(location + unit o_1, (unit scale)²)."""
         location, raw = outputs.unbind(-1)
-        return distributions.Normal(location, F.softplus(raw) + self.floor, validate_args=False)
+        scale = self.unit * (F.softplus(raw) + self.floor)
+        return distributions.Normal(self.location + self.unit * location, scale, validate_args=False)
 
 
 class StudentT(_Scaled):
@@ -102,20 +116,31 @@ class StudentT(_Scaled):
     outputs = 3
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
-        """t(o_1, scale, degrees of freedom)."""
+        """t(location + unit o_1, unit scale, degrees of freedom)."""
         location, raw, freedom = outputs.unbind(-1)
-        scale = F.softplus(raw) + self.floor
+        location, scale = self.location + self.unit * location, self.unit * (F.softplus(raw) + self.floor)
         return distributions.StudentT(2 + F.softplus(freedom), location, scale, validate_args=False)
 
 
 class Poisson(DistributionHead):
-    """A Poisson distribution of counts with rate softplus(o_1) + 1e-6: it cannot overflow, and is never 0."""
+    """A Poisson distribution of counts with rate unit (softplus(o_1) + 1e-6): it cannot overflow, and is never 0.
+
+    Args:
+        unit: what the rate counts in; the mean of y, where counts are large.
+
+    Raises:
+        GatewiseError: for a unit that is not above 0.
+    """
 
     outputs = 1
 
+    def __init__(self, unit: float = 1.0):
+        _check_unit(unit)
+        self.unit = unit
+
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """Poisson(rate)."""
-        return distributions.Poisson(F.softplus(outputs.squeeze(-1)) + 1e-6, validate_args=False)
+        return distributions.Poisson(self.unit * (F.softplus(outputs.squeeze(-1)) + 1e-6), validate_args=False)
 
     def check(self, y: Tensor) -> None:
         """Refuse numbers below 0."""
@@ -137,6 +162,11 @@ class Bernoulli(DistributionHead):
         """Refuse what is neither 0 nor 1, nor between."""
         if y.min() < 0 or y.max() > 1:
             raise GatewiseError(f"y must hold labels, 0 or 1, got {float(y.min()):g} to {float(y.max()):g}")
+
+
+def _check_unit(unit: float) -> None:
+    if not 0 < unit < math.inf:
+        raise GatewiseError(f"the unit of y must be above 0, got {unit}")
 
 
 def _wide(outputs: Tensor) -> Tensor:

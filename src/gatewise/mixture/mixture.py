@@ -10,6 +10,7 @@ from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.distribution_heads import DistributionHead
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
+from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy
 from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
@@ -127,6 +128,21 @@ class MixtureOfExperts(nn.Module):
                 return self(x, gate_x=gate_x).exp()
             chosen = 1 if route == "top1" else k
             return self._of_chosen(x, gate_x, chosen, lambda outputs: self.head.log_probs(outputs).exp())
+
+    def uncertainty(
+        self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None
+    ) -> Uncertainty:
+        """H[p(y|x)] = E_z H[p(y|z,x)] + I(y;z|x) in nats, each `[B]`; without gradient.
+
+        All experts run, whatever the route. Arguments and errors: as `predict_proba`.
+
+        Raises:
+            GatewiseError: also for a head without classes.
+        """
+        self.check_route(route, k)
+        with torch.no_grad():
+            features, logits = self.read(x, gate_x)
+            return split_entropy(routed_log_gate(logits, route, k), self.head.log_probs(self.experts(features)))
 
     def predict_mean(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:
         """E[y|x], `[B, 1]`, or `[B, L]` for labels; without gradient. Arguments and errors: as `predict_proba`.

@@ -31,6 +31,40 @@ class GapBins(Part):
             raise ValueError("details.bound_gap must have one bin more than edges")
 
 
+class Kept(Part):
+    """The rows kept when those above an entropy are left out."""
+
+    coverage: Number = None
+    kept: Number = None
+    abstain_above: Number = None
+    accuracy: Number = None
+
+
+class Honesty(Part):
+    """How honest probabilities are."""
+
+    nll: Number = None
+    ece: Number = None
+    brier: Number = None
+
+
+class Tempered(Part):
+    """What a temperature does to a route's probabilities."""
+
+    temperature: Number = None
+    before: Honesty
+    after: Honesty
+    reliability: Reliability | None = None
+
+
+class Calibration(Part):
+    """The temperatures fitted on validation rows, judged on rows that were not trained on."""
+
+    fitted_on: NonNegativeInt
+    mixture: Tempered
+    top1: Tempered
+
+
 class Details(Part):
     """Who answered what, on rows that were not trained on: K experts, C classes."""
 
@@ -40,6 +74,7 @@ class Details(Part):
     reliability: Reliability
     confusion: list[list[NonNegativeInt]]
     bound_gap: GapBins | None = None
+    selective: list[Kept] = Field([])
 
     def check(self, num_experts: int, num_classes: int) -> None:
         """Raise ValueError where the lengths do not fit K and C."""

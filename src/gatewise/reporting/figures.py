@@ -37,8 +37,8 @@ def expert_use(share: Sequence[float | None], mean_gate: Sequence[float | None])
     return Picture(draw("expert-use", label, 340, 250, paint), "Use of each expert", caption)
 
 
-def reliability_diagram(reliability: Reliability) -> Picture:
-    """Accuracy against confidence, and below it how many rows had which confidence."""
+def reliability_diagram(reliability: Reliability, of: str = "") -> Picture:
+    """Accuracy against confidence, and below it how many rows had which confidence; `of` says of what."""
     confidence, accuracy = as_array(reliability.confidence), as_array(reliability.accuracy)
     counts = as_array(reliability.count)
     edges = np.linspace(0, 1, len(counts) + 1)
@@ -62,7 +62,8 @@ def reliability_diagram(reliability: Reliability) -> Picture:
         "How often the model is right (up) when it is so sure (right). Below the dotted line it is too sure of itself, "
         "above it too modest. A large dot stands for many rows."
     )
-    return Picture(draw("reliability", label, 340, 300, paint), "Reliability", caption)
+    name, title = (f"reliability-{of}", f"Reliability, {of}") if of else ("reliability", "Reliability")
+    return Picture(draw(name, label, 340, 300, paint), title, caption)
 
 
 def bound_gaps(gaps: GapBins) -> Picture:

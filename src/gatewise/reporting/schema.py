@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.details import Details, Typical
+from gatewise.reporting.details import Calibration, Details, Typical
 from gatewise.reporting.fields import Number, Part, Text, finite
 
 
@@ -20,7 +20,7 @@ class Data(Part):
     validation_rows: NonNegativeInt
     test_rows: NonNegativeInt
     columns: NonNegativeInt
-    classes: list[Text] = Field(min_length=1)
+    classes: list[Text] = Field([])
     hash: Text
     test_hash: Text | None = None
 
@@ -28,6 +28,7 @@ class Data(Part):
 class Model(Part):
     """What was trained, and by what."""
 
+    head: Text = "categorical"
     experts: PositiveInt
     parameters: NonNegativeInt
     evaluations: NonNegativeInt
@@ -52,6 +53,14 @@ class Metrics(Part):
     dead_experts: Number = None
     ece: Number = None
     brier: Number = None
+    rmse: Number = None
+    mae: Number = None
+    crps: Number = None
+    poisson_deviance: Number = None
+    coverage_50: Number = None
+    width_50: Number = None
+    coverage_90: Number = None
+    width_90: Number = None
 
 
 class Reseeded(Part):
@@ -75,6 +84,7 @@ class Summary(Part):
     seconds: Number = None
     validation: Metrics
     test: Metrics | None = None
+    calibration: Calibration | None = None
     details: Details | None = None
     typical: Typical | None = None
     warnings: list[Text] = Field([])
@@ -83,6 +93,8 @@ class Summary(Part):
 
     @validator(mode="after")
     def _fits(self) -> "Summary":
+        if (self.model.head == "categorical") != bool(self.data.classes):
+            raise ValueError(f"data.classes must name classes for the head categorical alone, not {self.model.head}")
         if self.details is not None:
             self.details.check(self.model.experts, len(self.data.classes))
         if self.typical is not None:

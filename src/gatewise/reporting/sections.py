@@ -9,7 +9,9 @@ from gatewise.reporting.course import course
 from gatewise.reporting.curves import History, learning_pictures
 from gatewise.reporting.figures import bound_gaps, expert_use, reliability_diagram
 from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class
+from gatewise.reporting.numbers import results_of_numbers
 from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.trust import trust
 from gatewise.reporting.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
@@ -19,6 +21,8 @@ NO_DETAILS = Paragraph("The run recorded no details of single experts and classe
 def results(summary: Summary) -> Section:
     """How well it does: mixture and top-1 side by side, then all other measures."""
     parts = _parts(summary)
+    if summary.model.head != "categorical":
+        return results_of_numbers(parts, _measures(summary)[0] if summary.model.experts > 1 else [])
     answers = [
         row
         for part, metrics in parts
@@ -66,6 +70,9 @@ def experts(summary: Summary) -> Section:
 def mistakes(summary: Summary) -> Section:
     """Whether its probabilities can be trusted, what it confuses, and on which rows the bound is loose."""
     title, details, classes = "Calibration and mistakes", summary.details, summary.data.classes
+    if summary.model.head != "categorical":
+        told = "How often intervals hold what they promise is told under Results; numbers have no classes to confuse."
+        return Section(title, [Paragraph(told)])
     if details is None:
         return Section(title, [NO_DETAILS])
     if len(classes) <= MOST_CLASSES:
@@ -76,7 +83,7 @@ def mistakes(summary: Summary) -> Section:
             "summary.json has it under details.confusion."
         )
     gaps = [bound_gaps(details.bound_gap)] if details.bound_gap and summary.model.experts > 1 else []
-    return Section(title, [reliability_diagram(details.reliability), confusion, *gaps])
+    return Section(title, [reliability_diagram(details.reliability), *trust(summary), confusion, *gaps])
 
 
 def repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:

@@ -41,12 +41,13 @@ def _trained(summary: Summary) -> Finding:
     by = f"the objective {model.objective}" + (f" and the estimator {model.estimator}" if model.estimator else "")
     run = "all" if model.evaluations >= model.experts else f"at most {model.evaluations}"
     effort = f", running {run} of its {model.experts} experts for an example" if model.experts > 1 else ""
+    target = count(len(data.classes), "class", "classes") if data.classes else f"a target of numbers, head {model.head}"
     best = f", the best of them epoch {summary.best_epoch}" if summary.epochs > 1 and summary.best_epoch else ""
     return Finding(
         "fact",
         f"{what} ({count(model.parameters, 'parameter')}) was trained on {data.name} "
         f"({count(data.train_rows, 'row')} for training, {count(data.columns, 'column')}, "
-        f"{count(len(data.classes), 'class', 'classes')}) by {by}{effort}: {count(summary.epochs, 'epoch')} "
+        f"{target}) by {by}{effort}: {count(summary.epochs, 'epoch')} "
         f"in {duration(summary.seconds)}{best}.",
     )
 
@@ -59,6 +60,8 @@ def _interrupted(summary: Summary) -> Finding | None:
 
 def _quality(summary: Summary, part: str, metrics: Metrics) -> Finding:
     rows = count(metrics.rows, f"{part} row")
+    if summary.model.head != "categorical":
+        return _numbers(rows, metrics)
     if metrics.accuracy is None or metrics.nll is None:
         return Finding("bad", f"On {rows} the accuracy or the NLL is not a finite number: training has failed.")
     even = math.log(len(summary.data.classes))
@@ -67,6 +70,17 @@ def _quality(summary: Summary, part: str, metrics: Metrics) -> Finding:
         "bad" if worse else "fact",
         f"On {rows} it is right on {percent(metrics.accuracy)}, and its NLL is {number(metrics.nll)} nats an example, "
         f"{'worse' if worse else 'better'} than an even guess among the classes ({number(even)}).",
+    )
+
+
+def _numbers(rows: str, metrics: Metrics) -> Finding:
+    if metrics.nll is None or metrics.rmse is None:
+        return Finding("bad", f"On {rows} the NLL or the error is not a finite number: training has failed.")
+    held = f", and {percent(metrics.coverage_90)} of them lie in the interval that should hold 90\N{NO-BREAK SPACE}%"
+    return Finding(
+        "fact",
+        f"On {rows} it is off by {number(metrics.rmse)} (root mean square) and {number(metrics.mae)} (mean), its NLL "
+        f"is {number(metrics.nll)} nats an example{'' if metrics.coverage_90 is None else held}.",
     )
 
 
@@ -89,7 +103,7 @@ def _untested(summary: Summary) -> Finding | None:
 
 
 def _single(summary: Summary, metrics: Metrics) -> Finding:
-    return Finding("fact", "With one expert there is nothing to choose: this is an ordinary classifier, a baseline.")
+    return Finding("fact", "With one expert there is nothing to choose: this is an ordinary model, a baseline.")
 
 
 def _use(summary: Summary, metrics: Metrics) -> Finding | None:

@@ -16,9 +16,9 @@ from gatewise.mixture import DistributionHead, MixtureOfExperts
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
-from gatewise.sklearn.quantiles import mixture_quantile, routed
 from gatewise.training import RunConfig
 from gatewise.training.model import HEADS
+from gatewise.training.quantiles import mixture_quantile, routed
 from gatewise.wording import instead
 
 SCALED = ("gaussian", "student-t")

@@ -4,7 +4,7 @@ from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
-from gatewise.training.predict import Predictions
+from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run, resume, train
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunConfig",
+    "Trust",
     "fit",
     "load_config",
     "resume",

@@ -72,6 +72,9 @@ class RunConfig(LoopConfig):
         description="a bundled name, a .csv, .tsv, .parquet or .npz file, or a folder of Parquet files or images"
     )
     target: str | None = Field(None, description="the column to predict; its number where there is no header")
+    head: Literal["categorical", "gaussian", "student-t", "poisson"] | None = Field(
+        None, description="what the target is: classes, numbers, numbers with outliers, counts; unset: guessed from it"
+    )
     test: str | None = Field(None, description="a file of test rows; unset: split off by test_size")
     test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
     validation_size: float = Field(0.125, gt=0, lt=1, description="share of the other rows kept for validation")

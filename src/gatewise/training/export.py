@@ -85,6 +85,10 @@ def export(model: Model, path: Path, format: str = "pt2", route: str = "mixture"
         GatewiseError: for an unknown format or route, a path that cannot be taken, a package that is not installed, a
             model that the format cannot hold, or a file that answers otherwise than the model; nothing is written.
     """
+    if model.spec.head != "categorical":
+        raise GatewiseError(
+            f"export writes models of classes, and this run has the head {model.spec.head}; use predict"
+        )
     if format not in FORMATS:
         raise GatewiseError(f"unknown format {format!r}{instead(format, FORMATS)}")
     if route not in ROUTES:

@@ -13,10 +13,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
+from gatewise.data.targets import target_numbers
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
+from gatewise.training.calibration import Calibration
 from gatewise.training.model import ModelSpec
+
+FAR = 100.0
+"""Standard deviations from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Model:
         mixture: in inference mode.
         spec: how it was built.
         preprocessing: fitted on the training rows.
+        calibration: the temperatures of its probabilities; None before they are fitted.
     """
 
     mixture: MixtureOfExperts
     spec: ModelSpec
     preprocessing: Preprocessing
+    calibration: Calibration | None = None
 
     @property
     def classes(self) -> Classes:
@@ -43,8 +50,23 @@ class Model:
         return torch.from_numpy(self.preprocessing.transform(records))
 
     def rows(self, records: Records) -> tuple[Tensor, Tensor]:
-        """Rows and their classes, for `fit` and `evaluate`."""
-        return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.place))
+        """Rows and their classes or numbers, for `fit` and `evaluate`."""
+        labels = records.known_labels()
+        if self.spec.head == "categorical":
+            return self.inputs(records), torch.from_numpy(self.classes.encode(labels, records.place))
+        numbers = torch.from_numpy(target_numbers(labels, self.spec.head, records.place))
+        far = abs(self.spec.target_location) > FAR * self.spec.target_unit
+        return self.inputs(records), numbers if far else numbers.float()
+
+    def known_calibration(self) -> Calibration:
+        """The temperatures, where they are needed.
+
+        Raises:
+            GatewiseError: if there are none.
+        """
+        if self.calibration is None:
+            raise GatewiseError("this run keeps no calibration, as older versions made none; train it again")
+        return self.calibration
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors`, `model.json` and the preprocessing into `folder`."""
@@ -54,6 +76,8 @@ class Model:
         except OSError as error:
             raise GatewiseError(f"cannot write into {folder}: {error.strerror or error}") from None
         write_json(folder / "model.json", self.spec.model_dump())
+        if self.calibration is not None:
+            self.calibration.save(folder)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.mixture.state_dict().items()}
         path = folder / "weights.safetensors"
         try:
@@ -87,7 +111,7 @@ class Model:
         if shapes != {name: value.shape for name, value in weights.items()}:
             raise GatewiseError(f"{path} does not fit model.json beside it: names or shapes of weights differ")
         mixture.load_state_dict(weights)
-        return cls(mixture.to(device).eval(), spec, load_preprocessing(folder))
+        return cls(mixture.to(device).eval(), spec, load_preprocessing(folder), Calibration.load(folder))
 
 
 def environment() -> dict[str, object]:

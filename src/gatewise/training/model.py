@@ -17,6 +17,7 @@ from gatewise.mixture import (
     ConvGate,
     Gate,
     Gaussian,
+    Head,
     MixtureOfExperts,
     MLPBank,
     Poisson,
@@ -55,6 +56,8 @@ class ModelSpec(BaseModel):
     gate_top_k: int = Field(0, ge=0)
     balance_rate: float = Field(0.0, ge=0)
     head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
+    target_location: float = 0.0
+    target_unit: float = Field(1.0, gt=0, allow_inf_nan=False)
 
     @field_validator("head")
     @classmethod
@@ -67,13 +70,19 @@ class ModelSpec(BaseModel):
 
     @classmethod
     def from_config(
-        cls, config: RunConfig, input_shape: tuple[int, ...], classes: tuple[str, ...], head: str = "categorical"
+        cls,
+        config: RunConfig,
+        input_shape: tuple[int, ...],
+        classes: tuple[str, ...],
+        head: str = "categorical",
+        scaling: tuple[float, float] = (0.0, 1.0),
     ) -> "ModelSpec":
-        """The part of a configuration that shapes the model; a head of numbers has no classes."""
+        """The part of a configuration that shapes the model; a head of numbers has no classes, but a scaling of y."""
         shared: dict[str, Any] = {
             name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields
         }
         own: dict[str, Any] = {"experts": config.num_experts, "head": head}
+        own |= dict(zip(("target_location", "target_unit"), scaling, strict=True))
         return cls(input_shape=list(input_shape), classes=list(classes), **shared | own)
 
     @property
@@ -95,9 +104,16 @@ class ModelSpec(BaseModel):
             layers = mlp(math.prod(self.input_shape), hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         try:
-            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=HEADS[self.head]())
+            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=self._head())
         except RuntimeError as error:  # what torch raises when memory does not suffice
             raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
+
+    def _head(self) -> Head:
+        if self.head == "categorical":
+            return Categorical()
+        if self.head == "poisson":
+            return Poisson(self.target_unit)
+        return HEADS[self.head](location=self.target_location, unit=self.target_unit)
 
     def _gate(self) -> nn.Module:
         """The network itself where it is all there is to the gate."""

@@ -1,8 +1,10 @@
 """Predictions of a trained model: tables that are made as they are asked for."""
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -11,18 +13,53 @@ from torch import Tensor
 
 from gatewise.data import Records
 from gatewise.data.writers import writing
+from gatewise.diagnostics import tempered
+from gatewise.errors import GatewiseError
+from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model
+from gatewise.training.numbers import predicted_numbers
 
 BATCH_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What is asked of a classifier's predictions besides the labels and their probabilities.
+
+    Attributes:
+        calibrated: temper the probabilities by the temperature that was fitted on the run's validation rows.
+        uncertainty: add `entropy` = `expected_entropy` + `information`, see `MixtureOfExperts.uncertainty`.
+        abstain_above: nats; where the entropy of a row's prediction is above, its label is left empty and `abstained`
+            is true. The probabilities stay. Adds `entropy` and `abstained`.
+
+    Raises:
+        GatewiseError: for a threshold that is none, or a split of what is calibrated.
+    """
+
+    calibrated: bool = False
+    uncertainty: bool = False
+    abstain_above: float | None = None
+
+    def __post_init__(self):
+        above = self.abstain_above
+        if above is not None and not 0 <= above < math.inf:
+            raise GatewiseError(f"abstain_above takes an entropy in nats of at least 0, got {above}")
+        if self.calibrated and self.uncertainty:
+            raise GatewiseError(
+                "calibrated probabilities are no mixture of the experts' own, so their entropy has no such split; ask "
+                "for one of calibrated and uncertainty"
+            )
 
 
 class Predictions:
     """Predictions of rows that come in parts: iterate for tables of at most `batch_size` rows, or `write` them.
 
-    A table has `label`, `p_<class>` for every class, and `expert`, the gate's argmax. The next rows are read and
-    prepared while these are predicted, and none are kept. The numbers are the same to the bit however the parts are
-    cut; with another batch size or number of threads the probabilities may differ in their last bits.
+    A table has `label`, `p_<class>` for every class, and `expert`, the gate's argmax; `trust` adds to them. For
+    numbers it has `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` and `expert`.
+    The next rows are read and prepared while these are predicted, and none are kept. The numbers are the same to the
+    bit however the parts are cut; with another batch size or number of threads the probabilities may differ in their
+    last bits.
 
     Args:
         model: a trained model.
@@ -30,12 +67,14 @@ class Predictions:
         route: see `MixtureOfExperts.predict_proba`.
         k: experts for route "topk".
         batch_size: rows that the model sees at a time.
+        trust: what is asked besides: see `Trust`.
 
     Attributes:
         unknown: of the rows predicted so far, how many have a value that is no category of the model's, by column.
 
     Raises:
-        GatewiseError: in use, for rows that do not fit the model, or an unknown route.
+        GatewiseError: for calibrated probabilities where none were fitted for the route; in use, for rows that do not
+            fit the model, or an unknown route.
     """
 
     def __init__(
@@ -46,10 +85,18 @@ class Predictions:
         route: str = "mixture",
         k: int = 2,
         batch_size: int = BATCH_SIZE,
+        trust: Trust | None = None,
     ):
         self.model, self.parts = model, parts
         self.route, self.k, self.batch_size = route, k, batch_size
         self.unknown: Counter[str] = Counter()
+        self.trust = trust or Trust()
+        if self.trust != Trust() and model.spec.head != "categorical":
+            raise GatewiseError(
+                f"calibrated, uncertainty and abstain_above are for classes; this run has the head {model.spec.head}, "
+                "and its predictions have sd and quantiles"
+            )
+        self.temperature = model.known_calibration().of(route) if self.trust.calibrated else 1.0
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         self.unknown = Counter()
@@ -80,14 +127,34 @@ class Predictions:
 
     def _predicted(self, x: Tensor) -> pl.DataFrame:
         """The table of rows `[B, ...]` as the mixture takes them."""
-        mixture, classes = self.model.mixture, self.model.spec.classes
+        if self.model.spec.head != "categorical":
+            return self._numbers(x)
+        mixture, classes, trust = self.model.mixture, self.model.spec.classes, self.trust
         with torch.inference_mode():
             x = x.to(next(mixture.parameters()).device)
             probs = mixture.predict_proba(x, self.route, self.k).cpu()
+            if self.temperature != 1.0:
+                probs = tempered(probs.clamp_min(torch.finfo(probs.dtype).tiny).log(), self.temperature).exp()
             experts = mixture.read(x)[1].argmax(-1).cpu()
+            split = mixture.uncertainty(x, self.route, self.k)._asdict() if trust.uncertainty else {}
         labels = pl.Series("label", classes, dtype=pl.String).gather(probs.numpy().argmax(1))
         columns = [pl.Series(f"p_{name}", probs[:, c].numpy()) for c, name in enumerate(classes)]
-        return pl.DataFrame([labels, *columns, pl.Series("expert", experts.numpy())])
+        columns.append(pl.Series("expert", experts.numpy()))
+        columns += [pl.Series(name, values.cpu().numpy()) for name, values in split.items()]
+        if trust.abstain_above is not None:
+            doubt = pl.Series("entropy", entropy(probs).numpy())
+            abstained = (doubt > trust.abstain_above).alias("abstained")
+            labels = labels.set(abstained, None)
+            columns += [abstained] if split else [doubt, abstained]
+        return pl.DataFrame([labels, *columns])
+
+    def _numbers(self, x: Tensor) -> pl.DataFrame:
+        mixture = self.model.mixture
+        with torch.inference_mode():
+            x = x.to(next(mixture.parameters()).device)
+            experts = mixture.read(x)[1].argmax(-1).cpu()
+            columns = predicted_numbers(mixture, x, self.route, self.k)
+        return pl.DataFrame({**columns, "expert": experts.numpy()})
 
 
 def predictions(

@@ -6,31 +6,37 @@ import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from gatewise import __version__
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
-from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
+from gatewise.data.targets import guess_head, target_numbers
+from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import held, read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.batches import prefetched, rebatched
+from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
 from gatewise.training.gate import check_gate
+from gatewise.training.heads import scaling_of, with_head
+from gatewise.training.judging import can_be_told, judge
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
-from gatewise.training.predict import BATCH_SIZE, Predictions
+from gatewise.training.numbers import evaluate_numbers
+from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.typical import typical
 from gatewise.training.weights import class_weights, of_rows
@@ -38,12 +44,17 @@ from gatewise.training.weights import class_weights, of_rows
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows of a run, apart; test is None where none were kept."""
+    """The rows of a run, apart; test is None where none were kept.
+
+    `head` is what the target is, and `guessed` says why where that could be otherwise.
+    """
 
     train: Records
     validation: Records
     test: Records | None
     whole: Records
+    head: str = "categorical"
+    guessed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,9 @@ class Run:
         missing = [key for key in ("data", "best_epoch") if key not in summary]
         if missing:
             raise GatewiseError(f"{folder / 'summary.json'} is damaged: it has no {missing[0]}; train the run again")
-        return cls(folder, _config_of(folder), Model.load(folder / "model", choose_device(device)), summary)
+        config, model = _config_of(folder), Model.load(folder / "model", choose_device(device))
+        # older versions kept none, and a guess may be another today
+        return cls(folder, config.model_copy(update={"head": model.spec.head}), model, summary)
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
@@ -97,10 +110,18 @@ class Run:
         options = {"missing": self.config.missing, "form": self.form, "columns": self.model.preprocessing.column_names}
         return map(self._fitting, stream(source, self.target, require_target=require_target, **options))
 
-    def predict(self, source: str, *, route: str = "mixture", k: int = 2, batch_size: int = BATCH_SIZE) -> Predictions:
+    def predict(
+        self,
+        source: str,
+        *,
+        route: str = "mixture",
+        k: int = 2,
+        batch_size: int = BATCH_SIZE,
+        trust: Trust | None = None,
+    ) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
         parts = partial(self.stream, source, require_target=False)
-        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size)
+        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust)
 
     def test_rows(self) -> Records:
         """The test rows that were kept at training, read again.
@@ -118,16 +139,43 @@ class Run:
             )
         return test
 
-    def evaluate(self, records: Records | Iterable[Records]) -> Evaluation:
+    def evaluate(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Evaluation:
         """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
 
+        Args:
+            records: the rows.
+            calibrated: judge the probabilities as the fitted temperatures make them; the gate and the bound are of the
+                mixture as it is.
+
         Raises:
-            GatewiseError: if there are no labels, or one was not seen in training.
+            GatewiseError: if there are no labels, one was not seen in training, or no temperatures were fitted.
         """
+        return self.tally(records, calibrated=calibrated).result()
+
+    def tally(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Tally:
+        """As `evaluate`, with `Tally.details` besides the figures.
+
+        Raises:
+            GatewiseError: also for a run that predicts numbers; see `figures`.
+        """
+        if self.model.spec.head != "categorical":
+            raise GatewiseError(f"this run predicts numbers (head {self.model.spec.head}); ask for Run.figures")
+        temperatures = self.model.known_calibration().temperatures if calibrated else (1.0, 1.0)
         parts = [records] if isinstance(records, Records) else records
         with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
             batches = rebatched(prepared, BATCH_SIZE)
-            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes)).result()
+            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes), temperatures)
+
+    def figures(self, records: Records | Iterable[Records]) -> dict[str, float | int]:
+        """The figures by name, whatever is predicted: of `evaluate`, or for numbers of `evaluate_numbers`.
+
+        Raises:
+            GatewiseError: if there are no labels, or they do not fit the head.
+        """
+        if self.model.spec.head == "categorical":
+            return self.evaluate(records).to_dict()
+        parts = [records] if isinstance(records, Records) else records
+        return evaluate_numbers(self.model.mixture, map(self.model.rows, parts))
 
 
 def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> Form:
@@ -156,12 +204,17 @@ def read_parts(config: RunConfig) -> Parts:
         form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
         test = _asked_for(read(config.test, rows.target or config.target, missing=config.missing, form=form))
     labels = rows.known_labels()
-    Classes.from_labels(labels, rows.name)
+    head, guessed = guess_head(labels) if config.head is None else (config.head, None)
+    if head == "categorical":
+        Classes.from_labels(labels, rows.name)
+    else:
+        target_numbers(labels, head, rows.place)
+        labels = np.zeros(len(labels), dtype=int)  # numbers have no classes to be split by
     size = 0.0 if test is not None else config.test_size
     kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
     if test is None and len(kept.test):
         test = rows.take(kept.test)
-    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows)
+    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows, head, guessed)
 
 
 def train(
@@ -196,7 +249,7 @@ def train(
     check_gate(config)
     regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
-    config = with_absolute_paths(config).settled(len(parts.train))
+    config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
     check_gate(config)
     folder = make_folder(out, config.data)
     with held(folder, _busy(folder)):
@@ -281,6 +334,9 @@ def _trained(
                 should_stop=should_stop,
                 checkpoints=checkpoints,
             )
+        if parts.head == "categorical":
+            calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
+            prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
         prepared.model.save(folder / "model")
         summary = summarise(config, parts, prepared, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}
@@ -356,25 +412,37 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
         model = started_model(config, Run.load(config.start_from), parts.whole, parts.train, device)
         objective = build_objective(config, model.spec.features, len(model.spec.classes))
     else:
-        classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name)
-        model, objective = assemble(config, parts.train, classes.names, device)
+        model, objective = _fresh(config, parts, device)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
     rows = {name: model.rows(records) for name, records in named.items() if records is not None}
     return Prepared(model, objective, rows)
 
 
+def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
+    labels = parts.whole.known_labels()
+    if parts.head == "categorical":
+        return assemble(config, parts.train, Classes.from_labels(labels, parts.whole.name).names, device)
+    return assemble(config, parts.train, (), device, parts.head, scaling_of(parts.train, parts.head))
+
+
 def assemble(
-    config: RunConfig, train: Records, classes: Sequence[str], device: torch.device, head: str = "categorical"
+    config: RunConfig,
+    train: Records,
+    classes: Sequence[str],
+    device: torch.device,
+    head: str = "categorical",
+    scaling: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[Model, Objective]:
     """A model for the rows to train on, as it is before training, and its objective.
 
-    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes.
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes, but the location and
+    the unit that its numbers are scaled by.
 
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
     preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, scaling)
     model = Model(spec.build().to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
 
@@ -431,9 +499,8 @@ def weights_in_words(config: RunConfig, classes: Sequence[str], y: torch.Tensor)
 def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) -> dict[str, Any]:
     """What `summary.json` holds."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
-    judged = prepared.rows.keys() - {"train"}
-    tallies = {name: evaluate(mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
     part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
+    figures, details = judge(model, prepared.rows, part)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -448,10 +515,12 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
             "used": model.preprocessing.used(parts.whole),
             "images": parts.whole.images,
             "classes": model.spec.classes,
+            "guessed": parts.guessed,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
         },
         "model": {
+            "head": model.spec.head,
             "experts": mixture.num_experts,
             "parameters": sum(p.numel() for p in mixture.parameters()),
             "evaluations": _most_evaluations(config, objective),
@@ -461,10 +530,10 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "class_weights": weights_in_words(config, model.spec.classes, prepared.rows["train"][1]),
         "best_epoch": result.best_epoch,
         "epochs": len(result.history),
-        "validation": tallies["validation"].result().to_dict(),
-        "test": tallies["test"].result().to_dict() if "test" in tallies else None,
-        "details": asdict(tallies[part].details()),
-        "typical": typical(model, unseen, *prepared.rows[part]),
+        "validation": figures["validation"],
+        "test": figures.get("test"),
+        **details,
+        "typical": typical(model, unseen, *prepared.rows[part]) if can_be_told(model, unseen) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",

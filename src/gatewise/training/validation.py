@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from gatewise.diagnostics import evaluate
-from gatewise.mixture import Categorical, MixtureOfExperts
+from gatewise.mixture import Categorical, DistributionHead, MixtureOfExperts
+from gatewise.training.numbers import cheap_figures
 from gatewise.training.trainer import Rows
 
 BATCH = 4096
@@ -14,7 +15,9 @@ BATCH = 4096
 def figures_of(
     mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int
 ) -> dict[str, float | int]:
-    """The validation figures by name: `nll`, for classes all of `Evaluation`, with weights `weighted_nll` too.
+    """The validation figures by name: those of `Evaluation` for classes, of `cheap_figures` for numbers.
+
+    With weights there is `weighted_nll` too.
 
     Args:
         mixture: the model; run in inference mode, and left in the mode it was in.
@@ -27,10 +30,23 @@ def figures_of(
         figures = evaluate(mixture, *rows, num_classes=num_classes).result().to_dict()
         if weight is None:
             return figures
+    elif not getattr(mixture.head, "event_dims", 0) and isinstance(mixture.head, DistributionHead):
+        figures = _cheap_figures(mixture, *rows)
+        if weight is None:
+            return figures
     nll = _nll(mixture, *rows)
     if weight is not None:
         figures["weighted_nll"] = float((weight * nll).mean())
     return {"nll": float(nll.mean()), **figures}
+
+
+def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> dict[str, float | int]:
+    was_training = mixture.training
+    mixture.eval()
+    try:
+        return cheap_figures(mixture, x, y)
+    finally:
+        mixture.train(was_training)
 
 
 @torch.no_grad()

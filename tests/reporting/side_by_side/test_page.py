@@ -161,3 +161,19 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, tmp_path):
     with pytest.raises(GatewiseError, match=r"two/summary\.json: data\.hash"):
         write_runs(folders, page)
     assert not page.exists()
+
+
+def test_runs_of_numbers_show_their_errors_and_are_not_ranked_against_classes():
+    numbers = make_metrics(8, 360, accuracy=None, rmse=2.5, mae=1.75, crps=1.25, coverage_90=0.9)
+    changes = {"test": numbers, "details": None, "typical": None, "data": {"classes": []}}
+    runs = []
+    for name, head in (("g", "gaussian"), ("t", "student-t"), ("p", "poisson")):
+        model = make_summary()["model"] | {"head": head}
+        runs.append(trained(name, model=model, **changes))
+    page = shown(*runs[:2])
+    assert "RMSE 2.5000 2.5000" in page.text
+    assert "have the same NLL" in page.text
+    for others in (trained(), runs[2]):
+        page = shown(runs[0], others)
+        assert "They predict different things, so none is called better here." in page.text
+        assert "says nothing about that of a density" in page.text

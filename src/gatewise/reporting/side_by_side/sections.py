@@ -24,6 +24,13 @@ FIGURES = (
     ("bound gap, nats", "bound_gap", False, 4),
 )
 """What a figure is called, its key, whether it is a share, and the digits that count."""
+OF_NUMBERS = (
+    ("RMSE", "rmse", False, 4),
+    ("MAE", "mae", False, 4),
+    ("CRPS", "crps", False, 4),
+    ("in the 90 % interval", "coverage_90", True, 4),
+)
+"""As `FIGURES`, where a run predicts numbers."""
 COURSES = (
     Course(
         "nll",
@@ -87,7 +94,9 @@ def results(compared: Compared) -> Section:
         f"On the {compared.judged} rows of each run{against}. Top-1: only the expert the gate likes best answers. Of "
         "NLL, ECE and Brier score lower is better."
     )
-    rows = [_figure(compared, *figure) for figure in FIGURES]
+    known = [compared.metrics(run) for run in compared.runs]
+    numeric = [f for f in OF_NUMBERS if any(getattr(metrics, f[1]) is not None for metrics in known)]
+    rows = [_figure(compared, *figure) for figure in (*FIGURES, *numeric)]
     rows.append(Row("rows", [f"{compared.metrics(run).rows:,}" for run in compared.runs], "that judge it"))
     return Section("Figures", [Paragraph(note), Table("Side by side", _header(compared), rows, wide=True)])
 

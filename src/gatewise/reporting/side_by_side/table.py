@@ -11,6 +11,9 @@ from gatewise.reporting.wording import NONE, setting
 SPLIT = ("seed", "test", "test_size", "validation_size")
 """Keys of a configuration that decide which rows judge a run on given data."""
 
+KINDS = {"categorical": "class", "poisson": "count"}
+"""What the NLL of a head is of; the others' is of a density."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -53,10 +56,15 @@ class Compared:
         """Whether the same rows judge all runs."""
         return len({self._judging(run.summary) for run in self.runs}) == 1
 
+    @cached_property
+    def same_kind(self) -> bool:
+        """Whether all NLLs are of the same kind: of a class's probability, of a count's, or of a density."""
+        return len({KINDS.get(run.summary.model.head, "density") for run in self.runs}) == 1
+
     @property
     def comparable(self) -> bool:
         """Whether a lower NLL of one run says anything: on rows of the same data, if not on the same rows."""
-        return self.same_data or self.same_rows
+        return self.same_kind and (self.same_data or self.same_rows)
 
     @cached_property
     def differing(self) -> dict[str, list[str]]:

@@ -40,6 +40,8 @@ def _compared(compared: Compared) -> Finding:
 
 def _best(compared: Compared) -> list[Finding]:
     """The run of the lowest NLL and the next, where they may be compared."""
+    if not compared.same_kind:
+        return [Finding("bad", "They predict different things, so none is called better here.")]
     if not compared.comparable:
         return [Finding("bad", "They were trained and judged on different data, so none is called better here.")]
     known = [(nll, run) for run in compared.runs if (nll := compared.metrics(run).nll) is not None]
@@ -83,6 +85,9 @@ def _gates(compared: Compared) -> list[Finding]:
 
 
 def _data(compared: Compared) -> list[str]:
+    if not compared.same_kind:
+        heads = listed(sorted({run.summary.model.head for run in compared.runs}))
+        return [f"Their heads are {heads}: the NLL of a probability says nothing about that of a density."]
     if compared.same_rows and compared.same_data:
         return []
     if compared.same_rows:

@@ -1,0 +1,49 @@
+"""Where the uncertainty of a prediction comes from: the experts' own, and not knowing which of them is right."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise.mixture.usage import entropy
+
+
+class Uncertainty(NamedTuple):
+    """H[p(y|x)] = E_z H[p(y|z,x)] + I(y;z|x), in nats, each `[B]`.
+
+    Attributes:
+        entropy: H[p(y|x)], of the prediction as a whole.
+        expected_entropy: E_z H[p(y|z,x)], what is left when the expert is known.
+        information: I(y;z|x), what the experts disagree by; 0 where they all say the same or one of them answers alone.
+    """
+
+    entropy: Tensor
+    expected_entropy: Tensor
+    information: Tensor
+
+
+def split_entropy(log_gate: Tensor, log_experts: Tensor) -> Uncertainty:
+    """The three parts from log p(z|x) `[B, K]` and log p(y|z,x) of every class `[B, K, C]`, each by its own formula.
+
+    The information is E_z KL(p(y|z,x) ‖ p(y|x)), and no difference of the other two, which would lose its digits where
+    it is small. It is a sum of terms >= 0 but for rounding, and clipped at 0.
+    """
+    gate, experts = log_gate.exp(), log_experts.exp()
+    log_mixture = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
+    ratio = torch.where(experts > 0, log_experts - log_mixture.unsqueeze(1), 0.0)
+    divergence = (experts * ratio).sum(-1)
+    return Uncertainty(
+        entropy(log_mixture.exp()),
+        (gate * entropy(experts)).sum(-1),
+        torch.where(gate > 0, gate * divergence, 0.0).sum(-1).clamp_min(0.0),
+    )
+
+
+def routed_log_gate(logits: Tensor, route: str, k: int) -> Tensor:
+    """log p(z|x) `[B, K]` with all but the first 1 or k experts masked and the rest renormalised, as `route` says."""
+    if route == "mixture":
+        return logits.log_softmax(-1)
+    kept = torch.zeros_like(logits, dtype=torch.bool)
+    # as `MixtureOfExperts.predict_proba` chooses: of equal logits max takes the first, topk takes any
+    index = logits.max(-1, keepdim=True).indices if route == "top1" or k == 1 else logits.topk(k, dim=-1).indices
+    return logits.masked_fill(~kept.scatter(-1, index, True), -torch.inf).log_softmax(-1)

@@ -1,0 +1,36 @@
+"""What a summary says of rows that were not trained on."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from gatewise.data import Records
+from gatewise.diagnostics import evaluate
+from gatewise.training.calibration import calibration_figures
+from gatewise.training.folder import Model
+from gatewise.training.numbers import evaluate_numbers
+from gatewise.training.trainer import Rows
+
+
+def judge(
+    model: Model, rows: Mapping[str, Rows], part: str
+) -> tuple[dict[str, dict[str, float | int]], dict[str, Any]]:
+    """The figures of each part, and for classes the keys `calibration` and `details` of one of them.
+
+    Args:
+        model: in inference mode, with its calibration where it has classes.
+        rows: by part; "train" is left out.
+        part: which the report draws.
+    """
+    judged = rows.keys() - {"train"}
+    if model.spec.head != "categorical":
+        return {name: evaluate_numbers(model.mixture, [rows[name]]) for name in judged}, {"details": None}
+    tallies = {name: evaluate(model.mixture, *rows[name], len(model.spec.classes)) for name in judged}
+    calibration = calibration_figures(model.mixture, model.known_calibration(), *rows[part])
+    figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
+    return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
+
+
+def can_be_told(model: Model, records: Records) -> bool:
+    """Whether what is typical of experts can be told: of pictures only with their classes."""
+    return model.spec.head == "categorical" or records.is_table
