@@ -14,6 +14,7 @@ from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
 
 ENDINGS = (".csv", ".parquet", ".npz")
+"""How the names of files end that can be read."""
 
 
 def read(
