@@ -79,7 +79,7 @@ def signature(value: Any, drop_self: bool = False) -> str:
     except (TypeError, ValueError):
         return ""
     parameters = list(found.parameters.values())[int(drop_self) :]
-    if [str(p) for p in parameters] == ["*args: Any", "**kwargs: Any"]:  # torch's, of a module without one of its own
+    if [str(p).split(":")[0] for p in parameters] == ["*args", "**kwargs"]:  # torch's, where a module has none
         parameters = []
     shown = [
         p.replace(
