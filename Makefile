@@ -5,11 +5,13 @@
 # bench             every benchmark that needs nothing more; results go to benchmarks/results
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
+# docs              this documentation as a site, in build/site; in an environment of its own, .venv-docs
+# dist-test         wheel and sdist into dist/, and the sdist's tests against the installed wheel, outside this folder
 
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-estimators bench-dispatch clean
+.PHONY: help setup demo test lint bench bench-estimators bench-dispatch docs dist-test clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -63,5 +65,25 @@ bench-estimators: .venv-bench/installed
 bench-dispatch: .venv-bench/installed
 	OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
 
+.venv-docs/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-docs/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
+docs: .venv-docs/installed
+	.venv-docs/bin/python -m sphinx -W --keep-going -q -d build/doctrees docs build/site
+	@echo "the site: build/site/index.html"
+
+DIST_TESTS ?= tests
+dist-test:
+	rm -rf dist build/dist-test .venv-dist
+	$(PYTHON) -m venv .venv-dist
+	.venv-dist/bin/pip install --quiet --disable-pip-version-check -c constraints.txt build
+	.venv-dist/bin/python -m build --outdir dist
+	.venv-dist/bin/pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	.venv-dist/bin/pip install --quiet --disable-pip-version-check -c constraints.txt "$$(echo dist/*.whl)[test]"
+	PYTHON="$(CURDIR)/.venv-dist/bin/python" tests/dist.sh dist/*.tar.gz $(DIST_TESTS)
+
 clean:
-	rm -rf .venv .venv-bench runs dist build
+	rm -rf .venv .venv-bench .venv-docs .venv-dist runs dist build docs/generated

@@ -85,6 +85,7 @@ KINDS: dict[str, Callable[..., Schedule]] = {
     "exponential": Exponential,
     "step": lambda *values: Step(values),
 }
+"""The schedules that have a text form, by its first word: `exponential:1:0.3`."""
 
 
 def as_schedule(value: "float | str | Schedule") -> Schedule:

@@ -39,3 +39,4 @@ BUNDLED: dict[str, Callable[[], Records]] = {
     "teacher": teacher,
     "wine": partial(_table, "wine"),
 }
+"""The bundled data sets by name, each as a function that loads it."""

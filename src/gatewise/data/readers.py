@@ -17,6 +17,7 @@ from gatewise.wording import nearest, shown
 
 CSV = (".csv", ".tsv")
 ENDINGS = (*CSV, ".parquet", ".npz")
+"""How the names of files end that can be read."""
 DEFAULT = Form()
 
 

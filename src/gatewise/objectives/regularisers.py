@@ -216,6 +216,7 @@ def check_prior(prior: Sequence[float], num_experts: int | None = None) -> list[
 REGULARISERS: dict[str, type[Regulariser]] = {
     kind.name: kind for kind in (GateEntropy, Importance, Load, ZLoss, MutualInformation, Dirichlet, Prior)
 }
+"""The regularisers by the name that the command line takes."""
 
 
 def regularisers(

@@ -15,6 +15,7 @@ from torch import Tensor
 FALSE_ALARM = 1e-6
 CHECKS = 1000
 ALPHA = FALSE_ALARM / CHECKS
+"""The level of one statistical check: a thousand of them raise one false alarm in a million runs."""
 POWER = 0.99
 
 
