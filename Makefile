@@ -4,11 +4,12 @@
 # lint              ruff and pyrefly
 # bench             every benchmark that needs nothing more; results go to benchmarks/results
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
+# bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
 
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-estimators clean
+.PHONY: help setup demo test lint bench bench-estimators bench-dispatch clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -42,6 +43,9 @@ bench: setup
 	$(BIN)/python benchmarks/defaults.py
 	$(BIN)/python benchmarks/biases.py
 	$(BIN)/python benchmarks/objectives.py
+	$(BIN)/python benchmarks/collapse.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py
+	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py
@@ -55,6 +59,9 @@ bench: setup
 bench-estimators: .venv-bench/installed
 	.venv-bench/bin/python benchmarks/estimators.py
 	.venv-bench/bin/python benchmarks/papers/mnist_vae.py
+
+bench-dispatch: .venv-bench/installed
+	OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
 
 clean:
 	rm -rf .venv .venv-bench runs dist build

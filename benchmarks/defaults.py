@@ -1,14 +1,11 @@
-"""Which defaults measure best: two questions, each asked over three seeds.
+"""Which defaults measure best: objective × estimator × regulariser, on four data sets, over three seeds.
 
-First, objective × estimator × regulariser on four data sets: every cell is what `gatewise train` does with that cell's
-flags and defaults otherwise, but for 8 experts throughout and one learning rate for gate and experts. Prints one table
-a data set, writes `results/defaults.json` and fills docs/defaults.md. A run that was stopped goes on where it was
-(`--fresh` starts anew); about half an hour on 2 cores.
-
-Second, with `--gate`: how fast the gate learns and how strong the balance is; 5 data sets, about 5 minutes.
+Every cell is what `gatewise train` does with that cell's flags and defaults otherwise, but for 8 experts throughout,
+one learning rate for gate and experts, and batches of a twentieth of the rows from 32 on: the table was made before
+those defaults. Prints one table a data set, writes `results/defaults.json` and fills docs/defaults.md. A run that was
+stopped goes on where it was (`--fresh` starts anew); about half an hour on 2 cores.
 
     python benchmarks/defaults.py [--data digits breast_cancer mnist adult] [--jobs 2] [--fresh]
-    python benchmarks/defaults.py --gate
 """
 
 import argparse
@@ -52,12 +49,6 @@ REGULARISERS: dict[str, dict[str, float]] = {
     "importance 0.1, load 0.1": {"importance": 0.1, "load": 0.1},
 }
 SHARED: dict[str, Any] = {"experts": 8, "gate_lr": 1e-3}
-GATES: dict[str, dict[str, Any]] = {
-    "one rate, balance 0.1": {"gate_lr": 1e-3, "regulariser": {"importance": 0.1, "load": 0.1}, "experts": 8},
-    "one rate, balance 0.3": {"gate_lr": 1e-3, "experts": 8},
-    "the default": {},
-}
-GATE_DATA = ("digits", "breast_cancer", "wine", "iris", "adult")
 DATA = ("digits", "breast_cancer", "mnist", "adult")
 LARGE = ("mnist", "adult")
 FOR_LARGE = ("none", "importance 0.1, load 0.1")
@@ -73,7 +64,7 @@ def data_sets(folder: Path) -> dict[str, dict[str, Any]]:
     adult = {"data": str(data_file("adult-train.csv")), "target": "income", "test": str(data_file("adult-test.csv"))}
     return {
         "digits": {"data": "digits"},
-        "breast_cancer": {"data": "breast_cancer"},
+        "breast_cancer": {"data": "breast_cancer", "batch_size": 32},
         "mnist": {"data": str(folder / "mnist.npz"), "epochs": 20, "expert_hidden": [64]},  # for time
         "adult": adult,
     }
@@ -81,17 +72,12 @@ def data_sets(folder: Path) -> dict[str, dict[str, Any]]:
 
 def measure(name: str, source: dict[str, Any], way: str, regulariser: str, seed: int) -> dict[str, Any]:
     """Train one cell and return its test figures."""
-    keys = {**SHARED, **source, **TRAINED_BY[way], "regulariser": REGULARISERS[regulariser], "seed": seed}
-    cell = {"data": name, "trained by": way, "regulariser": regulariser, "seed": seed}
-    return {**cell, **figures_of(keys)}
-
-
-def figures_of(keys: dict[str, Any]) -> dict[str, float]:
-    """Train once on one thread and return the test figures."""
+    keys = {**SHARED, **source, **TRAINED_BY[way], "regulariser": REGULARISERS[regulariser], "seed": seed, "threads": 1}
     with tempfile.TemporaryDirectory() as folder:
-        summary = train(load_config(keys | {"threads": 1}), Path(folder) / "run").summary
+        summary = train(load_config(keys), Path(folder) / "run").summary
     figures = {"validation_nll": summary["validation"]["nll"], **{key: summary["test"][key] for key in FIGURES}}
-    return {**figures, "seconds": summary["seconds"]}
+    cell = {"data": name, "trained by": way, "regulariser": regulariser, "seed": seed}
+    return {**cell, **figures, "seconds": summary["seconds"]}
 
 
 FIGURES = ("accuracy", "nll", "accuracy_top1", "nll_top1", "experts_used", "mutual_information")
@@ -110,38 +96,12 @@ def summarise(lines: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["validation_nll"])
 
 
-def gate_table(jobs: int) -> str:
-    """Means over the seeds for each data set and each way of `GATES`."""
-    with tempfile.TemporaryDirectory() as folder:
-        sources = data_sets(Path(folder))
-        cells = list(itertools.product(GATE_DATA, GATES))
-        calls = [
-            joblib.delayed(figures_of)({**sources.get(name, {"data": name}), **GATES[way], "seed": seed})
-            for name, way in cells
-            for seed in SEEDS
-        ]
-        found = list(joblib.Parallel(jobs)(calls))
-    rows = []
-    for i, (name, way) in enumerate(cells):
-        of_cell = found[i * len(SEEDS) : (i + 1) * len(SEEDS)]
-        means = {key: statistics.mean(line[key] for line in of_cell) for key in ("validation_nll", *FIGURES)}
-        rows.append({"data": name, "trained with": way, **means})
-    write_result("defaults_gate", rows)
-    return table(rows)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", nargs="+", default=list(DATA))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--fresh", action="store_true")
-    parser.add_argument("--gate", action="store_true", help="the second question")
     arguments = parser.parse_args()
-    if arguments.gate:
-        text = gate_table(arguments.jobs)
-        print(text)
-        fill_page("docs/defaults.md", "gate", f"{text}\n")
-        return
     RESULTS.mkdir(exist_ok=True)
     if arguments.fresh:
         LINES.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ LAYERS = {
     "mixture": 2,
     "objectives": 3,
     "nn": 3,
-    "data": 1,
+    "data": 2,
     "reporting": 4,
     "diagnostics": 5,
     "distributed": 4,

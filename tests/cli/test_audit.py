@@ -78,7 +78,7 @@ MISTAKES = {
     "numbers that are none": ("iris --samples 1,two", "whole numbers"),
     "a temperature of zero": ("iris --temperatures 0", "positive"),
     "an unknown level": ("iris --level weights", "unknown level"),
-    "too few evaluations": ("iris --estimators enumeration --max-evaluations 2", "raise max_evaluations to 8"),
+    "too few evaluations": ("iris --estimators enumeration --max-evaluations 2", "raise max_evaluations to 4"),
     "no rows": ("iris --rows 0", "rows: give a whole number from 1"),
     "data beside data": ("iris --data other.csv", "--data goes with a run folder"),
     "no time": ("iris --seconds 0", "must be positive"),

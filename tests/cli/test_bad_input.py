@@ -1,6 +1,7 @@
 """Bad input gets exit status 2 and one line that says what was wrong, where, and what to do."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from .conftest import QUICK
@@ -74,7 +75,7 @@ TRAIN = {
     "a convolutional gate with widths": ("none.csv --set gate=conv --set gate_hidden=[8]", "leave gate_hidden empty"),
     "a convolutional gate on a table": ("iris --set gate=conv", "needs images", "use gate = 'mlp'"),
     "a prior for other experts": (
-        "none.csv --regulariser prior=1 --set expert_prior=[0.5,0.5]",
+        "none.csv --experts 8 --regulariser prior=1 --set expert_prior=[0.5,0.5]",
         "2 probabilities for 8 experts",
     ),
     "a prior that nobody reads": ("none.csv --experts 2 --set expert_prior=[0.5,0.5]", "--regulariser prior=0.1"),
@@ -126,3 +127,38 @@ def test_evaluate_and_predict(gatewise, files, case):
     (files / "text.csv").write_text("a,b\n1,2\nmany,2\n")
     words, *said = AFTER[case]
     refused(gatewise(*words.split()), said)
+
+
+def folder_of(files, last):
+    """Two files that are as they should be, and a third."""
+    rows = {"a": [float(i) for i in range(40)], "b": [i % 5 for i in range(40)]}
+    (files / "folder").mkdir()
+    for name, columns in (("1", rows), ("2", rows), ("3", last(rows))):
+        pl.DataFrame(columns).write_parquet(files / f"folder/{name}.parquet")
+
+
+LATER = {
+    "a column fewer": (lambda rows: {"a": rows["a"]}, "3.parquet", "1 columns where the first file has 2"),
+    "another type": (lambda rows: rows | {"b": ["x"] * 40}, "3.parquet", "'b' of String", "'b' of Int64"),
+    "an infinite number": (
+        lambda rows: rows | {"a": [*[0.5] * 39, float("inf")]},
+        "3.parquet, row 40",
+        "'a' holds inf",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LATER)
+@pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
+def test_a_later_file_that_is_bad_leaves_no_output_and_keeps_the_old(gatewise, files, case, output):
+    make, *said = LATER[case]
+    trained = gatewise("train", "good.csv", "--target", "y", "--out", "run", *QUICK)
+    assert trained.status == 0, trained.err
+    folder_of(files, make)
+    before = {path.name for path in files.iterdir()}
+    refused(gatewise("predict", "run", "folder", "-o", output), said)
+    assert {path.name for path in files.iterdir()} == before
+    (files / output).write_text("mine")
+    refused(gatewise("predict", "run", "folder", "-o", output), said)
+    assert (files / output).read_text() == "mine"
+    assert {path.name for path in files.iterdir()} == before | {output}

@@ -160,6 +160,7 @@ def test_the_teacher_whose_choices_are_known(gatewise, tmp_path):
 
 def test_collapse_is_warned_of_and_the_defaults_are_not(gatewise, tmp_path):
     bare = ["--objective", "jensen", "--estimator", "score-function", "--regulariser", "none"]
+    bare += ["--set", "gate_lr=0.001"]  # slow enough that the winner of the first epochs takes all
     collapsed = gatewise("train", "digits", "--out", tmp_path / "bare", "--epochs", "15", "--json", *bare)
     assert collapsed.err.count("warning: ") == 1
     assert "the gate has collapsed" in collapsed.json["warnings"][0]
@@ -231,3 +232,29 @@ def test_no_arguments_show_the_help(gatewise):
     assert done.status == 2
     assert "train" in done.out + done.err
     assert "gatewise: " not in done.err
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_predictions_leave_nothing_half(run_folder, table, tmp_path, number, status):
+    (tmp_path / "out.csv").write_text("mine")
+    script = f"""
+import os, signal, sys
+from gatewise.cli import main
+from gatewise.training import Run
+one = Run.stream
+def endless(self, *args, **keys):
+    while True:
+        yield from one(self, *args, **keys)
+        sys.stderr.write("." * 1000)  # until somebody reads that there are rows
+Run.stream = endless
+main(["predict", {str(run_folder)!r}, {str(table)!r}, "-o", {str(tmp_path / "out.csv")!r}])
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        process.stderr.read(5000)
+        process.send_signal(number)
+        said = process.stderr.read()
+    assert process.returncode == status
+    assert said.lstrip(".") == "gatewise: stopped\n"
+    assert (tmp_path / "out.csv").read_text() == "mine"
+    assert not list(tmp_path.glob(".*"))

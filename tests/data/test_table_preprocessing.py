@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from gatewise.data import Records, fit_preprocessing, load_preprocessing, read
+from gatewise.data.coding import codes
 
 
 def table(frame, name="name"):
@@ -248,3 +249,26 @@ def test_adult(adult, tmp_path):
     assert x.shape == (16281, *preprocessing.input_shape)
     assert {"age", "workclass=(missing)", "native_country=(other)"} <= set(preprocessing.feature_names)
     np.testing.assert_array_equal(load_preprocessing(tmp_path).transform(test), x)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_scaling_by_column_is_what_scikit_learn_does(texts):
+    """To the bit, for integers and floats of any width, missing values that fitting saw and such that it did not."""
+    draw = np.random.default_rng(0)
+    rows = 500
+    columns = {
+        "wide": pl.Series(draw.normal(size=rows) * 1e12),
+        "narrow": pl.Series(draw.normal(size=rows).astype(np.float32)),
+        "whole": pl.Series(draw.integers(-9, 9, rows)),
+        "constant": pl.Series(np.full(rows, 0.1)),
+        "gaps": pl.Series([None if i % 3 else i / 7 for i in range(rows)]),
+    }
+    if texts:
+        columns["text"] = pl.Series([["u", "v", None][i % 3] for i in range(rows)])
+    frame = pl.DataFrame(columns)
+    preprocessing = fit_preprocessing(Records(frame, None, "fitted"))
+    later = frame.with_columns(wide=pl.Series([None if i % 5 == 0 else float(i) for i in range(rows)]))
+    for part in (frame, later, frame[:1]):
+        matrix = codes(part, preprocessing.columns, Records(part, None, "given"))
+        found = preprocessing.transform(Records(part, None, "given"))
+        assert np.array_equal(found, preprocessing._transformed(matrix))

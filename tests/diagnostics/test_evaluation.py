@@ -5,6 +5,7 @@ from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, 
 
 from gatewise import GatewiseError, MixtureOfExperts, MLPBank
 from gatewise.diagnostics import BINS, Tally, evaluate
+from gatewise.diagnostics.evaluation import GAPS
 from gatewise.mixture import mlp
 
 
@@ -65,6 +66,30 @@ def test_details(scene):
     np.testing.assert_allclose(details.mean_gate, gate.mean(0).tolist())
     assert sum(details.expert_share) == pytest.approx(1)
     assert sum(details.reliability["count"]) == 301
+
+
+def test_the_bound_gap_of_single_rows_by_hand(scene):
+    mixture, x, y = scene
+    log_gate, log_experts = mixture.expert_log_probs(x)
+    likelihoods = log_experts[torch.arange(len(y)), :, y]
+    gap = (log_gate + likelihoods).logsumexp(-1) - (log_gate.exp() * likelihoods).sum(-1)
+    tally = evaluate(mixture, x, y, 3, batch_size=100)
+    found = tally.details().bound_gap
+    edges = [-np.inf, *GAPS, np.inf]
+    assert found["edges"] == list(GAPS)
+    assert found["count"] == np.histogram(gap.detach(), edges)[0].tolist()
+    np.testing.assert_allclose(found["total"], np.histogram(gap.detach(), edges, weights=gap.detach())[0])
+    assert sum(found["total"]) / 301 == pytest.approx(tally.result().bound_gap)
+    assert np.count_nonzero(found["count"]) > 3
+
+
+def test_a_bound_that_is_infinitely_loose_is_counted_and_not_summed():
+    tally = Tally(num_experts=2, num_classes=2)
+    log_experts = torch.tensor([[0.5, 0.5], [0.0, 1.0]]).log().expand(3, 2, 2)
+    tally.update(torch.zeros(3, 2).log_softmax(-1), log_experts, torch.tensor([0, 1, 1]))
+    found = tally.details().bound_gap
+    assert sum(found["count"]) == 3
+    assert (found["count"][-1], found["total"][-1]) == (1, None)
 
 
 def test_an_expert_is_used_when_it_is_the_argmax_on_one_in_ten_k_rows():

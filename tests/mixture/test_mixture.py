@@ -92,6 +92,18 @@ def test_route_top1_is_the_answer_of_the_gates_argmax(mixture):
     torch.testing.assert_close(mixture.predict_proba(x, "top1"), expected)
 
 
+def test_route_top1_takes_the_first_of_experts_that_the_gate_likes_equally(mixture):
+    x, _ = data()
+    mixture.gate = ties = torch.nn.Linear(x.shape[1], EXPERTS).to(x.dtype)
+    _, answers = by_hand(mixture, x)
+    for best in ([1, 2], list(range(EXPERTS))):
+        torch.nn.init.zeros_(ties.weight)
+        with torch.no_grad():
+            ties.bias.copy_(torch.tensor([float(k in best) for k in range(EXPERTS)]))
+        torch.testing.assert_close(mixture.predict_proba(x, "top1"), answers[:, best[0]])
+        assert (mixture.read(x)[1].argmax(-1) == best[0]).all()
+
+
 @pytest.mark.parametrize("k", range(1, EXPERTS + 1))
 def test_route_topk_renormalises(mixture, k):
     x, _ = data()

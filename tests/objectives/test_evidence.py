@@ -108,7 +108,7 @@ def test_only_the_experts_that_q_drew_are_run():
 def test_the_optimiser_sees_the_inference_network():
     mixture, objective = bank_mixture(torch.float32), amortised(dtype=torch.float32)
     trainer = Trainer(mixture, objective, [], LoopConfig(), steps=2)
-    own = trainer.optimiser.param_groups[1]
+    own = trainer.optimiser.param_groups[-1]
     assert {id(p) for p in own["params"]} == {id(p) for p in objective.inference.parameters()}
     assert own["weight_decay"] == 0
     assert not list(Evidence().parameters())

@@ -1,9 +1,12 @@
 """Runs that never were: summaries and histories in the shape that training writes."""
 
+import base64
 import copy
 from typing import Any
 
 import numpy as np
+
+from gatewise.training.pictures import encode
 
 
 def make_metrics(experts: int, rows: int, **changes: Any) -> dict[str, Any]:
@@ -34,7 +37,36 @@ def make_details(experts: int, classes: int, rows: int) -> dict[str, Any]:
             "count": count,
         },
         "confusion": confusion.tolist(),
+        "bound_gap": {"edges": [0.01, 0.1], "count": [rows - 30, 20, 10], "total": [0.5, 1.5, 8.0]},
     }
+
+
+def make_images(experts: int, each: int = 2, side: int = 8, classes: int = 10) -> dict[str, Any]:
+    """Pictures of noise, which no compression makes smaller; the second of each expert is a mistake."""
+    draw = np.random.default_rng(2)
+
+    def image(place: int) -> dict[str, Any]:
+        pixels = draw.integers(0, 256, (side, side, 3 if side > 8 else 1), dtype=np.uint8)
+        label = str(place % classes)
+        wrong = str((place + 1) % classes) if place == 1 else label
+        png = base64.b64encode(encode(pixels)).decode()
+        return {"png": png, "label": label, "predicted": wrong, "probability": 0.987 - 0.1 * place}
+
+    told = [
+        {"expert": expert, "share": 1 / experts, "images": [image(place) for place in range(each)]}
+        for expert in range(experts)
+    ]
+    return {"rows": 360, "experts": told}
+
+
+def make_values(experts: int) -> dict[str, Any]:
+    values = [
+        {"column": "age", "value": None, "mean": 61.25, "overall": 40.5, "deviations": 1.23},
+        {"column": "job", "value": "cook", "mean": 0.5, "overall": 0.25, "deviations": 0.58},
+        {"column": "income", "value": None, "mean": 12345.6, "overall": 23456.7, "deviations": -0.4},
+    ]
+    told = [{"expert": expert, "share": 1 / experts, "values": copy.deepcopy(values)} for expert in range(experts)]
+    return {"rows": 360, "experts": told}
 
 
 def make_summary(experts: int = 8, classes: int = 10, **changes: Any) -> dict[str, Any]:
@@ -57,7 +89,7 @@ def make_summary(experts: int = 8, classes: int = 10, **changes: Any) -> dict[st
         "best_epoch": 47, "epochs": 60, "seconds": 193.4,
         "validation": make_metrics(experts, 180, accuracy=0.961, nll=0.151),
         "test": make_metrics(experts, 360),
-        "details": make_details(experts, classes, 360),
+        "details": make_details(experts, classes, 360), "typical": make_images(experts, classes=classes),
         "warnings": [], "interrupted": False,
     }  # fmt: skip
     return {**copy.deepcopy(summary), **changes}

@@ -10,7 +10,7 @@ import pytest
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting import render
-from tests.reporting.runs import make_history, make_metrics, make_summary
+from tests.reporting.runs import make_history, make_images, make_metrics, make_summary
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 LOADS = {"src", "href", "xlink:href", "data", "action", "poster", "srcset"}
@@ -85,12 +85,20 @@ def make_absent() -> dict:
     return summary
 
 
+def make_old() -> dict:
+    """A summary without what later versions added."""
+    summary = make_summary()
+    del summary["typical"], summary["details"]["bound_gap"]
+    return summary
+
+
 CASES = {
     "plain": (make_summary(), make_history()),
     "one expert": (make_summary(1, 2), make_history(3)),
     "one epoch, no test": (make_summary(2, 2, test=None, details=None), make_history(1)),
     "no epoch": (make_summary(2, 2), []),
-    "many": (make_summary(64, 200), make_history(200)),
+    "many": (make_summary(64, 200, typical=make_images(64, 1, 32)), make_history(200)),
+    "an older run": (make_old(), make_history(5)),
     "thirty classes": (make_summary(13, 30), []),
     "a class that is absent": (make_absent(), []),
     "nothing but rows": (make_summary(test={"rows": 0}, seconds=None, details=None), [{"epoch": 1}, {"epoch": 2}]),
@@ -121,13 +129,14 @@ def test_the_page_holds_its_sections_in_order():
         "Results",
         "Learning curves",
         "Use of the experts",
+        "What is typical of each expert",
         "Calibration and mistakes",
         "How to repeat",
     ]
     places = [page.text.index(title) for title in titles]
     assert places == sorted(places)
     assert page.text.index("On 360 test rows") < places[0]
-    assert len(page.pictures()) == 8
+    assert len(page.pictures()) == 9
     for piece in ("No warnings.", make_summary()["command"], "9f9f9f", "linear:1:0.3", "not set", "0.1.0"):
         assert piece in page.text
 
@@ -140,6 +149,22 @@ def test_labels_are_text_and_nothing_else():
     page = check(render(summary, []))
     assert page.text.count("<script>alert(") >= 5
     assert "\x00" not in page.text
+    assert "\u202e" not in page.text  # it would turn round what follows it
+
+
+def test_what_an_older_run_does_not_tell_is_left_out():
+    page = shown("an older run")
+    assert len(page.pictures()) == 8
+    assert "What is typical" not in page.text
+    assert "Bound gap by example" not in page.text
+
+
+def test_the_pictures_of_a_page_have_a_text_alternative():
+    images = [attrs for tag, attrs in shown("plain").tags if tag == "img"]
+    assert len(images) == 16
+    assert all(image["src"].startswith("data:image/png;base64,") for image in images)
+    assert images[0]["alt"] == "A row of class 0, given to expert 0 with probability 0.99"
+    assert images[1]["alt"].endswith("0.89, and taken for 2")
 
 
 def test_warnings_are_sentences():
@@ -151,7 +176,7 @@ def test_warnings_are_sentences():
 def test_a_confusion_matrix_that_cannot_be_read_is_not_drawn():
     assert "not drawn" not in shown("thirty classes").text
     assert "The confusion matrix is not drawn: 200 classes" in shown("many").text
-    assert len(shown("many").pictures()) == 7
+    assert len(shown("many").pictures()) == 8
 
 
 def test_the_same_run_gives_the_same_bytes():
@@ -172,6 +197,15 @@ def short_details(key: str) -> dict:
     return summary
 
 
+GAPS = {"edges": [0.1], "count": [1, 2, 3], "total": [1, 2, 3]}
+
+
+def forged(png: str) -> dict:
+    typical = make_images(1, 1)
+    typical["experts"][0]["images"][0]["png"] = png
+    return typical
+
+
 @pytest.mark.parametrize(
     ("summary", "where"),
     [
@@ -184,6 +218,11 @@ def short_details(key: str) -> dict:
         (short_details("mean_gate"), "details.mean_gate"),
         (short_details("gate_by_class"), "details.gate_by_class"),
         (short_details("confusion"), "details.confusion"),
+        (make_summary(details={**make_summary()["details"], "bound_gap": GAPS}), "one bin more than edges"),
+        (make_summary(2, typical=make_images(3)), "typical.experts must have numbers below 2"),
+        (make_summary(typical=forged('iVBORw0KGgo"><script>')), "typical.experts.0.images.0.png"),
+        (make_summary(typical=forged("PHN2Zz4=")), "typical.experts.0.images.0.png"),
+        (make_summary(reseeded=[{"epoch": 3}]), "reseeded.0.expert"),
     ],
 )
 def test_a_summary_that_does_not_fit_is_refused_by_name(summary, where):

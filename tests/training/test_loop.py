@@ -172,7 +172,7 @@ def test_batches_cover_all_rows_and_none_is_tiny(rows):
 
 
 def test_default_batch_size():
-    assert [default_batch_size(rows) for rows in (10, 700, 1293, 10**6)] == [32, 32, 64, 256]
+    assert [default_batch_size(rows) for rows in (10, 700, 1293, 10**6)] == [64, 64, 64, 256]
 
 
 def test_the_seed_of_a_fit_fixes_dropout_too():

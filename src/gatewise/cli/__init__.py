@@ -1,4 +1,4 @@
-"""The command line: `gatewise train | evaluate | predict | audit | compare | export | estimators`."""
+"""The command line: `gatewise train | evaluate | predict | audit | compare | report | export | estimators`."""
 
 from gatewise.cli.app import main
 

@@ -17,6 +17,7 @@ from gatewise.cli.estimators import estimators
 from gatewise.cli.evaluate import evaluate
 from gatewise.cli.export import export
 from gatewise.cli.predict import predict
+from gatewise.cli.report import report
 from gatewise.cli.train import train
 from gatewise.errors import GatewiseError
 
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, audit, compare, export, estimators):
+for command in (train, evaluate, predict, audit, compare, report, export, estimators):
     app.command(name=command.__name__)(command)
 
 

@@ -8,6 +8,7 @@ import typer
 from gatewise.cli.console import console
 from gatewise.cli.options import Device, Json, RunFolder
 from gatewise.cli.tables import figures_table
+from gatewise.data import Records
 from gatewise.training import Run
 
 
@@ -24,11 +25,12 @@ def evaluate(
     Example: gatewise evaluate runs/adult new.csv --json
     """
     loaded = Run.load(run, device)
-    records = loaded.read(data, require_target=True) if data else loaded.test_rows()
+    records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
     figures = loaded.evaluate(records).to_dict()
     if json_:
         print(json.dumps(figures))
     else:
         screen = console()
-        screen.print(f"{run} on {len(records)} rows of {records.name}\n", soft_wrap=True)
+        name = records.name if isinstance(records, Records) else data
+        screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))

@@ -6,10 +6,9 @@ from typing import Annotated
 import typer
 
 from gatewise.cli.options import Device, RunFolder
-from gatewise.errors import GatewiseError
-from gatewise.files import replacing
+from gatewise.cli.stopping import stopping
+from gatewise.data.writers import csv_writer
 from gatewise.training import Run
-from gatewise.training.predict import predictions
 from gatewise.wording import shown
 
 
@@ -27,23 +26,24 @@ def predict(
 ) -> None:
     """Write the predicted label, the probability of every class, and the gate's expert for each row of DATA.
 
+    Tables are read, predicted and written part by part, so they may be larger than memory. The file is there when all
+    rows are in it, and not before.
+
     Example: gatewise predict runs/adult new.csv -o predicted.parquet
     """
-    if output and output.suffix not in (".csv", ".parquet"):
-        raise GatewiseError(f"{output}: predictions are written as .csv or .parquet; choose one of these endings")
-    loaded = Run.load(run, device)
-    records = loaded.read(data, require_target=False)
-    frame = predictions(loaded.model, records, route=route, k=k)
-    say_unknown(loaded.model.preprocessing.unknown(records))
-    if output is None:
-        typer.echo(frame.write_csv(), nl=False)
-        return
-    with replacing(output) as part:
-        if output.suffix == ".csv":
-            frame.write_csv(part)
-        else:
-            frame.write_parquet(part)
-    typer.echo(f"{len(frame)} predictions in {output}", err=True)
+    with stopping(at_once=True) as stop:
+        try:
+            predicted = Run.load(run, device).predict(data, route=route, k=k)
+            if output is None:
+                write = csv_writer(lambda text: typer.echo(text, nl=False))
+                for frame in predicted:
+                    write(frame)
+            else:
+                typer.echo(f"{predicted.write(output)} predictions in {output}", err=True)
+            say_unknown(predicted.unknown)
+        except KeyboardInterrupt:
+            typer.echo("gatewise: stopped", err=True)
+            raise typer.Exit(stop.status if stop() else 130) from None
 
 
 def say_unknown(rows: dict[str, int]) -> None:

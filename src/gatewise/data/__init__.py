@@ -12,7 +12,7 @@ from gatewise.data.bundled import BUNDLED
 from gatewise.data.form import Form
 from gatewise.data.labels import Classes
 from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
-from gatewise.data.readers import ENDINGS, read
+from gatewise.data.readers import ENDINGS, read, stream
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.data.splits import Split, split
 from gatewise.data.teacher import teacher, teacher_gate
@@ -31,6 +31,7 @@ __all__ = [
     "load_preprocessing",
     "read",
     "split",
+    "stream",
     "teacher",
     "teacher_gate",
 ]

@@ -20,6 +20,7 @@ class ArrayPreprocessing:
     input_shape: tuple[int, ...]
     mean: np.ndarray  # float64, [] or [D]
     scale: np.ndarray
+    column_names: None = None
     feature_names: None = None
     missing: tuple[str, ...] = MISSING
 
@@ -39,7 +40,7 @@ class ArrayPreprocessing:
         """How the rows were read, where there is something to say: every number of an array is used."""
         return records.note
 
-    def unknown(self, records: Records) -> dict[str, int]:
+    def unknown(self, rows: np.ndarray) -> dict[str, int]:
         """Nothing: an array has no categories."""
         return {}
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -56,72 +56,110 @@ def read_csv(
         name=name,
         target=None if labels is None else target,
         missing=tuple(missing),
+        decimal=form.decimal,
     )
 
 
 def _read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise GatewiseError(_undecodable(path, error.object, error.start)) from None
+    except UnicodeDecodeError:
+        raise GatewiseError(undecodable(path)) from None
     except OSError as error:
         raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
-    if "\0" in text:
-        raise GatewiseError(f"{path}: a binary file, not text; save the table as CSV")
+    check_text(text, str(path))
     return text
 
 
-def _undecodable(path: Path, content: bytes, position: int) -> str:
-    """What to say of a file whose byte at this position is not UTF-8."""
-    line = content.count(b"\n", 0, position) + 1
-    kind = " (it begins as UTF-16 does)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-    return (
-        f"{path}, line {line}: byte 0x{content[position]:02X}, number {position + 1} of the file, is not UTF-8 text"
-        f"{kind}; save the file as UTF-8"
-    )
+def undecodable(path: Path) -> str:
+    """What to say of a file that is not UTF-8 throughout."""
+    before = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            kind = " (it begins as UTF-16 does)" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return (
+                    f"{path}, line {number}: byte 0x{line[error.start]:02X}, number {before + error.start + 1} of the "
+                    f"file, is not UTF-8 text{kind}; save the file as UTF-8"
+                )
+            before += len(line)
+    return f"{path}: not UTF-8 text; save the file as UTF-8"
+
+
+def check_text(text: str, name: str) -> None:
+    """Raises GatewiseError for what only binary files hold."""
+    if "\0" in text:
+        raise GatewiseError(f"{name}: a binary file, not text; save the table as CSV")
+
+
+def blanks(separator: str) -> str:
+    """What a blank line is made of."""
+    return "".join({*" \t\r\n\v\f"} - {separator})
 
 
 def _fields(text: str, name: str, separator: str = ",", names: list[str] | None = None) -> pl.DataFrame:
     """Every field as text, an empty one as ""; `names` where the first line is a row and no header."""
-    header = names or _header(text, name, separator)
+    header = names or header_of(_first(text, name, separator), name)
     if len(header) > 1:
         # blank lines at the end; with one column they are missing values
-        text = text.rstrip("".join({*" \t\r\n\v\f"} - {separator}))
+        text = text.rstrip(blanks(separator))
     if names:
         text = text.lstrip(" \r\n")
     if '"' in text:
-        # polars stumbles over a quote inside a field and over a space before one; the csv module does not
-        rows = [fields for _, fields in islice(_lines(text, name, separator), 0 if names else 1, None)]
-        columns = zip(*rows, strict=True) if rows else [()] * len(header)
-        return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
+        rows = islice(_lines(text, name, separator), 0 if names else 1, None)
+        return quoted(header, [fields for _, fields in rows])
+    return unquoted(header, text, name, lambda: _lines(text, name, separator), separator, not names)
+
+
+def quoted(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
+    """Rows that the csv module has read; polars stumbles over a quote inside a field and over a space before one."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(header)
+    return pl.DataFrame([pl.Series(h, c, pl.String) for h, c in zip(header, columns, strict=True)])
+
+
+def unquoted(
+    header: list[str],
+    text: str,
+    name: str,
+    again: Callable[[], Iterable],
+    separator: str = ",",
+    has_header: bool = True,
+) -> pl.DataFrame:
+    """Rows without any quote, below a header line or not; read `again` by the csv module where a row seems ragged."""
     try:
         frame = pl.read_csv(
             text.encode(),
             infer_schema=False,
             quote_char=None,
             separator=separator,
-            has_header=not names,
+            has_header=has_header,
             new_columns=header,
         )
     except pl.exceptions.PolarsError as error:
-        deque(_lines(text, name, separator), maxlen=0)  # names the line, where a row is too long
+        deque(again(), maxlen=0)  # names the line, where a row is too long
         reason = str(error).splitlines()[0]
         raise GatewiseError(f"{name}: not a table of separated fields ({reason}); mend the file") from None
     if frame[:, -1].null_count():
-        deque(_lines(text, name, separator), maxlen=0)  # a row that is too short ends in a null too
+        deque(again(), maxlen=0)  # a row that is too short ends in a null too
     return frame.with_columns(pl.all().fill_null(""))
 
 
 def _first(text: str, name: str, separator: str) -> list[str]:
     """The fields of the first line."""
-    first = next(_lines(text, name, separator), None)
+    return fields_of(next(_lines(text, name, separator), None), name)
+
+
+def fields_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
+    """The fields of the first row that `rows_of` has found; raises GatewiseError where there is none."""
     if first is None:
         raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
     return [field.strip() for field in first[1]]
 
 
-def _header(text: str, name: str, separator: str) -> list[str]:
-    header = _first(text, name, separator)
+def header_of(header: list[str], name: str) -> list[str]:
+    """The names themselves; raises GatewiseError where they cannot be names."""
     for position, column in enumerate(header):
         if not column:
             raise GatewiseError(f"{name}: column {position + 1} has no name in the header; name it or drop the column")
@@ -135,8 +173,14 @@ def _header(text: str, name: str, separator: str) -> list[str]:
 
 def _lines(text: str, name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
     """The header and the rows with the line each ends on; a row that is ragged raises GatewiseError."""
-    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
-    width = 0
+    return rows_of(io.StringIO(text), name, separator=separator)
+
+
+def rows_of(
+    lines: Iterable[str], name: str, width: int = 0, before: int = 0, separator: str = ","
+) -> Iterator[tuple[int, list[str]]]:
+    """As `_lines`; with a width the lines are rows that follow on a header and `before` lines."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     try:
         for row in reader:
             if not width and not row:
@@ -146,9 +190,9 @@ def _lines(text: str, name: str, separator: str = ",") -> Iterator[tuple[int, li
             if len(fields) != width:
                 mark = "a comma" if separator == "," else repr(separator)
                 raise GatewiseError(
-                    f"{name}, line {reader.line_num}: {len(fields)} fields where the header has {width}; "
+                    f"{name}, line {before + reader.line_num}: {len(fields)} fields where the header has {width}; "
                     f"mend the line, and quote a field that contains {mark}"
                 )
-            yield reader.line_num, fields
+            yield before + reader.line_num, fields
     except csv.Error as error:
-        raise GatewiseError(f"{name}, line {reader.line_num}: {error}; mend the quotes") from None
+        raise GatewiseError(f"{name}, line {before + reader.line_num}: {error}; mend the quotes") from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gatewise.data.columns import Place
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 
@@ -33,15 +34,19 @@ class Classes:
             names = [name for _, name in sorted(zip(values, names, strict=True))]
         return cls(tuple(names))
 
-    def encode(self, labels: np.ndarray, where: str = "the data") -> np.ndarray:
-        """The classes' numbers, int64 [N]; raises GatewiseError for a label that is none of them."""
+    def encode(self, labels: np.ndarray, where: str | Place = "the data") -> np.ndarray:
+        """The classes' numbers, int64 [N]; raises GatewiseError for a label that is none of them.
+
+        `where` says in the message what was read, or in words where a row is.
+        """
         number = {name: i for i, name in enumerate(self.names)}
         codes = np.fromiter((number.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
         unseen = codes < 0
         if unseen.any():
             row = int(unseen.argmax())
+            place = where(row) if callable(where) else f"{where}, row {row + 1}"
             raise GatewiseError(
-                f"{where}, row {row + 1}: the label {shown(labels[row])} is none of the classes known "
+                f"{place}: the label {shown(labels[row])} is none of the classes known "
                 f"({listing(self.names)}); mend the label or drop its rows"
             )
         return codes

@@ -1,15 +1,16 @@
 """One door for every kind of data: a bundled name, a file, or a folder of Parquet files or images."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gatewise.data.arrays import read_npz
 from gatewise.data.bundled import BUNDLED
+from gatewise.data.csv_stream import stream_csv
 from gatewise.data.csv_table import read_csv
 from gatewise.data.form import Form
 from gatewise.data.images import holds_images, read_images
-from gatewise.data.parquet_table import read_parquet
+from gatewise.data.parquet_table import read_parquet, stream_parquet
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
@@ -34,27 +35,66 @@ def read(
     there, they are still kept out of the features. A bundled name wins over a folder of that name: write ./digits for
     the folder. Raises GatewiseError for whatever cannot be read as such.
     """
-    name = str(source)
-    missing = (missing,) if isinstance(missing, str) else tuple(missing)
-    if name in BUNDLED:
+    name, missing = str(source), _texts(missing)
+    kind = _kind(name)
+    if kind == "bundled":
         return Source(_own_labels(BUNDLED[name](), target, require_target))
-    path, ending = Path(name), os.path.splitext(name)[1].lower()
-    if os.path.isdir(name) and holds_images(path):
-        records = read_images(path, require_target, form.image_size, form.image_mode)
+    if kind == "images":
+        records = read_images(Path(name), require_target, form.image_size, form.image_mode)
         return Source(_own_labels(records, target, require_target))
+    if kind == ".npz":
+        found = read_npz(Path(name), require_target)
+        _own_labels(found.records, target, require_target)
+        return found
+    if kind == ".parquet":
+        return Source(read_parquet(Path(name), target, missing, require_target))
+    return Source(read_csv(Path(name), target, missing, require_target, form))
+
+
+def stream(
+    source: str | Path,
+    target: str | None = None,
+    *,
+    missing: Sequence[str] = MISSING,
+    require_target: bool = True,
+    columns: Sequence[str] | None = None,
+    form: Form = DEFAULT,
+) -> Iterator[Records]:
+    """The rows of `read`, its test rows where it has such, part by part and each part as long as memory is well used.
+
+    Tables are read as they are asked for, and only the feature columns named in `columns` where all are there; their
+    features are as the file has them, and get their types from the model that they are for. Arrays, images and bundled
+    data are one part. Raises GatewiseError as `read` does, when it comes to what is wrong.
+    """
+    name, missing = str(source), _texts(missing)
+    kind = _kind(name)
+    if kind in ("bundled", ".npz", "images"):
+        found = read(name, target, missing=missing, require_target=require_target, form=form)
+        return iter([found.records if found.test is None else found.test])
+    if kind == ".parquet":
+        return stream_parquet(Path(name), target, missing, require_target, columns)
+    return stream_csv(Path(name), target, missing, require_target, columns, form=form)
+
+
+def _texts(missing: Sequence[str]) -> tuple[str, ...]:
+    return (missing,) if isinstance(missing, str) else tuple(missing)
+
+
+def _kind(name: str) -> str:
+    """Which way of reading: "bundled", "images", or an ending of `ENDINGS`, .parquet for a folder of such too.
+
+    Raises GatewiseError for what is none of them.
+    """
+    if name in BUNDLED:
+        return "bundled"
+    ending = os.path.splitext(name)[1].lower()
     if os.path.isdir(name):
-        return Source(read_parquet(path, target, missing, require_target))
+        return "images" if holds_images(Path(name)) else ".parquet"
     if ending not in ENDINGS:
         raise GatewiseError(_unknown(name))
     if not os.path.isfile(name):
         raise GatewiseError(f"{name}: no such file; check the path")
-    if ending == ".npz":
-        found = read_npz(path, require_target)
-        _own_labels(found.records, target, require_target)
-        return found
-    if ending == ".parquet":
-        return Source(read_parquet(path, target, missing, require_target))
-    return Source(read_csv(path, target, missing, require_target, form))
+    return ending
 
 
 def _own_labels(records: Records, target: str | None, require_target: bool) -> Records:

@@ -12,6 +12,8 @@ from gatewise.errors import GatewiseError
 
 MISSING = ("", "?", "NA")  # what stands for a missing value in a text field, unless the user says otherwise
 
+VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
+
 
 @dataclass(frozen=True, eq=False)
 class Records:
@@ -19,7 +21,8 @@ class Records:
 
     `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
     column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
-    texts that were read as missing values, and `note` says how `images` were read.
+    texts that were read as missing values. `note` says how `images` were read. Rows that are part of a file are called
+    by their `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text.
     """
 
     features: pl.DataFrame | np.ndarray
@@ -30,6 +33,9 @@ class Records:
     missing: tuple[str, ...] = MISSING
     images: bool = False
     note: str | None = None
+    numbers: Sequence[int] | None = None
+    unit: str = "row"
+    decimal: str | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -46,7 +52,7 @@ class Records:
 
     def place(self, row: int) -> str:
         """The words for a row counted from 0, for messages: "adult.csv, row 1" is the first."""
-        return f"{self.name}, row {row + 1}"
+        return f"{self.name}, {self.unit} {row + 1 if self.numbers is None else self.numbers[row]}"
 
     def known_labels(self) -> np.ndarray:
         """The labels, where they are needed; raises GatewiseError where there are none."""
@@ -61,6 +67,7 @@ class Records:
             features=self.features[rows],
             labels=None if self.labels is None else self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],
+            numbers=None if self.numbers is None else [self.numbers[row] for row in rows],
         )
 
     def hash(self) -> str:

@@ -1,5 +1,7 @@
 """How well a mixture predicts, by the whole mixture and by its best expert alone, and what its gate does."""
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -11,6 +13,8 @@ from gatewise.mixture.usage import effective_experts, entropy, experts_used, mut
 
 BINS = 15
 """Equal-width bins of confidence, for the expected calibration error and the reliability diagram."""
+GAPS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Where the bins of the bound gap of a row end, in nats; the last bin has no end."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Details:
         gate_by_class: mean of p(z|x) over the rows of each class, C lists of K.
         reliability: mean confidence, accuracy and count in each bin.
         confusion: counts, true class by predicted class.
+        bound_gap: log Σ_z π_z p(y|z,x) - Σ_z π_z log p(y|z,x) of single rows, in bins: `edges` between them in nats,
+            and of each bin the `count` of rows and their `total` nats (None where it is not finite).
     """
 
     expert_share: list[float]
@@ -71,6 +77,7 @@ class Details:
     gate_by_class: list[list[float | None]]
     reliability: dict[str, list[float | None]]
     confusion: list[list[int]]
+    bound_gap: dict[str, list[float | None]]
 
 
 class Tally:
@@ -95,6 +102,8 @@ class Tally:
         self.argmax_counts = zeros(num_experts)
         self.confusion = zeros(num_classes, num_classes)
         self.bins = zeros(3, BINS)
+        self.gap_edges = torch.tensor(GAPS, dtype=wide, device=device)
+        self.gaps = zeros(2, len(GAPS) + 1)
 
     def update(self, log_gate: Tensor, log_experts: Tensor, y: Tensor) -> None:
         """Add rows: log p(z|x) `[B, K]`, log p(y|z,x) for every class `[B, K, C]`, classes y int64 `[B]`."""
@@ -109,13 +118,14 @@ class Tally:
         probs = log_mixture.exp()
         confidence, predicted = probs.max(-1)
         right = predicted == y
+        jensen = torch.where(gate > 0, gate * likelihoods, 0.0).sum(-1)
         self.rows += len(y)
         terms = (
             right,
             -log_mixture[rows, y],
             log_top1.argmax(-1) == y,
             -log_top1[rows, y],
-            torch.where(gate > 0, gate * likelihoods, 0.0).sum(-1),
+            jensen,
             entropy(gate),
             probs.square().sum(-1) - 2 * probs[rows, y] + 1,
         )
@@ -127,6 +137,9 @@ class Tally:
         bins = (confidence * BINS).long().clamp(0, BINS - 1)
         for row, weights in enumerate((torch.ones_like(confidence), confidence, right)):
             self.bins[row].index_add_(0, bins, weights.to(wide))
+        gap = (log_mixture[rows, y] - jensen).clamp_min(0.0).to(wide)
+        for row, weights in enumerate((torch.ones_like(gap), gap)):
+            self.gaps[row].index_add_(0, torch.bucketize(gap, self.gap_edges, right=True), weights)
 
     def result(self) -> Evaluation:
         """The figures of all rows so far.
@@ -171,6 +184,11 @@ class Tally:
                 "count": count.long().tolist(),
             },
             confusion=self.confusion.long().tolist(),
+            bound_gap={
+                "edges": list(GAPS),
+                "count": self.gaps[0].long().tolist(),
+                "total": [total if math.isfinite(total) else None for total in self.gaps[1].tolist()],
+            },
         )
 
 
@@ -180,18 +198,24 @@ def _ratio(numbers: Tensor, counts: Tensor) -> list[float | None]:
     return [number / count if count else None for number, count in pairs]
 
 
-@torch.no_grad()
 def evaluate(mixture: MixtureOfExperts, x: Tensor, y: Tensor, num_classes: int, batch_size: int = 4096) -> Tally:
     """Run a mixture over rows x `[N, ...]` with classes y `[N]`, in inference mode, and tally what it does."""
+    starts = range(0, len(x), batch_size)
+    batches = ((x[start : start + batch_size], y[start : start + batch_size]) for start in starts)
+    return evaluate_batches(mixture, batches, num_classes)
+
+
+@torch.no_grad()
+def evaluate_batches(mixture: MixtureOfExperts, batches: Iterable[Sequence[Tensor]], num_classes: int) -> Tally:
+    """As `evaluate`, over pairs of x `[B, ...]` and y `[B]`, none of which is kept."""
     device = next(mixture.parameters()).device
     tally = Tally(mixture.num_experts, num_classes, device)
     was_training = mixture.training
     mixture.eval()
     try:
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            log_gate, log_experts = mixture.expert_log_probs(x[rows].to(device))
-            tally.update(log_gate, log_experts, y[rows].to(device))
+        for x, y in batches:
+            log_gate, log_experts = mixture.expert_log_probs(x.to(device))
+            tally.update(log_gate, log_experts, y.to(device))
     finally:
         mixture.train(was_training)
     return tally

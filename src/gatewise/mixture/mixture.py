@@ -161,7 +161,8 @@ class MixtureOfExperts(nn.Module):
     def _of_chosen(self, x: Tensor, gate_x: Tensor | None, k: int, answer: Callable[[Tensor], Tensor]) -> Tensor:
         """What the gate's k most likely experts answer, weighted by their renormalised probabilities, `[B, ...]`."""
         features, logits = self.read(x, gate_x)
-        chosen, index = logits.topk(k, dim=-1)
+        # of equal logits max takes the first, as argmax does; topk takes any
+        chosen, index = logits.max(-1, keepdim=True) if k == 1 else logits.topk(k, dim=-1)
         plan = Dispatch.plan(index.T, self.num_experts)
         answers = answer(plan.run(self.experts.grouped, features))
         share = chosen.to(answers.dtype).softmax(-1).T.flatten()[plan.slots]

@@ -9,7 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.execution import check_way, run
 from gatewise.mixture.experts import Experts
+from gatewise.mixture.scratch import Scratch
 
 
 def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float = 0.0) -> nn.Sequential:
@@ -36,9 +38,11 @@ class MLPBank(Experts):
         hidden: widths of the hidden layers; none makes linear experts.
         out_features: outputs of an expert.
         dropout: after each hidden layer, drawn for every (row, expert) by itself.
+        way: how `grouped` runs; "auto" chooses by size and balance, "segments", "padded" and "loop" force one
+            (docs/sparse-execution.md).
 
     Raises:
-        GatewiseError: for fewer than 1 expert.
+        GatewiseError: for fewer than 1 expert, or an unknown way.
     """
 
     def __init__(
@@ -48,16 +52,21 @@ class MLPBank(Experts):
         hidden: Sequence[int],
         out_features: int,
         dropout: float = 0.0,
+        *,
+        way: str = "auto",
     ):
         super().__init__()
         if num_experts < 1:
             raise GatewiseError(f"a mixture needs at least 1 expert, got {num_experts}")
+        check_way(way)
         self.num_experts = num_experts
         self.dropout = dropout
         widths = [in_features, *hidden, out_features]
         shapes = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(torch.empty(num_experts, i, o) for i, o in shapes)
         self.biases = nn.ParameterList(torch.empty(num_experts, o) for _, o in shapes)
+        self.way = way
+        self._scratch = Scratch()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -95,20 +104,21 @@ class MLPBank(Experts):
 
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Outputs `[N, O]` for rows sorted by expert; an expert without rows is not run."""
-        # unbind before slicing: the backward of W[k] makes a gradient as large as all of W, that of unbind makes
-        # one stack for all experts.
-        layers = [(w.unbind(0), b.unbind(0)) for w, b in zip(self.weights, self.biases, strict=True)]
-        outputs = []
-        for k, rows in enumerate(x.flatten(1).split(list(counts))):
-            if not len(rows):
-                continue
-            h = rows
-            for layer, (weights, biases) in enumerate(layers):
-                if layer:
-                    h = F.dropout(F.relu(h), self.dropout, self.training)
-                h = torch.addmm(biases[k], h, weights[k])
-            outputs.append(h)
-        return torch.cat(outputs) if outputs else x.new_zeros(0, self.biases[-1].shape[1])
+        return run(
+            x.flatten(1),
+            list(self.weights),
+            list(self.biases),
+            counts,
+            dropout=self.dropout if self.training else 0.0,
+            way=self.way,
+            scratch=self._scratch,
+        )
+
+    def train(self, mode: bool = True) -> "MLPBank":
+        """Set the mode; memory kept for the next training step is given back when training ends."""
+        if not mode:
+            self._scratch.release()
+        return super().train(mode)
 
     def extra_repr(self) -> str:
         """Shape, for `print`."""

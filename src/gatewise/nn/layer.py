@@ -126,11 +126,9 @@ class MoELayer(nn.Module):
             weights = weights.new_zeros(len(tokens), self.num_experts).scatter(1, index, weights)
         else:
             # the draws of the dispatch are the r experts of a token
-            plan = Dispatch.plan(index.T, self.num_experts)
-            outputs = plan.run(self.experts.grouped, tokens)
+            plan = Dispatch.plan(index.T, self.num_experts, distinct=True)
             # each output has a place of its own, so that adding up is in the same order always, on a GPU as well
-            places = outputs.new_zeros(index.numel(), outputs.shape[-1]).index_put((plan.slots,), outputs)
-            outputs = places.view(*index.T.shape, outputs.shape[-1]).transpose(0, 1)
+            outputs = plan.spread(plan.run(self.experts.grouped, tokens)).transpose(0, 1)
         return (weights.unsqueeze(-1) * outputs).sum(1).to(outputs.dtype)
 
     def _check(self, x: Tensor, padding: Tensor | None) -> None:

@@ -6,12 +6,15 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
+from gatewise.reporting.verdict import Finding
+
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A sentence or two."""
+    """A sentence or two; `link` leads to more."""
 
     text: str
+    link: "Link | None" = None
     kind: ClassVar[str] = "paragraph"
 
 
@@ -73,7 +76,46 @@ class Picture:
     kind: ClassVar[str] = "picture"
 
 
-Block = Paragraph | Command | Table | Picture
+@dataclass(frozen=True)
+class Findings:
+    """Sentences of a verdict."""
+
+    findings: Sequence[Finding]
+    kind: ClassVar[str] = "findings"
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small PNG in base64, what it shows for those who do not see it, and the line beneath; `wrong`: a mistake."""
+
+    png: str
+    alt: str
+    caption: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Small pictures that belong together."""
+
+    title: str
+    note: str
+    pictures: Sequence[Thumbnail]
+    kind: ClassVar[str] = "gallery"
+
+
+Single = Paragraph | Command | Table | Picture | Findings | Gallery
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Blocks below each other, beside a taller one."""
+
+    blocks: Sequence[Single]
+    kind: ClassVar[str] = "stack"
+
+
+Block = Single | Stack
 
 
 @dataclass(frozen=True)

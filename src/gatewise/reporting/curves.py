@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gatewise.reporting.blocks import Picture
-from gatewise.reporting.schema import as_array, finite
+from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import FIRST, INK, SECOND, draw
 from gatewise.reporting.wording import count, number
 

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gatewise.reporting.blocks import Picture
-from gatewise.reporting.schema import Reliability, as_array
+from gatewise.reporting.details import GapBins, Reliability
+from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
 from gatewise.reporting.wording import count, percent
 
@@ -62,6 +63,44 @@ def reliability_diagram(reliability: Reliability) -> Picture:
         "above it too modest. A large dot stands for many rows."
     )
     return Picture(draw("reliability", label, 340, 300, paint), "Reliability", caption)
+
+
+def bound_gaps(gaps: GapBins) -> Picture:
+    """Bars for each bin of the bound gap: its share of the rows, and of all that the bound gives away."""
+    rows, nats = as_array(gaps.count), np.nan_to_num(as_array(gaps.total))
+    shares, parts = (values / (values.sum() or 1.0) for values in (rows, nats))
+    bins = np.arange(len(rows))
+    names = [f"< {gaps.edges[0]:g}", *(f"{edge:g}" for edge in gaps.edges)]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.bar(bins - 0.2, shares, 0.4, color=FIRST, label="share of rows")
+        axes.bar(bins + 0.2, parts, 0.4, color=SECOND, label="share of the whole gap")
+        axes.set(xlabel="gap of a row from, in nats", ylim=(0, 1))
+        axes.set_xticks(bins, names, rotation=45 if len(bins) > 6 else 0)
+        axes.grid(visible=False, axis="x")
+        figure.legend(loc="outside upper left", ncols=2)
+
+    most, heaviest = int(shares.argmax()), int(parts.argmax())
+    label = (
+        f"Bars for {count(len(bins), 'bin')} of the bound gap of {count(rows.sum(), 'row')}: {percent(shares[most])} "
+        f"of the rows lie {_between(gaps, most)}, and {percent(parts[heaviest])} of the whole gap comes from the "
+        f"{percent(shares[heaviest])} of the rows that lie {_between(gaps, heaviest)}."
+    )
+    caption = (
+        "By how much the Jensen bound of a row lies below its own log-likelihood. Where few rows hold most of the gap, "
+        "the experts disagree on these alone."
+    )
+    return Picture(draw("bound-gaps", label, 340, 300, paint), "Bound gap by example", caption)
+
+
+def _between(gaps: GapBins, place: int) -> str:
+    """The limits of a bin in words."""
+    if place == 0:
+        return f"below {gaps.edges[0]:g} nats"
+    if place == len(gaps.edges):
+        return f"above {gaps.edges[-1]:g} nats"
+    return f"between {gaps.edges[place - 1]:g} and {gaps.edges[place]:g} nats"
 
 
 def _extremes(name: str, values: np.ndarray) -> str:

@@ -6,22 +6,48 @@ from typing import Any
 
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
-from gatewise.reporting.audit.schema import parse_audit
-from gatewise.reporting.page import page
-from gatewise.reporting.schema import parse_history, parse_summary
+from gatewise.reporting.audit.schema import parse_audit, parse_audit_file
+from gatewise.reporting.page import Beside, page
+from gatewise.reporting.schema import Summary, parse_history, parse_summary
 
 
 def write_report(run: Path) -> Path:
-    """Write `run`/report.html from `run`/summary.json, metrics.jsonl and audits.jsonl, whole or not at all.
+    """Write `run`/report.html from the files of the run folder, whole or not at all.
 
     Raises:
         GatewiseError: for a file that is missing, malformed, or cannot be written.
     """
-    summary_path = run / "summary.json"
-    summary = parse_summary(read_object(summary_path), str(summary_path))
+    summary, history = read_run(run)
     report = run / "report.html"
-    write_text(report, page(summary, read_history(run / "metrics.jsonl"), read_audits(run / "audits.jsonl")))
+    write_text(report, page(summary, history, read_beside(run)))
     return report
+
+
+def read_run(run: Path) -> tuple[Summary, list[dict[str, Any]]]:
+    """The summary of a run and its epochs.
+
+    Raises:
+        GatewiseError: for a folder that is not there, or a file that is missing or malformed.
+    """
+    if not run.is_dir():
+        raise GatewiseError(f"there is no run folder {run}; make one with gatewise train")
+    path = run / "summary.json"
+    return parse_summary(read_object(path), str(path)), read_history(run / "metrics.jsonl")
+
+
+def read_beside(run: Path) -> Beside:
+    """What else the folder holds: older runs and those that were not audited have less.
+
+    Raises:
+        GatewiseError: for a file that is malformed.
+    """
+    audit, environment = run / "audit.json", run / "environment.json"
+    found = read_object(environment) if environment.exists() else {}
+    return Beside(
+        audits=read_audits(run / "audits.jsonl"),
+        audit=parse_audit_file(read_object(audit), str(audit)) if audit.exists() else None,
+        environment=found if isinstance(found, dict) else {},
+    )
 
 
 def read_object(path: Path) -> Any:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from unicodedata import east_asian_width
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gatewise.reporting.blocks import Picture
-from gatewise.reporting.schema import as_array
+from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
 from gatewise.reporting.wording import count, number, percent, short
 
@@ -106,7 +107,9 @@ def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str])
 
 
 def _longest(labels: Sequence[str]) -> int:
-    return max(len(short(label, LONGEST)) for label in labels)
+    """Letters of the longest label as it is shown; those of East Asia are twice as wide."""
+    shown = [short(label, LONGEST) for label in labels]
+    return max(sum(2 if east_asian_width(letter) in "WF" else 1 for letter in label) for label in shown)
 
 
 def _favourites(values: np.ndarray, classes: Sequence[str], limit: int = 12) -> str:

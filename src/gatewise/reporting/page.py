@@ -1,32 +1,55 @@
 """The page: verdict, warnings, and the sections in their order."""
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from gatewise.reporting.audit.along import Audits, along
+from gatewise.reporting.audit.section import Audit, audited
 from gatewise.reporting.blocks import Section
 from gatewise.reporting.curves import History
 from gatewise.reporting.schema import Summary, parse_history, parse_summary
 from gatewise.reporting.sections import experts, learning, mistakes, repeat, results
 from gatewise.reporting.templates import ENVIRONMENT
+from gatewise.reporting.typical import typical_section
 from gatewise.reporting.verdict import verdict
 
-SECTIONS: Sequence[Callable[[Summary, History], Section]] = (results, learning, experts, mistakes, repeat)
+
+@dataclass(frozen=True)
+class Beside:
+    """What a run folder may hold beside summary.json and metrics.jsonl.
+
+    Attributes:
+        audits: the objects of audits.jsonl.
+        audit: the contents of audit.json.
+        environment: the contents of environment.json.
+    """
+
+    audits: Audits = ()
+    audit: Audit | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
-def render(summary: dict, history: list[dict], audits: Audits = ()) -> str:
-    """The report as HTML, from the contents of summary.json and the objects of metrics.jsonl and audits.jsonl.
+def render(summary: dict, history: list[dict], beside: Beside | None = None) -> str:
+    """The report as HTML, from the contents of summary.json, the objects of metrics.jsonl, and what lies beside.
 
     Raises:
-        GatewiseError: for contents that do not fit.
+        GatewiseError: for a summary or a history that does not fit.
     """
-    return page(parse_summary(summary, "summary"), parse_history(history, "history"), audits)
+    return page(parse_summary(summary, "summary"), parse_history(history, "history"), beside or Beside())
 
 
-def page(summary: Summary, history: History, audits: Audits = ()) -> str:
+def page(summary: Summary, history: History, beside: Beside) -> str:
     """The report as HTML, from contents that were checked."""
-    sections = [section(summary, history) for section in SECTIONS]
-    if audits:
-        sections.insert(2, along(audits))
+    sections: list[Section] = [
+        results(summary),
+        learning(summary, history),
+        experts(summary),
+        *typical_section(summary),
+        mistakes(summary),
+        *([along(beside.audits)] if beside.audits else []),
+        *([] if beside.audit is None else [audited(beside.audit)]),
+        repeat(summary, beside.environment),
+    ]
     return ENVIRONMENT.get_template("run.html.jinja").render(
         summary=summary,
         findings=verdict(summary),

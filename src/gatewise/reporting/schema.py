@@ -1,40 +1,17 @@
 """What the report reads of a run: summary.json and the epochs of metrics.jsonl, checked before anything is drawn."""
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.wording import printable
+from gatewise.reporting.details import Details, Typical
+from gatewise.reporting.fields import Number, Part, Text, finite
 
 
-def finite(value: object) -> float | None:
-    """The number, or None for everything that is no finite number."""
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def as_array(values: Sequence) -> np.ndarray:
-    """The numbers as float64, however nested, with NaN for None."""
-    return np.array(values, dtype=float)
-
-
-Number = Annotated[float | None, BeforeValidator(finite)]
-Text = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstance(value, str) else value)]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)  # keys not named here pass: later versions add some
-
-
-class Data(_Part):
+class Data(Part):
     """The rows that the run saw."""
 
     name: Text
@@ -45,9 +22,10 @@ class Data(_Part):
     columns: NonNegativeInt
     classes: list[Text] = Field(min_length=1)
     hash: Text
+    test_hash: Text | None = None
 
 
-class Model(_Part):
+class Model(Part):
     """What was trained, and by what."""
 
     experts: PositiveInt
@@ -57,7 +35,7 @@ class Model(_Part):
     estimator: Text | None = None
 
 
-class Metrics(_Part):
+class Metrics(Part):
     """The measures of one part of the data; None where one could not be computed."""
 
     rows: NonNegativeInt
@@ -76,41 +54,15 @@ class Metrics(_Part):
     brier: Number = None
 
 
-class Reliability(_Part):
-    """Mean confidence, accuracy and count of each bin of confidence."""
+class Reseeded(Part):
+    """A dead expert that started again in training."""
 
-    confidence: list[Number]
-    accuracy: list[Number]
-    count: list[NonNegativeInt]
-
-
-class Details(_Part):
-    """Who answered what, on rows that were not trained on: K experts, C classes."""
-
-    expert_share: list[Number]
-    mean_gate: list[Number]
-    gate_by_class: list[list[Number]]
-    reliability: Reliability
-    confusion: list[list[NonNegativeInt]]
-
-    def check(self, num_experts: int, num_classes: int) -> None:
-        """Raise ValueError where the lengths do not fit K and C."""
-        bins = len(self.reliability.count)
-        for name, rows, length in (
-            ("expert_share", [self.expert_share], num_experts),
-            ("mean_gate", [self.mean_gate], num_experts),
-            ("gate_by_class", self.gate_by_class, num_experts),
-            ("confusion", self.confusion, num_classes),
-            ("reliability", [self.reliability.confidence, self.reliability.accuracy], bins),
-        ):
-            if any(len(row) != length for row in rows):
-                raise ValueError(f"details.{name} must have rows of {length} numbers")
-        for name, rows in (("gate_by_class", self.gate_by_class), ("confusion", self.confusion)):
-            if len(rows) != num_classes:
-                raise ValueError(f"details.{name} must have {num_classes} rows, one for each class")
+    epoch: int
+    expert: NonNegativeInt
+    donor: NonNegativeInt
 
 
-class Summary(_Part):
+class Summary(Part):
     """summary.json."""
 
     gatewise: Text
@@ -124,13 +76,17 @@ class Summary(_Part):
     validation: Metrics
     test: Metrics | None = None
     details: Details | None = None
-    warnings: list[Text] = []
+    typical: Typical | None = None
+    warnings: list[Text] = Field([])
+    reseeded: list[Reseeded] = Field([])
     interrupted: bool = False
 
     @validator(mode="after")
     def _fits(self) -> "Summary":
         if self.details is not None:
             self.details.check(self.model.experts, len(self.data.classes))
+        if self.typical is not None:
+            self.typical.check(self.model.experts)
         return self
 
     @property

@@ -1,20 +1,22 @@
-"""The sections after the verdict, each from the summary and the epochs. To add one, add it to `page.SECTIONS`."""
+"""The sections after the verdict, each from the summary and what belongs to it. `page.page` has their order."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
+from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.course import course
 from gatewise.reporting.curves import History, learning_pictures
-from gatewise.reporting.figures import expert_use, reliability_diagram
+from gatewise.reporting.figures import bound_gaps, expert_use, reliability_diagram
 from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class
 from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.wording import count, number, percent, setting, short
+from gatewise.reporting.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
 NO_DETAILS = Paragraph("The run recorded no details of single experts and classes, so there is nothing to draw here.")
 
 
-def results(summary: Summary, history: History) -> Section:
+def results(summary: Summary) -> Section:
     """How well it does: mixture and top-1 side by side, then all other measures."""
     parts = _parts(summary)
     answers = [
@@ -25,6 +27,8 @@ def results(summary: Summary, history: History) -> Section:
             _answer(f"NLL, {part}", metrics.nll, metrics.nll_top1, number),
         )
     ]
+    header = ["", *(part for part, _ in parts)]
+    gate, calibration = _measures(summary)
     note = (
         "Mixture: all experts answer, weighted by the gate. Top-1: only the expert the gate likes best answers. "
         "Accuracy: how often the most probable class is the true one. NLL (negative log-likelihood): minus the log of "
@@ -34,12 +38,8 @@ def results(summary: Summary, history: History) -> Section:
         "Results",
         [
             Paragraph(note),
-            Table("Who answers", ["", "mixture", "top-1"], answers),
-            Table(
-                "Gate and calibration" if summary.model.experts > 1 else "Calibration",
-                ["", *(part for part, _ in parts)],
-                _measures(summary),
-            ),
+            Stack([Table("Who answers", ["", "mixture", "top-1"], answers), Table("Calibration", header, calibration)]),
+            *([Table("The gate", header, gate)] if summary.model.experts > 1 else []),
         ],
     )
 
@@ -47,10 +47,12 @@ def results(summary: Summary, history: History) -> Section:
 def learning(summary: Summary, history: History) -> Section:
     """The course of training."""
     pictures = learning_pictures(history, summary.best_epoch, summary.model.experts)
-    return Section("Learning curves", pictures or [Paragraph("No epoch was recorded, so there is nothing to draw.")])
+    told = course(summary)
+    drawn = pictures or [Paragraph("No epoch was recorded, so there is nothing to draw.")]
+    return Section("Learning curves", [*([Paragraph(told)] if told else []), *drawn])
 
 
-def experts(summary: Summary, history: History) -> Section:
+def experts(summary: Summary) -> Section:
     """Who does the work."""
     title, details = "Use of the experts", summary.details
     if summary.model.experts == 1:
@@ -58,11 +60,11 @@ def experts(summary: Summary, history: History) -> Section:
     if details is None:
         return Section(title, [NO_DETAILS])
     use = expert_use(details.expert_share, details.mean_gate)
-    return Section(title, [use, experts_by_class(details.gate_by_class, summary.data.classes)])
+    return Section(title, [experts_by_class(details.gate_by_class, summary.data.classes), use])
 
 
-def mistakes(summary: Summary, history: History) -> Section:
-    """Whether its probabilities can be trusted, and what it confuses."""
+def mistakes(summary: Summary) -> Section:
+    """Whether its probabilities can be trusted, what it confuses, and on which rows the bound is loose."""
     title, details, classes = "Calibration and mistakes", summary.details, summary.data.classes
     if details is None:
         return Section(title, [NO_DETAILS])
@@ -73,27 +75,43 @@ def mistakes(summary: Summary, history: History) -> Section:
             f"The confusion matrix is not drawn: {len(classes)} classes, and more than {MOST_CLASSES} cannot be read. "
             "summary.json has it under details.confusion."
         )
-    return Section(title, [reliability_diagram(details.reliability), confusion])
+    gaps = [bound_gaps(details.bound_gap)] if details.bound_gap and summary.model.experts > 1 else []
+    return Section(title, [reliability_diagram(details.reliability), confusion, *gaps])
 
 
-def repeat(summary: Summary, history: History) -> Section:
+def repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
     """What it takes to get these numbers again."""
     data = summary.data
     facts = [
         Row("gatewise", [summary.gatewise], "the version that trained"),
         Row("seed", [setting(summary.config.get("seed"))], "where the random numbers start"),
         Row("data", [short(data.name, 200)], f"{count(data.rows, 'row')}: {_split(summary)}"),
-        Row("data hash", [data.hash], "equal for equal rows, from whatever file"),
+        Row("data hash", [data.hash], "SHA-256, equal for equal rows, from whatever file"),
     ]
     config = [Row(short(key, 80), [short(setting(value), 500)]) for key, value in summary.config.items()]
+    half = -(-len(config) // 2)
+    halves = {"Configuration": config[:half], "Configuration, continued": config[half:]}
     return Section(
         "How to repeat it",
         [
             Command(summary.command),
-            Table("Origin", ["", "value"], facts, numeric=False),
-            Table("Configuration", ["key", "value"], config, numeric=False),
+            Stack([Table("Origin", ["", "value"], facts, numeric=False), *_versions(environment)]),
+            *(Table(title, ["key", "value"], rows, numeric=False) for title, rows in halves.items() if rows),
         ],
     )
+
+
+def _versions(environment: Mapping[str, Any]) -> list[Table]:
+    """What the run ran on, as far as it is known."""
+    packages = environment.get("packages")
+    known = {key: environment.get(key) for key in ("python", "platform", "cuda", "processors", "threads")}
+    known |= packages if isinstance(packages, dict) else {}
+    rows = [
+        Row(short(printable(name), 80), [short(setting(value), 200)])
+        for name, value in known.items()
+        if value is not None and name != "gatewise"
+    ]
+    return [Table("Versions", ["", "value"], rows, numeric=False)] if rows else []
 
 
 def _split(summary: Summary) -> str:
@@ -110,8 +128,8 @@ def _answer(name: str, mixture: float | None, top1: float | None, shown: Callabl
     return Row(name, [shown(mixture), shown(top1)])
 
 
-def _measures(summary: Summary) -> list[Row]:
-    """The other measures, each with a phrase for a newcomer."""
+def _measures(summary: Summary) -> tuple[list[Row], list[Row]]:
+    """The other measures, of the gate and of calibration, each with a phrase for a newcomer."""
     experts, parts = summary.model.experts, [metrics for _, metrics in _parts(summary)]
     most = number(math.log(experts), 2)
 
@@ -133,8 +151,7 @@ def _measures(summary: Summary) -> list[Row]:
         row("experts used", "experts_used", "first choice on at least a tenth of an even share of the rows", 0),
         row("dead experts", "dead_experts", "all others", 0),
     ]
-    return [
-        *(gate if experts > 1 else []),
+    return gate, [
         row("ECE", "ece", "expected calibration error: how far confidence is from accuracy; 0 is best"),
         row("Brier score", "brier", "mean squared error of the probabilities; 0 is best"),
         row("rows", "rows", "that the measures were taken on", 0),

@@ -2,9 +2,11 @@
 
 import json
 import re
+from collections.abc import Sequence
 
 NONE = "–"
-UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML cannot hold
+UNPRINTABLE = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|[\u202a-\u202e\u2066-\u2069]")
+"""What XML cannot hold, and what turns the direction of the text after it."""
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -41,8 +43,13 @@ def short(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without control characters and lone surrogates, which no page can hold."""
+    """The text without control characters and lone surrogates, which no page can hold, or turns of direction."""
     return UNPRINTABLE.sub("\ufffd", text)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas and an "and"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def setting(value: object) -> str:

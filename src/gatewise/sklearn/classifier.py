@@ -47,9 +47,9 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         baseline: of the estimator.
         regulariser: weights of the gate's regularisers, `{"load": 0.1}` or `("load=0.1",)`; None: none.
         epochs: passes over the rows, at most; None: 2000 steps' worth, from 15 to 300.
-        batch_size: rows a step; None: a twentieth of the rows, from 32 to 256.
+        batch_size: rows a step; None: a twentieth of the rows, from 64 to 256.
         lr: AdamW's learning rate at the start.
-        gate_lr: the gate's own; None: `lr`, and more for a linear gate of under 640 inputs (see docs/defaults.md).
+        gate_lr: the gate's own; None: `lr`, and more for a linear gate of under 1600 inputs (see docs/defaults.md).
         lr_schedule: "cosine" or "constant".
         weight_decay: AdamW's decoupled weight decay.
         clip: largest norm of the gradient; 0: not clipped.

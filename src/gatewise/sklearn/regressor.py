@@ -38,7 +38,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     The other parameters are those of `MixtureOfExpertsClassifier`, without `class_weight`; rows are held out at random.
     The gate learns at the experts' rate unless `gate_lr` says otherwise: with one or two columns, a gate that is sure
-    before the experts have found their numbers gives all rows to one of them.
+    before the experts have found their numbers gives all rows to one of them. Such a gate needs less balance: 0.1.
     `route` bears on `predict`, `predict_quantile` and `predict_interval`.
 
     Attributes:
@@ -69,7 +69,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         samples: int | None = None,
         temperature: float | str | None = None,
         baseline: str | None = None,
-        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.3", "load=0.3"),
+        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.1", "load=0.1"),
         epochs: int | None = None,
         batch_size: int | None = None,
         lr: float = 1e-3,

@@ -4,6 +4,18 @@ from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
+from gatewise.training.predict import Predictions
 from gatewise.training.run import Run, train
 
-__all__ = ["Callback", "Fit", "LoopConfig", "Run", "RunConfig", "fit", "load_config", "rows_of", "train"]
+__all__ = [
+    "Callback",
+    "Fit",
+    "LoopConfig",
+    "Predictions",
+    "Run",
+    "RunConfig",
+    "fit",
+    "load_config",
+    "rows_of",
+    "train",
+]

@@ -11,6 +11,7 @@ from gatewise.data import Records
 from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.files import write_json
+from gatewise.reporting import write_report
 from gatewise.reporting.audit import write_audit
 from gatewise.reporting.files import read_history
 from gatewise.schedules import as_schedule
@@ -72,6 +73,8 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
 def write_files(folder: Path, found: Audit, about: Mapping[str, Any], command: str) -> dict[str, Any]:
     """Write `audit.json` and `audit.html` into `folder`, and return what the first holds.
 
+    In the folder of a run its report is written anew, so that it shows the audit.
+
     Raises:
         GatewiseError: if they cannot be written.
     """
@@ -80,6 +83,8 @@ def write_files(folder: Path, found: Audit, about: Mapping[str, Any], command: s
     make_audit_folder(folder)
     write_json(folder / "audit.json", contents)
     write_audit(folder, contents)
+    if (folder / "summary.json").exists():
+        write_report(folder)
     return contents
 
 

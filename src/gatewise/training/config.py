@@ -30,12 +30,15 @@ class LoopConfig(BaseModel):
         None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
     )
     batch_size: int | None = Field(
-        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 32 to 256"
+        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 64 to 256"
     )
     accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
     gate_lr: float | None = Field(
-        None, gt=0, description="the gate's learning rate; unset: lr, and more for a linear gate of under 640 inputs"
+        None, gt=0, description="the gate's learning rate; unset: lr, and more for a linear gate of under 1600 inputs"
+    )
+    gate_warmup: float = Field(
+        0.1, ge=0, lt=1, description="share of the steps in which the gate's learning rate rises from lr to its own"
     )
     lr_schedule: Literal["constant", "cosine"] = Field("cosine", description="the learning rate over training")
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")

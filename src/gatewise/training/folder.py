@@ -44,7 +44,7 @@ class Model:
 
     def rows(self, records: Records) -> tuple[Tensor, Tensor]:
         """Rows and their classes, for `fit` and `evaluate`."""
-        return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.name))
+        return self.inputs(records), torch.from_numpy(self.classes.encode(records.known_labels(), records.place))
 
     def save(self, folder: Path) -> None:
         """Write `weights.safetensors`, `model.json` and the preprocessing into `folder`."""

@@ -9,16 +9,16 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.config import LoopConfig
 
-REACH = 640.0
+REACH = 1600.0
 """Adam moves every weight by about the learning rate a step, so the score of an expert moves by that times the number
 of inputs. A linear gate learns as fast as if it had this many: see docs/defaults.md."""
-FASTEST = 50.0
+FASTEST = 100.0
 
 
 def gate_rate(gate: nn.Module, config: LoopConfig) -> float:
     """The gate's learning rate, in units of the others'.
 
-    `gate_lr` where it is set. Else, for a gate that is one linear layer of D inputs, 640 / D, from 1 to 50: with few
+    `gate_lr` where it is set. Else, for a gate that is one linear layer of D inputs, 1600 / D, from 1 to 100: with few
     inputs it would be too slow to become sure of its choice before training ends; other gates learn as everything does.
     """
     if config.gate_lr is not None:
@@ -27,6 +27,17 @@ def gate_rate(gate: nn.Module, config: LoopConfig) -> float:
     if len(layers) != 1 or not isinstance(layers[0], nn.Linear):
         return 1.0
     return min(max(REACH / layers[0].in_features, 1.0), FASTEST)
+
+
+def rate_at(rate: float, progress: float, warmup: float) -> float:
+    """A group's learning rate in units of the others', at a share `progress` of the steps.
+
+    A rate above 1 is reached after a share `warmup` of them: a gate that decides before the experts differ decides by
+    chance, and may let one expert serve two regions for good.
+    """
+    if rate <= 1 or progress >= warmup:
+        return rate
+    return 1 + (rate - 1) * progress / warmup
 
 
 def parameter_groups(mixture: MixtureOfExperts, objective: Objective, config: LoopConfig) -> list[dict[str, Any]]:

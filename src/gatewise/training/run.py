@@ -7,19 +7,21 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from gatewise import __version__
-from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split
-from gatewise.diagnostics import Evaluation, evaluate
+from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
+from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
@@ -27,7 +29,9 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.predict import BATCH_SIZE, Predictions
 from gatewise.training.start import started_model, taken_over
+from gatewise.training.typical import typical
 from gatewise.training.weights import class_weights, of_rows
 
 
@@ -70,11 +74,35 @@ class Run:
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
-        target = self.summary["data"]["target"] or self.config.target
-        form = form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
-        rows = _asked_for(read(source, target, missing=self.config.missing, require_target=require_target, form=form))
+        options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
+        return self._fitting(_asked_for(read(source, self.target, require_target=require_target, **options)))
+
+    @property
+    def target(self) -> str | None:
+        """The column of the labels, by the name that it had in training; None where the data carried their own."""
+        return self.summary["data"]["target"] or self.config.target
+
+    @property
+    def form(self) -> Form:
+        """How further rows are written: as those trained on."""
+        return form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
+
+    def stream(self, source: str, *, require_target: bool) -> Iterator[Records]:
+        """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory."""
+        options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
+        columns = self.model.preprocessing.column_names
+        parts = stream(source, self.target, require_target=require_target, columns=columns, **options)
+        return map(self._fitting, parts)
+
+    def predict(self, source: str, *, route: str = "mixture", k: int = 2, batch_size: int = BATCH_SIZE) -> Predictions:
+        """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
+        parts = partial(self.stream, source, require_target=False)
+        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size)
+
+    def _fitting(self, rows: Records) -> Records:
+        """The rows themselves; GatewiseError for images where there were none in training."""
         if rows.images and not self.summary["data"].get("images"):
-            raise GatewiseError(f"{source}: images, but the model was not trained on any; give data like its own")
+            raise GatewiseError(f"{rows.name}: images, but the model was not trained on any; give data like its own")
         return rows
 
     def test_rows(self) -> Records:
@@ -93,13 +121,16 @@ class Run:
             )
         return test
 
-    def evaluate(self, records: Records) -> Evaluation:
-        """The figures of the model on rows with labels.
+    def evaluate(self, records: Records | Iterable[Records]) -> Evaluation:
+        """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
 
         Raises:
             GatewiseError: if there are no labels, or one was not seen in training.
         """
-        return evaluate(self.model.mixture, *self.model.rows(records), len(self.model.spec.classes)).result()
+        parts = [records] if isinstance(records, Records) else records
+        with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
+            batches = rebatched(prepared, BATCH_SIZE)
+            return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes)).result()
 
 
 def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> Form:
@@ -333,7 +364,7 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     judged = prepared.rows.keys() - {"train"}
     tallies = {name: evaluate(mixture, *prepared.rows[name], len(model.spec.classes)) for name in judged}
-    shown = tallies.get("test") or tallies["validation"]
+    part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -363,7 +394,8 @@ def summarise(config: RunConfig, parts: Parts, prepared: Prepared, result: Fit) 
         "epochs": len(result.history),
         "validation": tallies["validation"].result().to_dict(),
         "test": tallies["test"].result().to_dict() if "test" in tallies else None,
-        "details": asdict(shown.details()),
+        "details": asdict(tallies[part].details()),
+        "typical": typical(model, unseen, *prepared.rows[part]),
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",

@@ -13,7 +13,7 @@ from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
 from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
-from gatewise.training.parameter_groups import parameter_groups
+from gatewise.training.parameter_groups import parameter_groups, rate_at
 from gatewise.training.warm_start import WarmStart
 
 Rows = tuple[Tensor, Tensor]
@@ -26,8 +26,12 @@ def seeds(seed: int, count: int) -> list[int]:
 
 
 def default_batch_size(rows: int) -> int:
-    """A twentieth of the rows, as a power of two from 32 to 256."""
-    return 2 ** round(math.log2(min(max(rows / 20, 32), 256)))
+    """A twentieth of the rows, as a power of two from 64 to 256.
+
+    Not fewer, as the balance of a smaller batch is mostly chance: a gate that is sure and balanced over all rows has an
+    expected importance of about (K - 1) / B in a batch of B, and is pressed to choose less.
+    """
+    return 2 ** round(math.log2(min(max(rows / 20, 64), 256)))
 
 
 def default_epochs(steps_per_epoch: int) -> int:
@@ -118,7 +122,7 @@ class Trainer:
         if self.config.lr_schedule == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * progress))
         for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["rate"]
+            group["lr"] = rate * rate_at(group["rate"], progress, self.config.gate_warmup)
 
     def take_step(
         self,

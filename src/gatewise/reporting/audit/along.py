@@ -13,6 +13,8 @@ from gatewise.reporting.wording import count, number, percent
 
 Audits = Sequence[Mapping[str, Any]]
 """The objects of audits.jsonl."""
+EXACT = 1e-4
+"""Of the gradient's length: what is less is rounding."""
 
 
 def along(audits: Audits) -> Section:
@@ -24,6 +26,10 @@ def along(audits: Audits) -> Section:
         return Section(title, [Paragraph(f"There is nothing to draw: {reason}.")])
     silent = len(audits) - len(told)
     left_out = f" {count(silent, 'audit')} had no gradient to compare with." if silent else ""
+    exact = all(max(row["relative_bias"], row["relative_std"]) < EXACT for line in told for row in line["rows"])
+    if exact:
+        label = told[-1]["rows"][0]["label"]
+        return Section(title, [Paragraph(f"{label} gave the exact gradient in every audit.{left_out}")])
     return Section(title, [Paragraph(_summary(told) + left_out), _picture(told)])
 
 

@@ -15,16 +15,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from gatewise.errors import GatewiseError
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
-from gatewise.reporting.wording import count
+from gatewise.reporting.wording import count, short
 from gatewise.wording import instead
 
 Row = Mapping[str, Any]
-LINE = 15.0
+LINE = 17.0
 """Pixels that a row needs."""
 FLOOR = 1e-6
 """An error below this is drawn here: a logarithmic axis has no 0."""
 CUT = 3.0
 """Bars end at so many times the median error; what is cut is written at their end."""
+WIDE = 545.0
+"""Pixels: two such pictures stand side by side."""
+LONGEST = 46
+"""Letters of a name beside a picture."""
 MOST = 60
 """More rows cannot be read; those with the least error stay."""
 
@@ -76,7 +80,7 @@ def error(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
     axes.barh(places, variance, 0.7, left=squared, color=colours.first, label="variance")
     for place, total in zip(places, squared + variance, strict=True):
         if total > end:
-            axes.annotate(f"→ {total:.3g}", (1.01 * end, place), va="center", fontsize=8, annotation_clip=False)
+            axes.annotate(f"→ {total:.3g}", (1.01 * end, place), va="center", fontsize=9, annotation_clip=False)
     axes.set_xlim(0, end)
     axes.set_xlabel("E ‖ĝ − g‖² / ‖g‖², of one estimate")
     _name_rows(axes, rows)
@@ -144,7 +148,7 @@ def pictures(audit: Mapping[str, Any]) -> list[Picture]:
         _picture(
             "audit-bias",
             "Bias",
-            (500, tall),
+            (WIDE, tall),
             f"Bias with its 95 % interval. {told}",
             "How far the mean of the estimates is from the exact gradient, in units of its length, with 95 % "
             "intervals. A bias does not average out, however many steps are taken." + left_out,
@@ -153,7 +157,7 @@ def pictures(audit: Mapping[str, Any]) -> list[Picture]:
         _picture(
             "audit-error",
             "Bias² and variance",
-            (500, tall),
+            (WIDE, tall),
             f"Bias squared and variance of every setting, stacked. {told}",
             "What the error of one estimate is made of. Variance averages out over rows and steps; bias² stays. "
             "A number at the end tells the length of a bar that is cut." + left_out,
@@ -181,12 +185,12 @@ def arranged(rows: Sequence[Row]) -> list[Row]:
 
 def name(row: Row) -> str:
     """A row's name in a picture or a sentence."""
-    temperature = "" if row["temperature"] is None else f" λ={row['temperature']:g}"
+    temperature = "" if row["temperature"] is None else f" λ={row['temperature']:.3g}"
     return f"{row['label']}{temperature}" + (f" S={row['num_samples']}" if row["num_samples"] > 1 else "")
 
 
 def _name_rows(axes: Axes, rows: Sequence[Row]) -> None:
-    axes.set_yticks(range(len(rows)), [name(row) for row in rows], fontsize=8)
+    axes.set_yticks(range(len(rows)), [short(name(row), LONGEST) for row in rows], fontsize=9.5)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.grid(visible=False, axis="y")
 

@@ -1,42 +1,18 @@
 """Pictures of a comparison: every seed of every combination, and the course of every cell."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.comparison.schema import Comparison
+from gatewise.reporting.courses import NAME, WIDTH, Course, course_picture, line, style
 from gatewise.reporting.curves import History
-from gatewise.reporting.schema import as_array, finite
-from gatewise.reporting.svg import MUTED, SERIES, draw
+from gatewise.reporting.fields import as_array
+from gatewise.reporting.svg import draw
 from gatewise.reporting.wording import count, number, short
-
-WIDTH = 350
-POINTS = 8_000  # of all lines of a picture together: a page of many cells stays small
-DECADE = 10  # a wider range of NLL is drawn on a logarithmic axis
-APART = 0.04  # experts: lines that would cover each other are moved by so much
-LINES = ("-", "--", ":", "-.")  # when the colours are used up, their dashes differ
-NAME = 42  # letters that have room
-
-
-@dataclass(frozen=True)
-class Course:
-    """A key of metrics.jsonl against another."""
-
-    name: str
-    title: str
-    x: str
-    y: str
-    unit: str
-    caption: str
-    log: bool = False
-
 
 COURSES = (
     Course(
@@ -65,13 +41,9 @@ COURSES = (
         "experts",
         "Experts that are the gate's first choice on at least a tenth of an even share of the validation rows. Equal "
         "lines are drawn a little below each other.",
+        whole=True,
     ),
 )
-
-
-def style(index: int) -> dict[str, Any]:
-    """The colour, and beyond the last colour the dashes, of a combination by its place in the order."""
-    return {"color": SERIES[index % len(SERIES)], "linestyle": LINES[index // len(SERIES) % len(LINES)]}
 
 
 def forest(comparison: Comparison) -> Picture | None:
@@ -113,56 +85,11 @@ def curves(comparison: Comparison, histories: Mapping[str, History]) -> list[Pic
 
 
 def _course(comparison: Comparison, histories: Mapping[str, History], course: Course) -> Picture | None:
+    finished = comparison.finished
     lines = [
-        (index, *points)
-        for index, combination in enumerate(comparison.finished)
+        line(place, histories.get(cell.folder, []), course)
+        for place, combination in enumerate(finished)
         for cell in comparison.done(combination)
-        if (points := _points(histories.get(cell.folder, []), course)) is not None
     ]
-    if not lines:
-        return None
-    most = max(20, POINTS // len(lines))
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, x, y in lines:
-            kept = np.unique(np.linspace(0, len(x) - 1, min(most, len(x))).astype(int))
-            lonely = "o" if len(x) == 1 else ""  # a line through one point cannot be seen
-            moved = 0.0 if course.log else APART * (index % len(SERIES))
-            axes.plot(x[kept], y[kept] - moved, **style(index), linewidth=1.2, alpha=0.85, marker=lonely)
-        least, largest = min(y.min() for _, _, y in lines), max(y.max() for _, _, y in lines)
-        if course.log and 0 < DECADE * least < largest:
-            _logarithmic(axes)
-        elif not course.log:
-            axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
-        axes.set(xlabel=course.x, ylabel=course.unit)
-        names = {index: short(comparison.finished[index].name, NAME) for index, _, _ in lines}
-        handles = [Line2D([], [], label=name, **style(index)) for index, name in names.items()]
-        figure.legend(handles=handles, loc="outside upper left")
-
-    drawn = sorted({index for index, _, _ in lines})
-    label = f"{course.title}, {count(len(lines), 'cell')}. " + "; ".join(
-        f"{short(comparison.finished[index].name, NAME)} ends at {_ends(lines, index)}" for index in drawn
-    )
-    height = 230 + 17 * len(drawn)
-    return Picture(draw(course.name, label, WIDTH, height, paint), course.title, course.caption)
-
-
-def _points(history: History, course: Course) -> tuple[np.ndarray, np.ndarray] | None:
-    """The epochs that have both numbers."""
-    x, y = (as_array([finite(epoch.get(key)) for epoch in history]) for key in (course.x, course.y))
-    known = np.isfinite(x) & np.isfinite(y)
-    return (x[known], y[known]) if known.any() else None
-
-
-def _ends(lines: list[tuple[int, np.ndarray, np.ndarray]], wanted: int) -> str:
-    return ", ".join(number(float(y[-1])) for index, _, y in lines if index == wanted)
-
-
-def _logarithmic(axes: Axes) -> None:
-    """A logarithmic axis whose labels are plain numbers."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.tick_params("y", which="minor", color=MUTED)
+    names = {place: combination.name for place, combination in enumerate(finished)}
+    return course_picture(course, [each for each in lines if each is not None], names, "cell")

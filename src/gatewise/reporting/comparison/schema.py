@@ -1,21 +1,17 @@
 """What the page reads of a comparison, checked before anything is drawn."""
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.schema import Data, Metrics, Number, Text
+from gatewise.reporting.fields import Number, Part, Text
+from gatewise.reporting.schema import Data, Metrics
 from gatewise.reporting.wording import setting
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)  # keys not named here pass: later versions add some
-
-
-class Interval(_Part):
+class Interval(Part):
     """A mean over seeds, and the ends of its interval; None for the ends where there is one seed."""
 
     mean: Number = None
@@ -34,7 +30,7 @@ class Difference(Interval):
     seeds: PositiveInt
 
 
-class Figures(_Part):
+class Figures(Part):
     """The measures of one combination on one part of the data."""
 
     nll: Interval
@@ -47,7 +43,7 @@ class Figures(_Part):
     mutual_information: Interval
 
 
-class Combination(_Part):
+class Combination(Part):
     """An objective with an estimator."""
 
     name: Text
@@ -62,7 +58,7 @@ class Combination(_Part):
     difference: Difference | None = None
 
 
-class CellRow(_Part):
+class CellRow(Part):
     """One training."""
 
     combination: Text
@@ -80,7 +76,7 @@ class CellRow(_Part):
     test: Metrics | None = None
 
 
-class Comparison(_Part):
+class Comparison(Part):
     """comparison.json."""
 
     gatewise: Text
@@ -88,7 +84,7 @@ class Comparison(_Part):
     judged: Literal["test", "validation"]
     seeds: list[int] = Field(min_length=1)
     confidence: float = Field(gt=0, lt=1)
-    config: dict[Text, Any] = {}
+    config: dict[Text, Any] = Field({})
     data: Data | None = None
     combinations: list[Combination] = Field(min_length=1)
     cells: list[CellRow]
@@ -142,8 +138,3 @@ def parse_comparison(value: object, where: str) -> Comparison:
         entry = ".".join(map(str, first["loc"])) or "the whole"
         told = " ".join(f"{where}: {entry}: {first['msg']}".split())
         raise GatewiseError(f"{told}; restore the file, or run gatewise compare again") from None
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names with commas and an "and"."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,9 +1,9 @@
 """The verdict on a comparison, and what could void it, in words."""
 
 from gatewise.mixture.usage import COLLAPSED, STILL
-from gatewise.reporting.comparison.schema import Combination, Comparison, Interval, listed
+from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
 from gatewise.reporting.verdict import Finding
-from gatewise.reporting.wording import count, duration, number, percent, short
+from gatewise.reporting.wording import count, duration, listed, number, percent, short
 
 FEW_SEEDS = 5
 FEW_ROWS = 500

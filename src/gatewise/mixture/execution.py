@@ -1,0 +1,161 @@
+"""How a bank of stacked perceptrons runs each expert on its own rows: the ways, and which is chosen when.
+
+The figures behind the choice are measured by `benchmarks/ways.py`; see docs/sparse-execution.md.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture.blocks import Blocks
+from gatewise.mixture.scratch import Scratch
+from gatewise.mixture.segments import Segments, perceptrons
+from gatewise.wording import instead
+
+WAYS = ("auto", "segments", "padded", "loop")
+
+PADDED_FLOP = 5e6
+"""The most work for one expert and layer, forward and backward, at which a step is made of calls, not of arithmetic."""
+
+COPIED_FLOP = 300
+"""What it costs to move a number of a row to its padded place and back, in arithmetic."""
+
+WASTED_FLOP = 1e6
+"""What one call for one expert and layer costs, in arithmetic on rows of padding that could be done meanwhile."""
+
+
+def check_way(way: str) -> None:
+    """Refuse an unknown way.
+
+    Raises:
+        GatewiseError: with the ways there are.
+    """
+    if way not in WAYS:
+        raise GatewiseError(f"unknown way {way!r} to run a bank{instead(str(way), WAYS)}")
+
+
+def run(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    counts: Sequence[int],
+    *,
+    dropout: float,
+    way: str,
+    scratch: Scratch,
+) -> Tensor:
+    """Outputs `[N, D_L]` for rows x `[N, D_0]` sorted by expert, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
+
+    Args:
+        x: rows.
+        weights: one a layer.
+        biases: one a layer.
+        counts: rows of each expert, K numbers that sum to N.
+        dropout: of hidden activations; 0 outside of training.
+        way: one of `WAYS`; "auto" takes what `choose` says.
+        scratch: memory of "segments".
+
+    Raises:
+        GatewiseError: for an unknown way.
+    """
+    check_way(way)  # it is an attribute of the bank, which anyone may set
+    compute, out = types(x, weights[0])
+    if way == "auto":
+        way = choose(counts, [weights[0].shape[1], *(weight.shape[2] for weight in weights)], x, weights[0])
+    if len(x) == 0:
+        # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
+        return x.new_zeros(0, biases[-1].shape[1], dtype=out)
+    if way != "segments":
+        return (padded if way == "padded" else loop)(x, weights, biases, counts, dropout)
+    blocks = Blocks.cut(counts, together(x, weights[0], compute))
+    # elsewhere allocators keep memory themselves, and know of streams
+    kept = scratch if x.device.type == "cpu" else None
+    return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
+
+
+def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tensor) -> str:
+    """The way for these counts and widths D_0..D_L: the fastest of those measured on a CPU.
+
+    - "padded", where arithmetic is so little that the calls cost more, and no expert has so many rows that padding the
+      others to as many would be dear;
+    - "segments" otherwise, and where types are converted;
+    - "loop" on other devices, under `torch.compile`, and where x and weights do not fit each other: it is made of
+      plain operations of torch, one expert after another.
+    """
+    plain = type(weight) in (Tensor, torch.nn.Parameter) and type(x) in (Tensor, torch.nn.Parameter)
+    if x.device.type != "cpu" or weight.device.type != "cpu" or torch.compiler.is_compiling() or not plain:
+        return "loop"
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
+        return "loop"  # torch's own error
+    if set(types(x, weight)) != {weight.dtype} or not max(counts, default=0):
+        return "segments"
+    per_row = 6 * sum(before * after for before, after in itertools.pairwise(widths)) + COPIED_FLOP * widths[0]
+    calls = (len(widths) - 1) * (len(counts) - list(counts).count(0))
+    height = len(counts) * max(counts)
+    small = height * per_row <= PADDED_FLOP * calls and (height - len(x)) * per_row <= WASTED_FLOP * calls
+    return "padded" if small else "segments"
+
+
+def together(x: Tensor, weight: Tensor, compute: torch.dtype) -> int:
+    """The most experts to multiply at once: as many as there are threads, where no type is converted."""
+    return torch.get_num_threads() if x.device.type == "cpu" and weight.dtype == compute else 1
+
+
+def types(x: Tensor, weight: Tensor) -> tuple[torch.dtype, torch.dtype]:
+    """The type to multiply in, and the type of the outputs.
+
+    Under autocast the outputs have autocast's type, as those of `torch.addmm` have. A processor without instructions
+    for bfloat16 or float16 multiplies them many times slower than float32: there it is done in float32.
+    """
+    device, out = x.device.type, x.dtype
+    if torch.is_autocast_enabled(device) and torch.float64 not in (x.dtype, weight.dtype):
+        out = torch.get_autocast_dtype(device)
+    return torch.float32 if device == "cpu" and _is_slow(out) else out, out
+
+
+def _is_slow(dtype: torch.dtype) -> bool:
+    if dtype not in (torch.bfloat16, torch.float16):
+        return False
+    name = "_is_mkldnn_bf16_supported" if dtype == torch.bfloat16 else "_is_mkldnn_fp16_supported"
+    supported = getattr(torch.ops.mkldnn, name, None)
+    return supported is not None and not supported()
+
+
+def loop(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], counts: Sequence[int], dropout: float
+) -> Tensor:
+    """Plain operations, one expert after another; an expert without rows is not run."""
+    # unbind before slicing: the backward of W[k] makes a gradient as large as all of W, that of unbind makes
+    # one stack for all experts.
+    layers = [(w.unbind(0), b.unbind(0)) for w, b in zip(weights, biases, strict=True)]
+    outputs = []
+    for k, rows in enumerate(x.split(list(counts))):
+        if not len(rows):
+            continue
+        h = rows
+        for layer, (weight, bias) in enumerate(layers):
+            if layer:
+                h = F.dropout(F.relu(h), dropout, dropout > 0)
+            h = torch.addmm(bias[k], h, weight[k])
+        outputs.append(h)
+    return torch.cat(outputs)
+
+
+def padded(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], counts: Sequence[int], dropout: float
+) -> Tensor:
+    """All experts at once, each on as many rows as the one with the most has; rows of zeros are added and left out."""
+    experts, height = len(counts), max(counts)
+    rows = torch.tensor(counts, device=x.device)
+    shift = torch.arange(0, experts * height, height, device=x.device) - (rows.cumsum(0) - rows)
+    place = torch.arange(len(x), device=x.device) + shift.repeat_interleave(rows, output_size=len(x))
+    h = x.new_zeros(experts * height, x.shape[1]).index_copy(0, place, x).view(experts, height, -1)
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if layer:
+            h = F.dropout(F.relu(h), dropout, dropout > 0)
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight)
+    return h.reshape(experts * height, -1).index_select(0, place)
