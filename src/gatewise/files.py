@@ -9,6 +9,11 @@ from typing import Any
 
 from gatewise.errors import GatewiseError
 
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing is locked
+    fcntl = None
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -28,6 +33,26 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(folder: Path, busy: str) -> Iterator[None]:
+    """Keep every other process that asks for it out of a folder; the system lets go when this process ends.
+
+    Raises:
+        GatewiseError: `busy`, if another process holds it; or if nothing can be written there.
+    """
+    try:
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise GatewiseError(f"cannot write into {folder}: {error.strerror}") from None
+    with lock:
+        try:
+            if fcntl is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise GatewiseError(busy) from None
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

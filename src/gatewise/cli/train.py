@@ -12,10 +12,11 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, take_folder
-from gatewise.cli.stopping import stopping
+from gatewise.cli.stopping import Stop, stopping
 from gatewise.cli.tables import figures_table
 from gatewise.errors import GatewiseError
-from gatewise.training import load_config
+from gatewise.training import Run, load_config
+from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
 from gatewise.wording import shown
 
@@ -37,6 +38,9 @@ def train(
         typer.Option(help="balanced: every class counts the same in training; or CLASS=WEIGHT, repeated; others 1."),
     ] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with this run folder's training, which was interrupted.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
     objective: Annotated[str | None, typer.Option(help=f"What is maximised: {', '.join(objectives.names())}.")] = None,
     estimator: Annotated[str | None, typer.Option(help="The gradient estimator; see gatewise estimators.")] = None,
@@ -85,6 +89,12 @@ def train(
         "device": device,
         "out": out,
     }
+    if resume is not None:
+        if given := [name for name, value in [*flags.items(), ("config", config), ("set", settings)] if value]:
+            raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
+        screen = console(stderr=True)
+        with stopping() as stop:
+            return finish(resume_run(resume, callbacks=[watcher(screen)], should_stop=stop), stop, json_)
     keys, where = gather(config, settings, flags)
     out = take_folder(keys, where)
     if "data" not in keys:
@@ -93,14 +103,23 @@ def train(
     screen = console(stderr=True)
     with stopping() as stop:
         words = shlex.join(["gatewise", *context.obj])
-        run = train_run(checked, out, callbacks=[watcher(screen)], should_stop=stop, command=words)
+        return finish(
+            train_run(checked, out, callbacks=[watcher(screen)], should_stop=stop, command=words), stop, json_
+        )
+
+
+def finish(run: Run, stop: Stop, json_: bool) -> int:
+    """Print what came of a training; returns the exit status."""
     folder = run.folder
     if json_:
         print(json.dumps({"run": str(folder), **run.summary}))
     else:
         show(run.summary, folder)
     if stop():
-        screen.print(f"stopped early; the best model so far is in {folder}")
+        console(stderr=True).print(
+            f"stopped early; the best model so far is in {folder}; go on with: gatewise train --resume {folder}",
+            soft_wrap=True,
+        )
         return stop.status
     return 0
 

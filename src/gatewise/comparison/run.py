@@ -19,18 +19,13 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.errors import GatewiseError
-from gatewise.files import write_json
+from gatewise.files import held, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
 from gatewise.training.run import Parts, continued, prepare, read_parts, with_absolute_paths
-
-try:
-    import fcntl
-except ImportError:  # Windows has none, and does without the lock
-    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -186,17 +181,11 @@ def _held(folder: Path) -> Iterator[None]:
         raise GatewiseError(f"{folder} is there already and is no comparison; give another folder with --out")
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
     except (FileExistsError, NotADirectoryError):
         raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
     except OSError as error:
         raise GatewiseError(f"cannot write into {folder}: {error.strerror}; give another --out") from None
-    with lock:
-        try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise GatewiseError(f"another comparison is at work in {folder}; wait, or give another --out") from None
+    with held(folder, f"another comparison is at work in {folder}; wait, or give another --out"):
         yield
 
 

@@ -5,7 +5,7 @@ from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
 from gatewise.training.predict import Predictions
-from gatewise.training.run import Run, train
+from gatewise.training.run import Run, resume, train
 
 __all__ = [
     "Callback",
@@ -16,6 +16,7 @@ __all__ = [
     "RunConfig",
     "fit",
     "load_config",
+    "resume",
     "rows_of",
     "train",
 ]

@@ -8,6 +8,7 @@ import torch
 
 from gatewise.diagnostics import audit
 from gatewise.errors import GatewiseError
+from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
@@ -53,6 +54,12 @@ class AuditAlong(Callback):
         self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
         self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
 
+    def forget_after(self, epoch: int) -> None:
+        """Remove the lines of later epochs, which are trained again."""
+        if self.path.exists():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(self.path, "".join(line for line in lines if _is_before(line, epoch + 1)))
+
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember which epoch is the last."""
         self.epochs = epochs
@@ -81,6 +88,14 @@ class AuditAlong(Callback):
                 file.write(json.dumps(kept | line) + "\n")
         except OSError as error:
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def _is_before(line: str, epoch: int) -> bool:
+    """Whether a line is whole, and of an epoch before this one."""
+    try:
+        return json.loads(line)["epoch"] < epoch
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def check_audit_every(config: RunConfig) -> None:

@@ -58,6 +58,9 @@ class LoopConfig(BaseModel):
     reseed_after: int = Field(
         0, ge=0, description="epochs in a row after which a dead expert starts again as a copy of another; 0: never"
     )
+    checkpoint_seconds: float = Field(
+        30.0, ge=0, description="seconds between checkpoints of the training; 0: only where it is interrupted"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: bfloat16 on CUDA")
     seed: int = Field(0, ge=0, lt=2**32, description="fixes the split, the weights, the noise and the order of rows")
 

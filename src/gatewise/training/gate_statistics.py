@@ -44,6 +44,11 @@ class GateStatistics:
         self.gate, self.argmax = sums[1 : 1 + count], sums[1 + count : 1 + 2 * count]
         self.load = sums[1 + 2 * count :] if self.selected else self.argmax
 
+    def restore(self, sums: Tensor, rows: int) -> None:
+        """Take the sums of another one, of the same experts."""
+        self.rows = rows
+        self._hold(sums)
+
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
         """Add the rows of detached logits `[B, K]`."""

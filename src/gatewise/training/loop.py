@@ -13,8 +13,10 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
+from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
 from gatewise.training.health import Health
+from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
 from gatewise.training.trainer import (
     Rows,
@@ -66,6 +68,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     should_stop: Callable[[], bool] = lambda: False,
     assignment: Tensor | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -86,6 +89,8 @@ def fit(
         should_stop: asked after every step; true ends training with what there is.
         assignment: for a warm start of one's own: the expert of each training row, int64 `[N]`, held fixed for the
             first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
+        checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
+            training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
 
     Raises:
         GatewiseError: if there are no rows, nothing to train, weights that are none, or the loss is not finite.
@@ -102,15 +107,16 @@ def fit(
         None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
     )
     rows = (train, validation, weights)
-    loop = _Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
+    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
     loop.prepare_experts(assignment)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(loop.trainer.dropout_seed)
+        loop.go_on_from(checkpoints)
         return loop.run()
 
 
-class _Loop:
+class Loop:
     """The state of one `fit` between epochs."""
 
     def __init__(
@@ -142,6 +148,35 @@ class _Loop:
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
+        self.checkpoints: Checkpoints | None = None
+        self.begin_epoch(1)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Nothing seen of it yet."""
+        self.epoch, self.done = epoch, 0
+        self.seen: list[Tensor] = []
+        self.statistics = self.trainer.new_statistics()
+
+    def go_on_from(self, checkpoints: Checkpoints | None) -> None:
+        """Keep the state there from now on, and take up the last that was kept."""
+        self.checkpoints, self.kept_at = checkpoints, time.perf_counter()
+        if checkpoints is None:
+            return
+        found, problems = checkpoints.latest()
+        said = problems + ([] if found is None else restore(self, found))
+        if problems and found is None:
+            said.append("no checkpoint is whole: training begins again")
+        for watcher in self.watchers:
+            for line in said:
+                watcher.on_warning(line)
+
+    def keep(self, now: bool = False) -> None:
+        """Write a checkpoint, where it is time."""
+        seconds = self.config.checkpoint_seconds
+        if self.checkpoints is None or not (now or (seconds and time.perf_counter() - self.kept_at >= seconds)):
+            return
+        self.checkpoints.save(capture(self))
+        self.kept_at = time.perf_counter()
 
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
@@ -157,18 +192,19 @@ class _Loop:
         for watcher in self.watchers:
             watcher.on_start(self.epochs, self.steps_per_epoch)
         try:
-            for epoch in range(1, self.epochs + 1):
-                metrics, interrupted = self.train_epoch(epoch)
+            while True:
+                interrupted = self.train_epoch()
                 if not interrupted or not self.result.history:
-                    self.judge({"epoch": epoch, "step": self.trainer.step, "seconds": 0.0, **metrics}, started)
+                    self.judge(self.epoch_metrics(), started)
                 if interrupted:
                     self.result.stopped = "interrupted"
-                elif self.patience and epoch - max(self.result.best_epoch, self.warm_epochs) >= self.patience:
+                elif self.patience and self.epoch - max(self.result.best_epoch, self.warm_epochs) >= self.patience:
                     self.result.stopped = "early"
-                if self.result.stopped:
+                if self.result.stopped or self.epoch == self.epochs:
                     break
-                if epoch > self.warm_epochs:
-                    self.reseed(epoch)
+                if self.epoch > self.warm_epochs:
+                    self.reseed(self.epoch)
+                self.begin_epoch(self.epoch + 1)
             self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
         finally:
             for watcher in self.watchers:
@@ -180,29 +216,33 @@ class _Loop:
         self.result.seconds = time.perf_counter() - started
         return self.result
 
-    def train_epoch(self, epoch: int) -> tuple[dict[str, Any], bool]:
-        """One pass over the training rows: its metrics, and whether it was interrupted."""
+    def train_epoch(self) -> bool:
+        """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
         self.mixture.train()
         self.objective.train()
-        self.statistics = statistics = self.trainer.new_statistics()
         besides = {} if self.weight is None else {"weight": self.weight}
-        if self.trainer.warm_start is not None and epoch <= self.warm_epochs:
+        if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
             besides["assignment"] = self.trainer.warm_start.assignment
-        seen = []
-        interrupted = False
-        for x, y, *rest in self.trainer.batches(*self.train, *besides.values(), batch_size=self.batch_size):
-            seen.append(self.trainer.take_step(x, y, statistics, **dict(zip(besides, rest, strict=True))))
+        columns = (*self.train, *besides.values())
+        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
+            self.seen.append(self.trainer.take_step(x, y, self.statistics, **dict(zip(besides, rest, strict=True))))
             for watcher in self.watchers:
                 watcher.on_step(self.trainer.step)
             interrupted = self.should_stop()
+            self.keep(now=interrupted)
             if interrupted:
-                break
-        loss, objective = torch.stack(seen).mean(0).tolist()
+                return True
+        return False
+
+    def epoch_metrics(self) -> dict[str, Any]:
+        """The line of `metrics.jsonl` about the training rows."""
+        loss, objective = torch.stack(self.seen).mean(0).tolist()
         if not math.isfinite(loss):
             raise self.diverged("loss", loss)
-        metrics = {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
-        statistics.reduce(self.trainer.reduce)
-        return metrics | statistics.metrics(), interrupted
+        self.statistics.reduce(self.trainer.reduce)
+        figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
+        figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
+        return figures | self.statistics.metrics()
 
     def reseed(self, epoch: int) -> None:
         """Let dead experts start again, once the epoch is judged and its weights are kept, and say so."""

@@ -17,12 +17,13 @@ from gatewise import __version__
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
 from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
-from gatewise.files import read_json, write_json, write_text
+from gatewise.files import held, read_json, write_json, write_text
 from gatewise.objectives import Objective, regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.callbacks import Callback
+from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, environment
 from gatewise.training.gate import check_gate
@@ -68,9 +69,7 @@ class Run:
         missing = [key for key in ("data", "best_epoch") if key not in summary]
         if missing:
             raise GatewiseError(f"{folder / 'summary.json'} is damaged: it has no {missing[0]}; train the run again")
-        keys = read_toml(folder / "config.toml")
-        config = load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
-        return cls(folder, config, Model.load(folder / "model", choose_device(device)), summary)
+        return cls(folder, _config_of(folder), Model.load(folder / "model", choose_device(device)), summary)
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
@@ -191,50 +190,122 @@ def train(
         GatewiseError: for a configuration or data that cannot be used, or a loss that is not finite; a run without
             one finished epoch leaves no folder behind.
     """
-    started = time.perf_counter()
     config = continued(config)
-    device = choose_device(config.device)
+    choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
     check_gate(config)
-    penalties = regularisers(config.regulariser, expert_prior=config.expert_prior)
+    regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
     config = with_absolute_paths(config).settled(len(parts.train))
     check_gate(config)
+    folder = make_folder(out, config.data)
+    with held(folder, _busy(folder)):
+        write_text(folder / "config.toml", config.to_toml())
+        command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
+        write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
+        try:
+            return _trained(config, folder, parts, command, callbacks, should_stop)
+        except GatewiseError:
+            if not _begun(folder):
+                shutil.rmtree(folder)
+            raise
+
+
+def resume(
+    folder: str | Path, *, callbacks: Iterable[Callback] = (), should_stop: Callable[[], bool] = lambda: False
+) -> Run:
+    """Go on with a training that was interrupted or killed, as if it had not been.
+
+    On the same machine and number of threads the weights, and everything else but times, are those of a training that
+    was not interrupted, to the bit. Without a checkpoint it begins again.
+
+    Args:
+        folder: the run folder.
+        callbacks: see `Callback`.
+        should_stop: see `train`.
+
+    Raises:
+        GatewiseError: for a folder that is none, a run that is finished or is being trained, or data that have changed.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
+    with held(folder, _busy(folder)):
+        if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
+            raise GatewiseError(
+                f"the run {folder} is finished; to train its model further, start another from it with "
+                f"--set start_from={folder}"
+            )
+        config = _config_of(folder)
+        there = read_json(folder / "environment.json")
+        parts = read_parts(config)
+        if parts.whole.hash() != there.get("data"):
+            raise GatewiseError(
+                f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
+            )
+        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
+
+
+def _trained(
+    config: RunConfig,
+    folder: Path,
+    parts: Parts,
+    command: str,
+    callbacks: Iterable[Callback],
+    should_stop: Callable[[], bool],
+) -> Run:
+    """Train in a run folder, from its last checkpoint where it has one, and write what came of it."""
+    started, device = time.perf_counter(), choose_device(config.device)
+    checkpoints = Checkpoints(folder / "checkpoints")
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        folder = make_folder(out, config.data)
-        write_text(folder / "config.toml", config.to_toml())
-        write_json(folder / "environment.json", environment())
-        try:
-            with MetricsFile(folder / "metrics.jsonl") as metrics:
-                result = fit(
-                    prepared.model.mixture,
-                    prepared.objective,
-                    prepared.rows["train"],
-                    prepared.rows["validation"],
-                    LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
-                    weight=of_rows(weights, prepared.rows["train"][1]),
-                    validation_weight=of_rows(weights, prepared.rows["validation"][1]),
-                    regularisers=penalties,
-                    num_classes=len(prepared.model.spec.classes),
-                    callbacks=[metrics, *_audits(config, folder, prepared), *callbacks],
-                    should_stop=should_stop,
-                )
-        except GatewiseError:
-            if not (folder / "metrics.jsonl").stat().st_size:
-                shutil.rmtree(folder)
-            raise
+        before, _ = checkpoints.latest()
+        history = [] if before is None else before.state["history"]
+        audits = _audits(config, folder, prepared)
+        for audit in audits:
+            audit.forget_after(len(history))
+        with MetricsFile(folder / "metrics.jsonl", history) as metrics:
+            result = fit(
+                prepared.model.mixture,
+                prepared.objective,
+                prepared.rows["train"],
+                prepared.rows["validation"],
+                LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+                weight=of_rows(weights, prepared.rows["train"][1]),
+                validation_weight=of_rows(weights, prepared.rows["validation"][1]),
+                regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
+                num_classes=len(prepared.model.spec.classes),
+                callbacks=[metrics, *audits, *callbacks],
+                should_stop=should_stop,
+                checkpoints=checkpoints,
+            )
         prepared.model.save(folder / "model")
         summary = summarise(config, parts, prepared, result)
-    summary |= {"command": command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"}
-    summary |= {"seconds": time.perf_counter() - started}
+    summary |= {"command": command, "seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
     write_report(folder)
+    if not summary["interrupted"]:
+        checkpoints.clear()
     return Run(folder, config, prepared.model, summary)
+
+
+def _busy(folder: Path) -> str:
+    return f"another process trains in {folder}; wait until it ends, or give another folder with --out"
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is anything in a run folder that took time to make."""
+    metrics = folder / "metrics.jsonl"
+    return (folder / "checkpoints").exists() or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+def _config_of(folder: Path) -> RunConfig:
+    keys = read_toml(folder / "config.toml")
+    return load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:
@@ -267,7 +338,7 @@ class Prepared:
     rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
 
 
-def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[Callback]:
+def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
     """The audit along training, where it is wanted."""
     if not config.audit_every:
         return []

@@ -78,6 +78,7 @@ class Trainer:
         self.device = next(mixture.parameters()).device
         order, noise, self.dropout_seed = seeds(config.seed, 3)
         self.order = torch.Generator(self.device).manual_seed(order)
+        self.order_before = self.order.get_state()
         self.generator = torch.Generator(self.device).manual_seed(noise)
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
         groups = parameter_groups(mixture, objective, config)
@@ -202,9 +203,13 @@ class Trainer:
                 whole[i] = whole[i] + term if i in whole else term
         return whole
 
-    def batches(self, *columns: Tensor, batch_size: int) -> Iterator[tuple[Tensor, ...]]:
-        """The rows in a new random order. A last batch of at most half the size joins the one before it."""
+    def batches(self, *columns: Tensor, batch_size: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """The rows in a new random order, without the first `skip` batches.
+
+        A last batch of at most half the size joins the one before it. `order_before` is what drew the order.
+        """
         count = len(columns[0])
+        self.order_before = self.order.get_state()
         order = torch.randperm(count, generator=self.order, device=self.device)
-        for rows in order.tensor_split(batch_bounds(count, batch_size)):
+        for rows in order.tensor_split(batch_bounds(count, batch_size))[skip:]:
             yield tuple(column[rows] for column in columns)

@@ -1,0 +1,164 @@
+"""Checkpoints on disk: complete or absent, checked by hash, without pickle.
+
+A checkpoint is a folder of its own with tensors in safetensors, everything else in JSON, and a manifest of their
+SHA-256. It is written under a temporary name beside its place, its files are flushed to disk, it is renamed, and the
+folder around it is flushed: a process that is killed at any moment leaves either the checkpoint or none.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+
+TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
+FORMAT = 1
+KEPT = 2
+"""Checkpoints that are kept: the last, and one to fall back on."""
+UNFINISHED = ".unfinished-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a training after a step.
+
+    Attributes:
+        step: optimiser steps taken.
+        tensors: by name, on the CPU.
+        state: what JSON can hold.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    state: dict[str, Any]
+
+    def part(self, prefix: str) -> dict[str, Tensor]:
+        """The tensors whose names begin with `prefix.`, without it."""
+        start = f"{prefix}."
+        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
+
+
+class Checkpoints:
+    """The checkpoints of one training, in a folder.
+
+    Args:
+        folder: is made by the first checkpoint.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def save(self, checkpoint: Checkpoint) -> Path:
+        """Write one, and remove those that are older than the last `KEPT`.
+
+        Raises:
+            GatewiseError: if it cannot be written; what was there stays.
+        """
+        path = self.folder / f"step-{checkpoint.step:012d}"
+        part = self.folder / f"{UNFINISHED}{path.name}"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir()
+            save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, part / TENSORS)
+            (part / STATE).write_text(json.dumps({"step": checkpoint.step, **checkpoint.state}), encoding="utf-8")
+            hashes = {name: _flushed(part / name) for name in (TENSORS, STATE)}
+            (part / MANIFEST).write_text(json.dumps({"format": FORMAT, "sha256": hashes}), encoding="utf-8")
+            _flushed(part / MANIFEST)
+            _flush_folder(part)
+            shutil.rmtree(path, ignore_errors=True)  # of a training that went on from an older one
+            part.rename(path)
+            _flush_folder(self.folder)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(part, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or error
+            raise GatewiseError(
+                f"cannot write the checkpoint {path}: {reason}; the one before it, if any, is whole"
+            ) from None
+        for old in itertools.islice(self._paths(), KEPT, None):
+            shutil.rmtree(old, ignore_errors=True)
+        return path
+
+    def latest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest one that is whole, and a line about each newer one that is not; None where there is none."""
+        problems = []
+        for path in self._paths():
+            try:
+                return _read(path), problems
+            except GatewiseError as error:
+                problems.append(str(error))
+        return None, problems
+
+    def clear(self) -> None:
+        """Remove them all."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _paths(self) -> Iterator[Path]:
+        """Newest first."""
+        return iter(sorted(self.folder.glob("step-*"), reverse=True))
+
+
+def _read(path: Path) -> Checkpoint:
+    """A checkpoint whose files are those that the manifest names."""
+    files = (path, path / MANIFEST, path / TENSORS, path / STATE)
+    try:
+        if any(file.is_symlink() for file in files):
+            raise GatewiseError(f"the checkpoint {path} is not used: it has a symbolic link in it")
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise GatewiseError(f"the checkpoint {path} is not used: it is not of format {FORMAT}")
+        for name in (TENSORS, STATE):  # the names are ours, whatever the manifest says
+            if manifest.get("sha256", {}).get(name) != _sha256(path / name):
+                raise GatewiseError(f"the checkpoint {path} is not used: {name} is not what the manifest says")
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        return Checkpoint(state.pop("step"), load_file(path / TENSORS), state)
+    except (OSError, ValueError, AttributeError, KeyError, RecursionError, SafetensorError) as error:
+        raise GatewiseError(f"the checkpoint {path} is not used: it is damaged ({error})") from None
+
+
+def _flushed(path: Path) -> str:
+    """The SHA-256 of a file that is on the disk when this returns."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+    return _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush_folder(path: Path) -> None:
+    if os.name != "posix":
+        return
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """The state of torch's global generators that training draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_states(states: dict[str, Tensor], device: torch.device) -> None:
+    """What `random_states` gave."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
