@@ -1,6 +1,7 @@
 """Arrays: one mean and standard deviation for image-like rows, one a column for plain rows."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,11 @@ class ArrayPreprocessing:
     def used(self, records: Records) -> str | None:
         """How the rows were read, where there is something to say: every number of an array is used."""
         return records.note
+
+    @property
+    def numbers(self) -> int:
+        """All of a row's numbers."""
+        return math.prod(self.input_shape)
 
     def unknown(self, rows: np.ndarray) -> dict[str, int]:
         """Nothing: an array has no categories."""

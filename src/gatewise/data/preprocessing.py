@@ -22,6 +22,10 @@ class Preprocessing(Protocol):
         """The shape of one row after `transform`."""
 
     @property
+    def numbers(self) -> int:
+        """How many of the first columns after `transform` are scaled numbers."""
+
+    @property
     def column_names(self) -> list[str] | None:
         """The columns of the table that are used; None for an array."""
 

@@ -64,6 +64,11 @@ class TablePreprocessing:
         return cls(columns, records.missing, transformer, identifiers)
 
     @property
+    def numbers(self) -> int:
+        """How many of the first columns after `transform` are scaled numbers."""
+        return sum(column.levels is None for column in self.columns)
+
+    @property
     def column_names(self) -> list[str]:
         """The columns of the table that are used."""
         return [column.name for column in self.columns]

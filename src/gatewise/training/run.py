@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from gatewise import __version__
-from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.data import BUNDLED, Classes, Form, Preprocessing, Records, Source, fit_preprocessing, read, split, stream
 from gatewise.diagnostics import Evaluation, evaluate, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import held, read_json, write_json, write_text
@@ -30,6 +30,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
+from gatewise.training.numeric_embedding import quantile_bins
 from gatewise.training.predict import BATCH_SIZE, Predictions
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.typical import typical
@@ -377,8 +378,31 @@ def assemble(
     """
     preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head)
-    model = Model(spec.build().to(device), spec, preprocessing)
+    spec, bins = with_embedding(spec, config, preprocessing, train)
+    model = Model(spec.build(bins).to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
+
+
+def with_embedding(
+    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records
+) -> tuple[ModelSpec, list[torch.Tensor] | None]:
+    """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
+
+    Raises:
+        GatewiseError: for images, convolutions, or rows without a number.
+    """
+    if config.numeric_embedding == "none":
+        return spec, None
+    if len(preprocessing.input_shape) != 1 or "conv" in (config.expert, config.gate):
+        raise GatewiseError("numeric_embedding is for numbers in columns, not for images; leave it out")
+    if not (numbers := preprocessing.numbers):
+        raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
+    bins = None
+    if config.numeric_embedding == "piecewise-linear":
+        rows = torch.from_numpy(preprocessing.transform(train)[:, :numbers])
+        bins = quantile_bins(rows, config.numeric_bins)
+    counts = [len(edges) - 1 for edges in bins or []]
+    return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins
 
 
 def continued(config: RunConfig) -> RunConfig:
