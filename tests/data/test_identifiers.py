@@ -79,6 +79,6 @@ def test_values_without_a_category_are_counted():
         Records(pl.DataFrame({"x": [1.0, 2.0], "w": ["a", "b"], "v": ["c", "d"]}), None, "")
     )
     rows = Records(pl.DataFrame({"v": ["c", "d", "c"], "w": ["a", "new", "newer"], "x": [1.0, 2.0, 3.0]}), None, "")
-    assert preprocessing.unknown(rows) == {"w": 2}
-    assert preprocessing.unknown(rows.take(np.array([0]))) == {}
-    assert preprocessing.unknown(rows.take(np.array([], dtype=int))) == {}
+    assert preprocessing.unknown(preprocessing.transform(rows)) == {"w": 2}
+    assert preprocessing.unknown(preprocessing.transform(rows.take(np.array([0])))) == {}
+    assert preprocessing.unknown(preprocessing.transform(rows.take(np.array([], dtype=int)))) == {}

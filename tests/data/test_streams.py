@@ -3,6 +3,7 @@
 import csv
 import io
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ from gatewise import GatewiseError
 from gatewise.data import Records, fit_preprocessing, read, stream
 from gatewise.data.csv_stream import stream_csv
 from gatewise.data.csv_table import _fields
+from gatewise.data.form import Form
 from gatewise.data.parquet_table import stream_parquet
 
 MISSING = ("", "?", "NA")
@@ -56,7 +58,7 @@ def write(frame, path):
 
 def parts_of(path, values, columns=None, require=True):
     opened = stream_csv if path.suffix == ".csv" else stream_parquet
-    return opened(path, "y", MISSING, require, columns, values)
+    return opened(path, "y", MISSING, require, columns, values=values)
 
 
 @pytest.mark.parametrize("numeric", ["standard", "quantile"])
@@ -74,6 +76,71 @@ def test_prepared_rows_are_those_of_the_whole_to_the_bit(tmp_path, name, numeric
         assert all(part.columns == preprocessing.column_names for part in parts)
         assert np.array_equal(np.concatenate([preprocessing.transform(part) for part in parts]), expected)
         assert np.concatenate([part.known_labels() for part in parts]).tolist() == whole.labels.tolist()
+
+
+FORMS = [
+    (Form(separator=";", decimal=","), "y"),
+    (Form(separator=";", decimal=",", header=False), "-1"),
+    (Form(separator="|", header=False), "c4"),
+    (Form(separator="\t", header=True), "y"),
+]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+@pytest.mark.parametrize(("form", "target"), FORMS)
+def test_forms_are_those_of_the_whole_to_the_bit(tmp_path, form, target, quoted):
+    decimal = form.decimal or "."
+    head = ["number", "code", "town", "gap", "y"]
+    rows = [
+        [
+            f"{i / 7:.4f}".replace(".", decimal),
+            f"{i % 3}{decimal}0" if i < 40 else "x",
+            ["r", "NA"][i % 2],
+            "",
+            "nyp"[i % 3],
+        ]
+        for i in range(60)
+    ]
+    if quoted:
+        rows[30][2] = f'"r{form.separator}\n"'
+    path, mark = tmp_path / "d.csv", form.separator
+    lines = [mark.join(row) for row in (rows if form.header is False else [head, *rows])]
+    path.write_text("\n\n" + "\n".join(lines) + "\n\n")
+    whole = read(path, target, form=form).records
+    preprocessing = fit_preprocessing(whole)
+    expected = preprocessing.transform(whole)
+    assert expected.shape[1] > 5
+    for values in PARTS:
+        parts = list(stream_csv(path, target, MISSING, True, preprocessing.column_names, form, values))
+        assert np.array_equal(np.concatenate([preprocessing.transform(part) for part in parts]), expected)
+        assert np.concatenate([part.known_labels() for part in parts]).tolist() == whole.labels.tolist()
+    assert sum(preprocessing.unknown(preprocessing.transform(part)).get("town", 0) for part in parts) == 0
+    bare = tmp_path / "bare.csv"
+    bare.write_text("\n".join(line.rpartition(mark)[0] for line in lines))
+    further = replace(form, features=4)
+    parts = stream_csv(bare, whole.target, MISSING, False, preprocessing.column_names, further, 90)
+    assert np.array_equal(np.concatenate([preprocessing.transform(part) for part in parts]), expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "form", "said"),
+    [
+        ("a;y\n1;u\n2;v\n", Form(), "seem separated by ';'"),
+        ("1.5,u\n2.5,u\n", Form(), "its first line looks like data"),
+        ("a;y\n1,5;u\n1.5;v\n", Form(separator=";", decimal=","), "line 3: column 'a' holds '1.5', with a point"),
+        ("1;u\n2;v;w\n", Form(separator=";", header=False), "line 2: 3 fields"),
+        ("1;u;w\n", Form(separator=";", header=False, features=1), "3 columns, but the model was trained on 1"),
+        ("", Form(header=False), "is empty"),
+        ("\n\n", Form(header=False), "is empty"),
+    ],
+)
+def test_refuses_other_forms(tmp_path, content, form, said):
+    (tmp_path / "d.csv").write_text(content)
+    target, name = ("-1", "c0") if form.header is False else ("y", "a")
+    fitted = fit_preprocessing(Records(pl.DataFrame({name: [1.0, 2.0]}), None, "fitted"))
+    with pytest.raises(GatewiseError) as caught:
+        deque(map(fitted.transform, stream_csv(tmp_path / "d.csv", target, MISSING, True, [name], form, 1)), maxlen=0)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["d.csv", "d.parquet", "folder"])
@@ -151,7 +218,7 @@ def test_arrays_and_bundled_data_are_one_part(tmp_path):
         ("x,y\n1,a\n2,\n", "line 3: the target 'y' is empty"),
         ('x,y\n"1\n",a\n2,\n', "line 4: the target 'y' is empty"),
         ("x,y\n1,a\n2,\0\n", "a binary file"),
-        ("x,y\n1,a\n2,é\n".encode("latin-1"), "line 3: not UTF-8 text"),
+        ("x,y\n1,a\n2,é\n".encode("latin-1"), "line 3: byte 0xE9, number 11 of the file, is not UTF-8 text"),
         ("x,x\n1,a\n", "'x' twice"),
         ("x,yy\n1,a\n", "did you mean 'yy'"),
     ],
@@ -190,11 +257,11 @@ def test_parts_hold_the_fields_of_the_whole(tmp_path, rows, width, quote, values
         whole = _fields(path.read_text(encoding="utf-8-sig"), "name")
     except GatewiseError as error:
         with pytest.raises(GatewiseError, match=str(error).split(":")[1].strip()[:12]):
-            list(stream_csv(path, None, MISSING, False, None, values))
+            list(stream_csv(path, None, MISSING, False, None, values=values))
         return
     if whole.is_empty():
         return
-    found = pl.concat([part.features for part in stream_csv(path, None, MISSING, False, None, values)])
+    found = pl.concat([part.features for part in stream_csv(path, None, MISSING, False, None, values=values)])
     assert [[f.strip() for f in row] for row in found.rows()] == [[f.strip() for f in row] for row in whole.rows()]
 
 

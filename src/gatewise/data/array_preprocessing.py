@@ -1,6 +1,7 @@
 """Arrays: one mean and standard deviation for image-like rows, one a column for plain rows."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,12 @@ class ArrayPreprocessing:
         """How the rows were read, where there is something to say: every number of an array is used."""
         return records.note
 
-    def unknown(self, records: Records) -> dict[str, int]:
+    @property
+    def numbers(self) -> int:
+        """All of a row's numbers."""
+        return math.prod(self.input_shape)
+
+    def unknown(self, rows: np.ndarray) -> dict[str, int]:
         """Nothing: an array has no categories."""
         return {}
 

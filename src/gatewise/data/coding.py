@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import Place, check_range, first_true, plain, within_range
+from gatewise.data.columns import Place, as_numbers, check_points, check_range, first_true, plain, within_range
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
@@ -33,14 +33,17 @@ def plain_features(frame: pl.DataFrame, records: Records) -> pl.DataFrame:
     return pl.DataFrame([plain(column, records.missing, records.place) for column in frame.iter_columns()])
 
 
-def describe(series: pl.Series, keep: bool = False) -> Column | None:
-    """How to use a column, or None where it tells nothing; with `keep` rare texts are levels too."""
+def describe(series: pl.Series, keep: bool = False, decimal: str | None = None) -> Column | None:
+    """How to use a column, or None where it tells nothing; with `keep` rare texts are levels too.
+
+    `decimal` is what numbers in text are written with.
+    """
     if series.null_count() == len(series):
         return None
     if series.dtype != pl.String:
         return Column(series.name, None)
     enough = 1 if keep else max(1, min(10, len(series) // 100))
-    counts = _levels(series).alias("level").value_counts().filter(pl.col("count") >= enough)
+    counts = _levels(series, decimal).alias("level").value_counts().filter(pl.col("count") >= enough)
     most = counts.sort(["count", "level"], descending=[True, False]).head(MOST_LEVELS)
     return Column(series.name, tuple(sorted(most["level"]))) if len(most) else None
 
@@ -61,29 +64,31 @@ def _code(series: pl.Series, column: Column, records: Records) -> np.ndarray:
         return numbers
     series = plain(series, records.missing, records.place)
     if column.levels is not None:
-        series = _levels(series).replace_strict(
+        series = _levels(series, records.decimal).replace_strict(
             column.levels, range(len(column.levels)), default=OTHER, return_dtype=pl.Float64
         )
     elif series.dtype == pl.String:
-        series = _numbers(series, records.place)
+        series = _numbers(series, records.place, records.decimal)
     return series.to_numpy()
 
 
-def _levels(series: pl.Series) -> pl.Series:
+def _levels(series: pl.Series, decimal: str | None) -> pl.Series:
     """Text by which a level is known, the same for 1, 1.0 and "01".
 
     A column of text may hold numbers alone in a later file, which then arrive as numbers: whatever reads as
     a number is therefore known by its value, and "nan" is missing.
     """
-    numbers = series.cast(pl.Float64, strict=False)
+    numbers = as_numbers(series, decimal)
     written = numbers.cast(pl.String).str.strip_suffix(".0")
     if series.dtype == pl.String:
         written = written.fill_null(series).set(numbers.is_nan().fill_null(False), None)
     return written.fill_null(NO_VALUE)
 
 
-def _numbers(series: pl.Series, place: Place) -> pl.Series:
-    numbers = series.cast(pl.Float64, strict=False)
+def _numbers(series: pl.Series, place: Place, decimal: str | None) -> pl.Series:
+    numbers = as_numbers(series, decimal)
+    if decimal == ",":
+        check_points(series, place)
     row = first_true(numbers.is_null() & series.is_not_null())
     if row is not None:
         raise GatewiseError(

@@ -45,13 +45,10 @@ def parse_decimals(column: pl.Series, decimal: str | None, place: Place) -> pl.S
     """
     if decimal == ",":
         numbers = parse_numbers(column.str.replace_all(",", ".", literal=True), place)
-        row = None if numbers.dtype == pl.String else first_true(column.str.contains(".", literal=True))
-        if row is not None:
-            raise GatewiseError(
-                f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}, with a point where numbers "
-                "have a decimal comma; write numbers without marks of thousands"
-            )
-        return column if numbers.dtype == pl.String else numbers
+        if numbers.dtype == pl.String:
+            return column
+        check_points(column, place)
+        return numbers
     parsed = parse_numbers(column, place)
     commas = column.str.contains(",", literal=True)
     if parsed.dtype == pl.String and decimal is None and commas.any() and column.str.contains(NUMBER_COMMA).all():
@@ -61,6 +58,23 @@ def parse_decimals(column: pl.Series, decimal: str | None, place: Place) -> pl.S
             "decimal comma, decimal = '.' if it is text, and write numbers without marks of thousands"
         )
     return parsed
+
+
+def as_numbers(column: pl.Series, decimal: str | None) -> pl.Series:
+    """A column of numbers or text as Float64, null where text does not read as a number with that decimal mark."""
+    if decimal == "," and column.dtype == pl.String:
+        column = column.str.replace_all(",", ".", literal=True)
+    return column.cast(pl.Float64, strict=False)
+
+
+def check_points(column: pl.Series, place: Place) -> None:
+    """Raises GatewiseError for a point in a String column of numbers with decimal commas."""
+    row = first_true(column.str.contains(".", literal=True))
+    if row is not None:
+        raise GatewiseError(
+            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}, with a point where numbers "
+            "have a decimal comma; write numbers without marks of thousands"
+        )
 
 
 def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:

@@ -11,9 +11,14 @@ from pathlib import Path
 import polars as pl
 
 from gatewise.data.columns import label_text, split_target
-from gatewise.data.csv_table import check_text, header_of, quoted, rows_of, unquoted
+from gatewise.data.csv_table import blanks, check_text, fields_of, header_of, quoted, rows_of, undecodable, unquoted
+from gatewise.data.form import Form, check_separator
+from gatewise.data.headers import check_header, generated, numbered
 from gatewise.data.records import VALUES, Records
 from gatewise.errors import GatewiseError
+
+DEFAULT = Form()
+LOOKED_AT = 10  # lines that tell the separator
 
 
 def stream_csv(
@@ -22,20 +27,26 @@ def stream_csv(
     missing: Sequence[str],
     require_target: bool,
     columns: Sequence[str] | None,
+    form: Form = DEFAULT,
     values: int = VALUES,
 ) -> Iterator[Records]:
-    """The rows of a comma-separated file in parts of about so many values; every feature column is String.
+    """The rows of a CSV file, written as `form` says, in parts of about so many values; every feature column is String.
 
     Of the feature columns only `columns` are kept, where the file has them all. Raises GatewiseError for a file that
     is not such a table, naming the line, when it comes there.
     """
     name, found = str(path), False
-    for frame, numbers in _parts(path, values):
+    for frame, numbers in _parts(path, values, target, form):
+        if not found:
+            target = numbered(target, frame.width) if form.header is False else target
+            check_header(frame, name, form)
         found = True
         features, column = split_target(frame, target, require_target, name)
         if columns is not None and set(columns) <= set(features.columns):
             features = features.select(columns)
-        records = Records(features, None, name, missing=tuple(missing), numbers=numbers, unit="line")
+        records = Records(
+            features, None, name, missing=tuple(missing), numbers=numbers, unit="line", decimal=form.decimal
+        )
         if column is not None and require_target:
             records = replace(records, labels=label_text(column, records.place), target=target)
         yield records
@@ -43,28 +54,50 @@ def stream_csv(
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")
 
 
-def _parts(path: Path, values: int) -> Iterator[tuple[pl.DataFrame, Sequence[int]]]:
+def _parts(path: Path, values: int, target: str | None, form: Form) -> Iterator[tuple[pl.DataFrame, Sequence[int]]]:
     """The rows, part by part, with the line that each ends on."""
-    name = str(path)
+    name, separator = str(path), form.separator_of(str(path))
     try:
         with path.open(encoding="utf-8-sig") as file:
-            lines = _checked(file, name)
-            first = next(rows_of(lines, name), None)
-            header = header_of(first, name)
-            start, width = first[0] if first else 0, len(header)
+            header, start, lines = _begun(_checked(file, name), name, target, form)
+            width = len(header)
             if width > 1:  # with one column blank lines at the end are missing values
-                lines = _without_blank_end(lines)
+                lines = _without_blank_end(lines, blanks(separator))
             size = max(1, values // width)
             while part := list(islice(lines, size)):
                 if any('"' in line for line in part):
-                    yield from _quoted_parts(chain(part, lines), header, name, size, start)
+                    rows = rows_of(chain(part, lines), name, width, start, separator)
+                    while several := list(islice(rows, size)):
+                        yield quoted(header, [fields for _, fields in several]), [number for number, _ in several]
                     return
-                yield _unquoted_part(part, header, name, start), range(start + 1, start + 1 + len(part))
+                yield _unquoted_part(part, header, name, start, separator), range(start + 1, start + 1 + len(part))
                 start += len(part)
     except UnicodeDecodeError:
-        raise GatewiseError(f"{path}, line {_undecodable(path)}: not UTF-8 text; save the file as UTF-8") from None
+        raise GatewiseError(undecodable(path)) from None
     except OSError as error:
         raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+
+
+def _begun(lines: Iterator[str], name: str, target: str | None, form: Form) -> tuple[list[str], int, Iterator[str]]:
+    """The names of the columns, how many lines are before the first row, and the lines from there."""
+    separator = form.separator_of(name)
+    looked_at = list(islice(lines, LOOKED_AT))
+    check_separator("".join(looked_at), form, name)
+    lines = chain(looked_at, lines)
+    taken: list[str] = []
+    first = next(rows_of(_noted(lines, taken), name, separator=separator), None)
+    fields = fields_of(first, name)
+    if form.header is not False:
+        return header_of(fields, name), len(taken), lines
+    width = len(fields)
+    before = next(i for i, line in enumerate(taken) if line.strip("\r\n"))  # blank lines
+    return generated(width, numbered(target, width), form.features, name), before, chain(taken[before:], lines)
+
+
+def _noted(lines: Iterator[str], taken: list[str]) -> Iterator[str]:
+    for line in lines:
+        taken.append(line)
+        yield line
 
 
 def _checked(file: Iterator[str], name: str) -> Iterator[str]:
@@ -73,38 +106,19 @@ def _checked(file: Iterator[str], name: str) -> Iterator[str]:
         yield line
 
 
-def _without_blank_end(lines: Iterator[str]) -> Iterator[str]:
+def _without_blank_end(lines: Iterator[str], blank: str) -> Iterator[str]:
     held: list[str] = []  # a line and the blank ones after it
     for line in lines:
-        if not line.isspace():
+        if line.strip(blank):
             yield from held
             held.clear()
         held.append(line)
-    if held and not held[0].isspace():
-        yield held[0].rstrip()
+    if held and held[0].strip(blank):
+        yield held[0].rstrip(blank)
 
 
-def _unquoted_part(lines: list[str], header: list[str], name: str, before: int) -> pl.DataFrame:
+def _unquoted_part(lines: list[str], header: list[str], name: str, before: int, separator: str) -> pl.DataFrame:
     width = len(header)
-    head = ",".join(f"c{i}" for i in range(width))  # the real one may hold quotes
+    head = separator.join(f"c{i}" for i in range(width))  # the real one may hold quotes
     text = "".join([head, "\n", *lines])
-    return unquoted(header, text, name, lambda: rows_of(lines, name, width, before))
-
-
-def _quoted_parts(
-    lines: Iterator[str], header: list[str], name: str, size: int, before: int
-) -> Iterator[tuple[pl.DataFrame, Sequence[int]]]:
-    rows = rows_of(lines, name, len(header), before)
-    while part := list(islice(rows, size)):
-        yield quoted(header, [fields for _, fields in part]), [number for number, _ in part]
-
-
-def _undecodable(path: Path) -> int:
-    """The first line that is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 1
+    return unquoted(header, text, name, lambda: rows_of(lines, name, width, before, separator), separator)

@@ -56,18 +56,36 @@ def read_csv(
         name=name,
         target=None if labels is None else target,
         missing=tuple(missing),
+        decimal=form.decimal,
     )
 
 
 def _read_text(path: Path) -> str:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise GatewiseError(_undecodable(path, error.object, error.start)) from None
+    except UnicodeDecodeError:
+        raise GatewiseError(undecodable(path)) from None
     except OSError as error:
         raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
     check_text(text, str(path))
     return text
+
+
+def undecodable(path: Path) -> str:
+    """What to say of a file that is not UTF-8 throughout."""
+    before = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            kind = " (it begins as UTF-16 does)" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return (
+                    f"{path}, line {number}: byte 0x{line[error.start]:02X}, number {before + error.start + 1} of the "
+                    f"file, is not UTF-8 text{kind}; save the file as UTF-8"
+                )
+            before += len(line)
+    return f"{path}: not UTF-8 text; save the file as UTF-8"
 
 
 def check_text(text: str, name: str) -> None:
@@ -76,28 +94,23 @@ def check_text(text: str, name: str) -> None:
         raise GatewiseError(f"{name}: a binary file, not text; save the table as CSV")
 
 
-def _undecodable(path: Path, content: bytes, position: int) -> str:
-    """What to say of a file whose byte at this position is not UTF-8."""
-    line = content.count(b"\n", 0, position) + 1
-    kind = " (it begins as UTF-16 does)" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-    return (
-        f"{path}, line {line}: byte 0x{content[position]:02X}, number {position + 1} of the file, is not UTF-8 text"
-        f"{kind}; save the file as UTF-8"
-    )
+def blanks(separator: str) -> str:
+    """What a blank line is made of."""
+    return "".join({*" \t\r\n\v\f"} - {separator})
 
 
 def _fields(text: str, name: str, separator: str = ",", names: list[str] | None = None) -> pl.DataFrame:
     """Every field as text, an empty one as ""; `names` where the first line is a row and no header."""
-    header = names or _header(text, name, separator)
+    header = names or header_of(_first(text, name, separator), name)
     if len(header) > 1:
         # blank lines at the end; with one column they are missing values
-        text = text.rstrip("".join({*" \t\r\n\v\f"} - {separator}))
+        text = text.rstrip(blanks(separator))
     if names:
         text = text.lstrip(" \r\n")
     if '"' in text:
-        rows = [fields for _, fields in islice(_lines(text, name, separator), 0 if names else 1, None)]
-        return quoted(header, rows)
-    return unquoted(header, text, name, lambda: _lines(text, name, separator), separator, has_header=not names)
+        rows = islice(_lines(text, name, separator), 0 if names else 1, None)
+        return quoted(header, [fields for _, fields in rows])
+    return unquoted(header, text, name, lambda: _lines(text, name, separator), separator, not names)
 
 
 def quoted(header: list[str], rows: list[list[str]]) -> pl.DataFrame:
@@ -135,16 +148,18 @@ def unquoted(
 
 def _first(text: str, name: str, separator: str) -> list[str]:
     """The fields of the first line."""
-    return first_of(next(_lines(text, name, separator), None), name)
+    return fields_of(next(_lines(text, name, separator), None), name)
 
 
-def _header(text: str, name: str, separator: str) -> list[str]:
-    return header_of(next(_lines(text, name, separator), None), name)
+def fields_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
+    """The fields of the first row that `rows_of` has found; raises GatewiseError where there is none."""
+    if first is None:
+        raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
+    return [field.strip() for field in first[1]]
 
 
-def header_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
-    """The names in the first row that `rows_of` has found; raises GatewiseError where they cannot be names."""
-    header = first_of(first, name)
+def header_of(header: list[str], name: str) -> list[str]:
+    """The names themselves; raises GatewiseError where they cannot be names."""
     for position, column in enumerate(header):
         if not column:
             raise GatewiseError(f"{name}: column {position + 1} has no name in the header; name it or drop the column")
@@ -154,13 +169,6 @@ def header_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
                 f"{position + 1}); rename one, or say --set header=false if the file has no header"
             )
     return header
-
-
-def first_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
-    """The fields of the first row that `rows_of` has found."""
-    if first is None:
-        raise GatewiseError(f"{name}: the file is empty; give a header line and rows")
-    return [field.strip() for field in first[1]]
 
 
 def _lines(text: str, name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:

@@ -22,6 +22,10 @@ class Preprocessing(Protocol):
         """The shape of one row after `transform`."""
 
     @property
+    def numbers(self) -> int:
+        """How many of the first columns after `transform` are scaled numbers."""
+
+    @property
     def column_names(self) -> list[str] | None:
         """The columns of the table that are used; None for an array."""
 
@@ -36,8 +40,11 @@ class Preprocessing(Protocol):
     def used(self, records: Records) -> str | None:
         """A sentence on which of the table's columns are used, and how; None for an array."""
 
-    def unknown(self, records: Records) -> dict[str, int]:
-        """For each text column the rows whose value is no category, being rare or unseen in fitting; 0 left out."""
+    def unknown(self, rows: np.ndarray) -> dict[str, int]:
+        """For each text column how many rows, as `transform` gives them, have a value that is no category; 0 left out.
+
+        Such a value is rare or was unseen in fitting.
+        """
 
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, *input_shape]; raises GatewiseError for rows unlike those fitted."""

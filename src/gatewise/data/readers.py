@@ -15,8 +15,7 @@ from gatewise.data.records import MISSING, Records, Source
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
 
-CSV = (".csv", ".tsv")
-ENDINGS = (*CSV, ".parquet", ".npz")
+ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
 """How the names of files end that can be read."""
 DEFAULT = Form()
 
@@ -65,18 +64,17 @@ def stream(
     """The rows of `read`, its test rows where it has such, part by part and each part as long as memory is well used.
 
     Tables are read as they are asked for, and only the feature columns named in `columns` where all are there; their
-    features are as the file has them, and get their types from the model that they are for. Arrays, images, bundled
-    data, and CSV files in a form of their own are one part. Raises GatewiseError as `read` does, when it comes to what
-    is wrong.
+    features are as the file has them, and get their types from the model that they are for. Arrays, images and bundled
+    data are one part. Raises GatewiseError as `read` does, when it comes to what is wrong.
     """
     name, missing = str(source), _texts(missing)
     kind = _kind(name)
+    if kind in ("bundled", ".npz", "images"):
+        found = read(name, target, missing=missing, require_target=require_target, form=form)
+        return iter([found.records if found.test is None else found.test])
     if kind == ".parquet":
         return stream_parquet(Path(name), target, missing, require_target, columns)
-    if kind in CSV and form.is_plain(name):
-        return stream_csv(Path(name), target, missing, require_target, columns)
-    found = read(name, target, missing=missing, require_target=require_target, form=form)
-    return iter([found.records if found.test is None else found.test])
+    return stream_csv(Path(name), target, missing, require_target, columns, form=form)
 
 
 def _texts(missing: Sequence[str]) -> tuple[str, ...]:
@@ -84,14 +82,15 @@ def _texts(missing: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kind(name: str) -> str:
-    """Which way of reading: "bundled", "images", or an ending, .parquet for a folder too; GatewiseError for no such."""
+    """Which way of reading: "bundled", "images", or an ending of `ENDINGS`, .parquet for a folder of such too.
+
+    Raises GatewiseError for what is none of them.
+    """
     if name in BUNDLED:
         return "bundled"
     ending = os.path.splitext(name)[1].lower()
-    if os.path.isdir(name) and holds_images(Path(name)):
-        return "images"
     if os.path.isdir(name):
-        return ".parquet"
+        return "images" if holds_images(Path(name)) else ".parquet"
     if ending not in ENDINGS:
         raise GatewiseError(_unknown(name))
     if not os.path.isfile(name):

@@ -10,8 +10,7 @@ import polars as pl
 
 from gatewise.errors import GatewiseError
 
-MISSING = ("", "?", "NA")
-"""What stands for a missing value in a text field, unless the user says otherwise."""
+MISSING = ("", "?", "NA")  # what stands for a missing value in a text field, unless the user says otherwise
 
 VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
 
@@ -22,8 +21,8 @@ class Records:
 
     `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
     column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
-    texts that were read as missing values. Rows that are part of a file are called by their `numbers` there [N],
-    of rows or of lines as `unit` says. `note` says how `images` were read.
+    texts that were read as missing values. `note` says how `images` were read. Rows that are part of a file are called
+    by their `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text.
     """
 
     features: pl.DataFrame | np.ndarray
@@ -32,10 +31,11 @@ class Records:
     target: str | None = None
     truth: np.ndarray | None = None
     missing: tuple[str, ...] = MISSING
-    numbers: Sequence[int] | None = None
-    unit: str = "row"
     images: bool = False
     note: str | None = None
+    numbers: Sequence[int] | None = None
+    unit: str = "row"
+    decimal: str | None = None
 
     def __len__(self) -> int:
         return len(self.features)

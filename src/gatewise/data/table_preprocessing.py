@@ -51,7 +51,7 @@ class TablePreprocessing:
         free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
         identifiers = tuple(series.name for series in free if is_identifier(series))
         kept = [series for series in frame.iter_columns() if series.name not in identifiers]
-        columns = tuple(column for series in kept if (column := describe(series, series.name in keep)))
+        columns = tuple(column for series in kept if (column := describe(series, series.name in keep, records.decimal)))
         if not columns:
             raise GatewiseError(
                 f"{records.name}: no column that can be used{_said_of(identifiers)}; give columns with values, not "
@@ -62,6 +62,11 @@ class TablePreprocessing:
         transformer = _transformer(numbers, texts, numeric, len(frame))
         transformer.fit(np.column_stack(codes(frame, columns, records)))  # pyrefly: ignore[bad-argument-type]
         return cls(columns, records.missing, transformer, identifiers)
+
+    @property
+    def numbers(self) -> int:
+        """How many of the first columns after `transform` are scaled numbers."""
+        return sum(column.levels is None for column in self.columns)
 
     @property
     def column_names(self) -> list[str]:
@@ -78,14 +83,29 @@ class TablePreprocessing:
         total = len(names) + len(dropped) + len(self.identifiers)
         return f"Used {len(names)} of {total} columns: {kinds}{_said_of(self.identifiers)}{left_out}."
 
-    def unknown(self, records: Records) -> dict[str, int]:
-        """For each text column the rows with a value that is no category: rare or unseen in fitting; 0 left out."""
+    def unknown(self, rows: np.ndarray) -> dict[str, int]:
+        """For each text column how many of the rows [N, D], as `transform` gives them, have no category; 0 left out.
+
+        Their values are rare or were unseen in fitting.
+        """
+        found = {}
+        for name, known in self._known_levels.items():
+            if count := len(rows) - int(rows[:, known].sum(dtype=np.float64)):
+                found[name] = count
+        return found
+
+    @cached_property
+    def _known_levels(self) -> dict[str, list[int]]:
+        """For each text column the positions after `transform` of its levels, without "other"."""
         texts = [column for column in self.columns if column.levels is not None]
-        if not len(records) or not texts:
+        if not texts:
             return {}
-        frame = plain_features(pl.DataFrame(records.features).select([column.name for column in texts]), records)
-        counts = [int((found == OTHER).sum()) for found in codes(frame, texts, records)]
-        return {column.name: count for column, count in zip(texts, counts, strict=True) if count}
+        seen = self.transformer.named_transformers_["text"].categories_
+        start, known = len(self.feature_names) - sum(map(len, seen)), {}
+        for column, levels in zip(texts, seen, strict=True):
+            known[column.name] = [start + i for i, code in enumerate(levels) if code != OTHER]
+            start += len(levels)
+        return known
 
     def transform(self, records: Records) -> np.ndarray:
         """The rows as float32 [N, D]; columns that were not fitted are left out.

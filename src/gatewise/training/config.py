@@ -93,6 +93,11 @@ class RunConfig(LoopConfig):
         None, description="channels of images; unset: grey where all are grey, else rgb"
     )
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
+    numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = Field(
+        "none", description="numbers as learned vectors; needs the package rtdl_num_embeddings"
+    )
+    numeric_width: int = Field(8, ge=1, le=4096, description="numbers in the vector of numeric_embedding")
+    numeric_bins: int = Field(48, ge=2, le=4096, description="bins of a number, at most, for piecewise-linear")
     drop: list[str] = Field([], description="columns of a table that are not used")
     keep: list[str] = Field([], description='columns that are used though nearly every value is different; ["*"]: all')
 

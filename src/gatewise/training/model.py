@@ -2,12 +2,12 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
-from torch import nn
+from torch import Tensor, nn
 
 from gatewise import objectives
 from gatewise.errors import GatewiseError
@@ -28,6 +28,7 @@ from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import keeps_few
+from gatewise.training.numeric_embedding import NumericEmbedding, any_bins
 from gatewise.wording import instead
 
 HEADS = {"categorical": Categorical, "gaussian": Gaussian, "student-t": StudentT, "poisson": Poisson}
@@ -55,9 +56,22 @@ class ModelSpec(BaseModel):
     gate_temperature: float | str = 1.0
     gate_top_k: int = Field(0, ge=0)
     balance_rate: float = Field(0.0, ge=0)
+    numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = "none"
+    numeric_width: int = Field(8, ge=1, le=4096)
+    numbers: int = Field(0, ge=0, le=2**20)
+    bin_counts: list[Size] = []
     head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
     target_location: float = 0.0
     target_unit: float = Field(1.0, gt=0, allow_inf_nan=False)
+
+    @field_validator("bin_counts")
+    @classmethod
+    def _fits_numbers(cls, value: list[int], info: ValidationInfo) -> list[int]:
+        """Bins for every number that is embedded piecewise, and no more numbers than there are."""
+        numbers = info.data.get("numbers", 0)
+        if numbers > math.prod(info.data.get("input_shape", [])) or len(value) not in (0, numbers):
+            raise ValueError(f"bins of {len(value)} numbers, where {numbers} are embedded")
+        return value
 
     @field_validator("head")
     @classmethod
@@ -88,10 +102,16 @@ class ModelSpec(BaseModel):
     @property
     def features(self) -> int:
         """Numbers that an expert sees of a row."""
-        return self.trunk_hidden[-1] if self.trunk_hidden else math.prod(self.input_shape)
+        return self.trunk_hidden[-1] if self.trunk_hidden else self.embedded
 
-    def build(self) -> MixtureOfExperts:
-        """The mixture, freshly initialised.
+    @property
+    def embedded(self) -> int:
+        """Numbers of a row after its embedding, where it has one."""
+        more = self.numbers * (self.numeric_width - 1) if self.numeric_embedding != "none" else 0
+        return math.prod(self.input_shape) + more
+
+    def build(self, bins: Sequence[Tensor] | None = None) -> MixtureOfExperts:
+        """The mixture, freshly initialised; with the edges of `bin_counts`, or with others until weights are loaded.
 
         Raises:
             GatewiseError: for a convolutional gate or expert on rows that are not images, or behind a trunk.
@@ -101,8 +121,12 @@ class ModelSpec(BaseModel):
             if self.expert == "conv":
                 raise GatewiseError("expert = 'conv' needs the image itself; leave trunk_hidden empty")
             *hidden, last = self.trunk_hidden
-            layers = mlp(math.prod(self.input_shape), hidden, last, self.dropout)
+            layers = mlp(self.embedded, hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
+        if self.numeric_embedding != "none":
+            edges = any_bins(self.bin_counts) if bins is None else bins
+            embedding = NumericEmbedding(self.numeric_embedding, self.numbers, self.numeric_width, edges)
+            trunk = embedding if trunk is None else nn.Sequential(embedding, *trunk)
         try:
             return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=self._head())
         except RuntimeError as error:  # what torch raises when memory does not suffice

@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +69,7 @@ class Predictions:
         trust: what is asked besides: see `Trust`.
 
     Attributes:
-        unknown: of the rows predicted so far, how many have a value that is no category of the model's, by column.
+        unknown: after use, in how many rows each column of categories had a value that was rare or new.
 
     Raises:
         GatewiseError: for calibrated probabilities where none were fitted for the route; in use, for rows that do not
@@ -89,7 +88,6 @@ class Predictions:
     ):
         self.model, self.parts = model, parts
         self.route, self.k, self.batch_size = route, k, batch_size
-        self.unknown: Counter[str] = Counter()
         self.trust = trust or Trust()
         if self.trust != Trust() and model.spec.head != "categorical":
             raise GatewiseError(
@@ -98,16 +96,21 @@ class Predictions:
             )
         self.temperature = model.known_calibration().of(route) if self.trust.calibrated else 1.0
 
+        self.unknown: dict[str, int] = {}
+
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        self.unknown = Counter()
-        inputs = ((self._inputs(records),) for records in self.parts())
-        with contextlib.closing(prefetched(inputs)) as prepared:
+        self.unknown = {}
+        with contextlib.closing(prefetched(self._inputs())) as prepared:
             for (x,) in rebatched(prepared, self.batch_size):
                 yield self._predicted(x)
 
-    def _inputs(self, records: Records) -> Tensor:
-        self.unknown.update(self.model.preprocessing.unknown(records))
-        return self.model.inputs(records)
+    def _inputs(self) -> Iterator[tuple[Tensor]]:
+        """The rows of each part as the mixture takes them."""
+        for records in self.parts():
+            x = self.model.inputs(records)
+            for name, count in self.model.preprocessing.unknown(x.numpy()).items():
+                self.unknown[name] = self.unknown.get(name, 0) + count
+            yield (x,)
 
     def frame(self) -> pl.DataFrame:
         """All of them as one table, which has no rows where there were none."""

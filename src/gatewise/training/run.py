@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from gatewise import __version__
-from gatewise.data import BUNDLED, Classes, Form, Records, Source, fit_preprocessing, read, split, stream
+from gatewise.data import BUNDLED, Classes, Form, Preprocessing, Records, Source, fit_preprocessing, read, split, stream
 from gatewise.data.targets import guess_head, target_numbers
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
@@ -36,6 +36,7 @@ from gatewise.training.loop import Fit, fit
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import ModelSpec, build_objective, choose_device, samples_of
 from gatewise.training.numbers import evaluate_numbers
+from gatewise.training.numeric_embedding import quantile_bins
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 from gatewise.training.start import started_model, taken_over
 from gatewise.training.typical import typical
@@ -86,29 +87,25 @@ class Run:
 
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
-        options = {"missing": self.config.missing, "form": self.form}
+        options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
         return self._fitting(_asked_for(read(source, self.target, require_target=require_target, **options)))
 
     @property
     def target(self) -> str | None:
-        """The column of the labels; None where the data carried their own."""
+        """The column of the labels, by the name that it had in training; None where the data carried their own."""
         return self.summary["data"]["target"] or self.config.target
 
     @property
     def form(self) -> Form:
-        """How further rows are read."""
+        """How further rows are written: as those trained on."""
         return form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
-
-    def _fitting(self, records: Records) -> Records:
-        """The rows, where they may be such as the model was trained on."""
-        if records.images and not self.summary["data"].get("images"):
-            raise GatewiseError(f"{records.name}: images, but the model was not trained on any; give data like its own")
-        return records
 
     def stream(self, source: str, *, require_target: bool) -> Iterator[Records]:
         """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory."""
-        options = {"missing": self.config.missing, "form": self.form, "columns": self.model.preprocessing.column_names}
-        return map(self._fitting, stream(source, self.target, require_target=require_target, **options))
+        options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
+        columns = self.model.preprocessing.column_names
+        parts = stream(source, self.target, require_target=require_target, columns=columns, **options)
+        return map(self._fitting, parts)
 
     def predict(
         self,
@@ -122,6 +119,12 @@ class Run:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
         parts = partial(self.stream, source, require_target=False)
         return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust)
+
+    def _fitting(self, rows: Records) -> Records:
+        """The rows themselves; GatewiseError for images where there were none in training."""
+        if rows.images and not self.summary["data"].get("images"):
+            raise GatewiseError(f"{rows.name}: images, but the model was not trained on any; give data like its own")
+        return rows
 
     def test_rows(self) -> Records:
         """The test rows that were kept at training, read again.
@@ -443,8 +446,31 @@ def assemble(
     """
     preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, scaling)
-    model = Model(spec.build().to(device), spec, preprocessing)
+    spec, bins = with_embedding(spec, config, preprocessing, train)
+    model = Model(spec.build(bins).to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))
+
+
+def with_embedding(
+    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records
+) -> tuple[ModelSpec, list[torch.Tensor] | None]:
+    """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
+
+    Raises:
+        GatewiseError: for images, convolutions, or rows without a number.
+    """
+    if config.numeric_embedding == "none":
+        return spec, None
+    if len(preprocessing.input_shape) != 1 or "conv" in (config.expert, config.gate):
+        raise GatewiseError("numeric_embedding is for numbers in columns, not for images; leave it out")
+    if not (numbers := preprocessing.numbers):
+        raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
+    bins = None
+    if config.numeric_embedding == "piecewise-linear":
+        rows = torch.from_numpy(preprocessing.transform(train)[:, :numbers])
+        bins = quantile_bins(rows, config.numeric_bins)
+    counts = [len(edges) - 1 for edges in bins or []]
+    return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins
 
 
 def continued(config: RunConfig) -> RunConfig:
