@@ -264,6 +264,9 @@ def train(
         except GatewiseError:
             if not _begun(folder):
                 shutil.rmtree(folder)
+                if out is None:
+                    with contextlib.suppress(OSError):  # other runs are in it
+                        folder.parent.rmdir()
             raise
 
 
