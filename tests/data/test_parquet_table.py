@@ -95,7 +95,6 @@ def test_prediction_needs_no_target(write):
         ({"x": [1.0, float("inf")], "y": ["a", "b"]}, ["row 2", "'x' holds inf"]),
         ({"x": [1, 2, 3], "y": ["a", None, ""]}, ["row 2", "'y' is empty"]),
         ({"x": [1, 2], "y": [1.0, float("nan")]}, ["row 2", "'y' is empty"]),
-        ({"x": [1, 2], "y": [1.0, 2.5]}, ["row 2", "2.5", "classifies"]),
         ({"x": [1], "y": [date(2020, 1, 1)]}, ["'y' holds Date"]),
         ({"x": [1], "yy": ["a"]}, ["no column 'y'", "did you mean 'yy'?"]),
         ({"y": ["a"]}, ["no column besides the target"]),
@@ -136,3 +135,8 @@ def test_refuses_damaged_files_and_odd_folders(tmp_path, write, refused):
     (tmp_path / "part" / "folder.parquet").mkdir(parents=True)
     with refused("without .parquet files"):
         read(tmp_path / "part", "y")
+
+
+def test_numbers_to_predict_are_labels_as_written(write):
+    path = write(pl.DataFrame({"x": [1, 2], "y": [1.0, 2.5]}))
+    assert read(path, "y").records.labels.tolist() == ["1.0", "2.5"]

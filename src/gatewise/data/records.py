@@ -10,7 +10,8 @@ import polars as pl
 
 from gatewise.errors import GatewiseError
 
-MISSING = ("", "?", "NA")  # what stands for a missing value in a text field, unless the user says otherwise
+MISSING = ("", "?", "NA")
+"""What stands for a missing value in a text field, unless the user says otherwise."""
 
 VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
 
