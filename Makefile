@@ -47,7 +47,9 @@ bench: setup
 	$(BIN)/python benchmarks/objectives.py
 	$(BIN)/python benchmarks/collapse.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py
+	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/predict.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py
