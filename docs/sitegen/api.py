@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from sitegen.docstrings import linked, markdown
+from sitegen.pieces import first_paragraph, paragraphs, table, toctree
 from sitegen.public import Name, entries, modules
 
 
@@ -18,24 +19,18 @@ def pages() -> dict[str, str]:
 
 def index_page() -> str:
     """All public modules, with what each is."""
-    rows = [f"| [`{m.__name__}`]({m.__name__}.md) | {linked(_summary(m.__doc__ or ''))} |" for m in modules()]
-    tree = "\n".join(m.__name__ for m in modules())
-    return (
+    rows = [[f"[`{m.__name__}`]({m.__name__}.md)", linked(first_paragraph(m.__doc__ or ""))] for m in modules()]
+    about = (
         "# Programming interface\n\nEvery public name of every public module. What is not here is not promised to stay."
-        "\n\n| module | what it holds |\n| --- | --- |\n" + "\n".join(rows) + "\n\n"
-        f"```{{toctree}}\n:hidden:\n\n{tree}\n```\n"
     )
-
-
-def _summary(doc: str) -> str:
-    return " ".join(doc.strip().split("\n\n")[0].split()).replace("|", r"\|")
+    return f"{about}\n\n{table(['module', 'what it holds'], rows)}\n\n{toctree(m.__name__ for m in modules())}"
 
 
 def module_page(name: str, doc: str) -> str:
     """What a module says of itself, then its names."""
     parts = [f"# `{name}`", f"```{{py:module}} {name}\n```", markdown(inspect.cleandoc(doc))]
     parts += [entry_text(entry) for entry in entries() if entry.module == name]
-    return "\n\n".join(parts) + "\n"
+    return paragraphs(*parts)
 
 
 def entry_text(entry: Name) -> str:

@@ -10,21 +10,11 @@ from gatewise.estimators.registry import ESTIMATORS
 from gatewise.registry import REQUIRED
 from sitegen import pictures
 from sitegen.docstrings import markdown
+from sitegen.pieces import first_paragraph, paragraphs, table, toctree
 
 K = 8
 PLACES = {"all": "all categories", "index": "the categories drawn", "point": "points between the categories"}
 NEEDED = "yes: f must be differentiable between the categories"
-
-
-def table(headings: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
-
-
-def toctree(names: list[str]) -> str:
-    """The pages below this one, in the side bar alone."""
-    return "```{toctree}\n:hidden:\n\n" + "\n".join(names) + "\n```\n"
 
 
 def options_text(options: dict[str, Any]) -> str:
@@ -61,25 +51,20 @@ def estimator_page(name: str, varied: str) -> str:
     needed = ", num_categories=8" if REQUIRED in estimators.options(name).values() else ""
     setting = "against λ, at the least S it takes" if varied == "temperature" else "against S, with its other defaults"
     draws = pictures.ROWS * (pictures.CALLS - pictures.WARM)
-    return (
-        "\n\n".join(
-            [
-                f"# `{name}`",
-                f'```python\nimport gatewise as gw\n\nestimator = gw.estimators.get("{name}"{needed})\n```',
-                markdown(inspect.getdoc(cls) or ""),
-                "## Facts",
-                table(["", "as the estimator states it"], estimator_facts(name)),
-                "## On a small problem",
-                f"![Bias and standard deviation of {name}]({name}.svg)",
-                f"Bias and standard deviation of the gradient for the logits, {setting}: one choice of "
-                f"K = {pictures.CATEGORIES}, "
-                "f(z) = sin h + h²/2 with h = ⟨z, w⟩ (`gatewise.testing.Toy`), in float64, "
-                f"{draws} estimates a point, measured when this page was built (`make docs`). "
-                "What lies below 10⁻⁴ is drawn there. It is one problem: on yours, "
-                "[the audit](../../audit.md) measures.",
-            ]
-        )
-        + "\n"
+    return paragraphs(
+        f"# `{name}`",
+        f'```python\nimport gatewise as gw\n\nestimator = gw.estimators.get("{name}"{needed})\n```',
+        markdown(inspect.getdoc(cls) or ""),
+        "## Facts",
+        table(["", "as the estimator states it"], estimator_facts(name)),
+        "## On a small problem",
+        f"![Bias and standard deviation of {name}]({name}.svg)",
+        f"Bias and standard deviation of the gradient for the logits, {setting}: one choice of "
+        f"K = {pictures.CATEGORIES}, "
+        "f(z) = sin h + h²/2 with h = ⟨z, w⟩ (`gatewise.testing.Toy`), in float64, "
+        f"{draws} estimates a point, measured when this page was built (`make docs`). "
+        "What lies below 10⁻⁴ is drawn there. It is one problem: on yours, "
+        "[the audit](../../audit.md) measures.",
     )
 
 
@@ -95,23 +80,18 @@ def objective_page(name: str) -> str:
         ["options", options_text(options)],
         ["reference", cls.reference],
     ]
-    return (
-        "\n\n".join(
-            [
-                f"# `{name}`",
-                f"    gatewise train digits --objective {name}",
-                markdown(inspect.getdoc(cls) or ""),
-                "## Facts",
-                table(["", "as the objective states it"], facts),
-                "## On a small mixture",
-                f"![How far {name} is below the likelihood]({name}.svg)",
-                f"How far it lies below log p(y|x), the mean over 32 rows ({pictures.DRAWS} draws each where it "
-                "draws), for 5 linear experts that disagree, by how sure the gate is: "
-                "measured when this page was built (`make docs`). "
-                "What each makes of a trained mixture: [Objectives](../../objectives.md).",
-            ]
-        )
-        + "\n"
+    return paragraphs(
+        f"# `{name}`",
+        f"    gatewise train digits --objective {name}",
+        markdown(inspect.getdoc(cls) or ""),
+        "## Facts",
+        table(["", "as the objective states it"], facts),
+        "## On a small mixture",
+        f"![How far {name} is below the likelihood]({name}.svg)",
+        f"How far it lies below log p(y|x), the mean over 32 rows ({pictures.DRAWS} draws each where it "
+        "draws), for 5 linear experts that disagree, by how sure the gate is: "
+        "measured when this page was built (`make docs`). "
+        "What each makes of a trained mixture: [Objectives](../../objectives.md).",
     )
 
 
@@ -142,8 +122,9 @@ def write_objectives(folder: Path) -> dict[str, str]:
     curves = {name: pictures.gaps(name) for name in objectives.names()}
     for name in curves:
         pictures.draw_objective(name, curves, folder / f"{name}.svg")
-    first = {name: (inspect.getdoc(objectives.named(name)) or "").split("\n\n")[0] for name in curves}
-    rows = [[f"[`{name}`]({name}.md)", " ".join(words.split())] for name, words in first.items()]
+    rows = [
+        [f"[`{name}`]({name}.md)", first_paragraph(inspect.getdoc(objectives.named(name)) or "")] for name in curves
+    ]
     about = "# All objectives\n\nWhich one to use: [Objectives](../../objectives.md).\n\n"
     index = about + table(["objective", "what it is"], rows) + "\n\n" + toctree(list(curves))
     return {"index": index, **{name: objective_page(name) for name in curves}}

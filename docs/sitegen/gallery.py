@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 from sitegen import ROOT
-from sitegen.catalogue import toctree
+from sitegen.pieces import toctree
 
 EXAMPLES = ROOT / "examples"
 

@@ -3,6 +3,7 @@
 import ast
 from functools import cache
 
+from sitegen.pieces import first_paragraph, table
 from tests.test_imports import LAYERS, SOURCE, files, part_of, parts_imported
 
 
@@ -20,15 +21,14 @@ def arrows() -> dict[str, set[str]]:
 def layers_table() -> str:
     """A row a layer, the highest first: its parts, their first words, and what they import."""
     imported = arrows()
-    lines = ["| layer | part | what it is | imports |", "| --- | --- | --- | --- |"]
+    rows = []
     for part in sorted(imported, key=lambda known: (-LAYERS[known], known)):
         below = sorted(imported[part], key=lambda known: (-LAYERS[known], known))
         shown = ", ".join(f"`{name}`" for name in below) or "–"
-        lines.append(f"| {LAYERS[part]} | `{part}` | {_first_words(part)} | {shown} |")
-    return "\n".join(lines) + "\n"
+        rows.append([str(LAYERS[part]), f"`{part}`", _first_words(part), shown])
+    return table(["layer", "part", "what it is", "imports"], rows) + "\n"
 
 
 def _first_words(part: str) -> str:
     path = SOURCE / part / "__init__.py" if (SOURCE / part).is_dir() else SOURCE / f"{part}.py"
-    doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return " ".join(doc.split("\n\n")[0].split()).replace("|", r"\|")
+    return first_paragraph(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")

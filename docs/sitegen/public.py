@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import gatewise
+from sitegen.pieces import first_paragraph
 
 NOT_PAGES = {"cli"}
 """The command line is used by its commands; it exports nothing to program with."""
@@ -42,7 +43,7 @@ class Name:
     @property
     def first_sentence(self) -> str:
         """The docstring's first paragraph, on one line."""
-        return " ".join(self.doc.split("\n\n")[0].split())
+        return first_paragraph(self.doc)
 
     @property
     def kind(self) -> str:
