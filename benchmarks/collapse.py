@@ -31,7 +31,7 @@ from sklearn.metrics import adjusted_rand_score
 from gatewise.data import BUNDLED, teacher, teacher_gate
 from gatewise.diagnostics import evaluate
 from gatewise.training import Run, load_config, train
-from gatewise.training.run import read_parts
+from gatewise.training.parts import read_parts
 
 LINES = RESULTS / "collapse.jsonl"
 Line = dict[str, Any]

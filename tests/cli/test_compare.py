@@ -19,7 +19,9 @@ QUICK = ["--epochs", "2", "--experts", "2", "--set", "expert_hidden=[4]", "--job
 @pytest.fixture(autouse=True)
 def plain_reports(monkeypatch):
     """The pictures of a cell's own report take longer than such a training."""
-    monkeypatch.setattr("gatewise.training.run.write_report", lambda run: (run / "report.html").write_text("report"))
+    monkeypatch.setattr(
+        "gatewise.training.train_run.write_report", lambda run: (run / "report.html").write_text("report")
+    )
 
 
 @pytest.fixture

@@ -21,7 +21,9 @@ ASKED = {"estimators": ESTIMATORS, "objectives": ["jensen", "marginal"], "seeds"
 @pytest.fixture(autouse=True)
 def plain_reports(monkeypatch):
     """Pictures take longer than such a training; `small` has them."""
-    monkeypatch.setattr("gatewise.training.run.write_report", lambda run: (run / "report.html").write_text("report"))
+    monkeypatch.setattr(
+        "gatewise.training.train_run.write_report", lambda run: (run / "report.html").write_text("report")
+    )
 
 
 @pytest.fixture

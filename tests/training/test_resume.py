@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 
 import gatewise as gw
 from gatewise.errors import GatewiseError
+from gatewise.files import held
 from gatewise.objectives import regularisers
 from gatewise.training import Callback, LoopConfig, RunConfig, fit, resume, train
-from gatewise.training import run as run_module
 from gatewise.training.checkpoints import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
 
 WAYS = {
@@ -285,7 +285,7 @@ def test_what_cannot_go_on_is_refused(tmp_path, monkeypatch):
     table.write_text(table.read_text().replace("\n7,", "\n8,"))
     with pytest.raises(GatewiseError, match=r"t.csv has changed since the run .* was begun"):
         resume(run)
-    with run_module.held(run, "x"), pytest.raises(GatewiseError, match="another process trains in"):
+    with held(run, "x"), pytest.raises(GatewiseError, match="another process trains in"):
         resume(run)
 
 

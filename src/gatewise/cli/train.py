@@ -97,20 +97,16 @@ def train(
     if resume is not None:
         if given := [name for name, value in [*flags.items(), ("config", config), ("set", settings)] if value]:
             raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
-        screen = console(stderr=True)
         with stopping() as stop:
-            return finish(resume_run(resume, callbacks=[watcher(screen)], should_stop=stop), stop, json_)
+            return finish(resume_run(resume, callbacks=[watcher(console(stderr=True))], should_stop=stop), stop, json_)
     keys, where = gather(config, settings, flags)
     out = take_folder(keys, where)
     if "data" not in keys:
         raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
     checked = load_config(keys, where)
-    screen = console(stderr=True)
+    words, watchers = shlex.join(["gatewise", *context.obj]), [watcher(console(stderr=True))]
     with stopping() as stop:
-        words = shlex.join(["gatewise", *context.obj])
-        return finish(
-            train_run(checked, out, callbacks=[watcher(screen)], should_stop=stop, command=words), stop, json_
-        )
+        return finish(train_run(checked, out, callbacks=watchers, should_stop=stop, command=words), stop, json_)
 
 
 def finish(run: Run, stop: Stop, json_: bool) -> int:

@@ -17,7 +17,8 @@ from gatewise.estimators.registry import ESTIMATORS
 from gatewise.files import read_json, write_text
 from gatewise.objectives.registry import OBJECTIVES
 from gatewise.training.config import RunConfig
-from gatewise.training.run import Parts, train
+from gatewise.training.parts import Parts
+from gatewise.training.train_run import train
 from gatewise.wording import shortened
 
 FILES = ("config.toml", "metrics.jsonl", "report.html", "model/weights.safetensors", "model/model.json")

@@ -25,7 +25,8 @@ from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
-from gatewise.training.run import Parts, continued, prepare, read_parts, with_absolute_paths
+from gatewise.training.parts import Parts, read_parts, with_absolute_paths
+from gatewise.training.prepare import continued, prepare
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from gatewise.training import RunConfig, fit
 from gatewise.training.folder import Model
 from gatewise.training.gate import check_gate
 from gatewise.training.model import build_objective, choose_device
-from gatewise.training.run import assemble
+from gatewise.training.prepare import assemble
 from gatewise.training.trainer import Trainer
 
 ENOUGH = 200

@@ -5,7 +5,8 @@ from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
 from gatewise.training.predict import Predictions, Trust
-from gatewise.training.run import Run, resume, train
+from gatewise.training.run import Run
+from gatewise.training.train_run import resume, train
 
 __all__ = [
     "Callback",

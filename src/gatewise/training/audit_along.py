@@ -58,7 +58,7 @@ class AuditAlong(Callback):
         """Remove the lines of later epochs, which are trained again."""
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in lines if _is_before(line, epoch + 1)))
+            write_text(self.path, "".join(line for line in lines if _is_until(line, epoch)))
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember which epoch is the last."""
@@ -90,10 +90,10 @@ class AuditAlong(Callback):
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
 
 
-def _is_before(line: str, epoch: int) -> bool:
-    """Whether a line is whole, and of an epoch before this one."""
+def _is_until(line: str, epoch: int) -> bool:
+    """Whether a line is whole, and of this epoch or one before."""
     try:
-        return json.loads(line)["epoch"] < epoch
+        return json.loads(line)["epoch"] <= epoch
     except (ValueError, KeyError, TypeError):
         return False
 

@@ -19,7 +19,9 @@ from gatewise.training.audit_along import AUDITED, some
 from gatewise.training.config import RunConfig
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
-from gatewise.training.run import Run, prepare, read_parts
+from gatewise.training.parts import read_parts
+from gatewise.training.prepare import prepare
+from gatewise.training.run import Run
 
 
 def audit_run(run: Run, *, rows: int = 512, data: str | None = None, **options: Any) -> tuple[Audit, dict[str, Any]]:

@@ -95,7 +95,6 @@ class Predictions:
                 "and its predictions have sd and quantiles"
             )
         self.temperature = model.known_calibration().of(route) if self.trust.calibrated else 1.0
-
         self.unknown: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[pl.DataFrame]:

@@ -1,0 +1,107 @@
+"""A run before its first step: the model, its objective, and the rows as they see them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from gatewise.data import Classes, Preprocessing, Records, fit_preprocessing
+from gatewise.errors import GatewiseError
+from gatewise.objectives import Objective
+from gatewise.training.config import RunConfig
+from gatewise.training.folder import Model
+from gatewise.training.heads import scaling_of
+from gatewise.training.model import ModelSpec, build_objective
+from gatewise.training.numeric_embedding import quantile_bins
+from gatewise.training.parts import Parts, with_absolute_paths
+from gatewise.training.run import Run
+from gatewise.training.start import started_model, taken_over
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model and its objective before training, and the rows as they see them."""
+
+    model: Model
+    objective: Objective
+    rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
+
+
+def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
+    """The model as it is before training, drawn from torch's global random state, and the rows as it sees them.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
+    if config.start_from is not None:
+        model = started_model(config, Run.load(config.start_from), parts.whole, parts.train, device)
+        objective = build_objective(config, model.spec.features, len(model.spec.classes))
+    else:
+        model, objective = _fresh(config, parts, device)
+    named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
+    rows = {name: model.rows(records) for name, records in named.items() if records is not None}
+    return Prepared(model, objective, rows)
+
+
+def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
+    labels = parts.whole.known_labels()
+    if parts.head == "categorical":
+        return assemble(config, parts.train, Classes.from_labels(labels, parts.whole.name).names, device)
+    return assemble(config, parts.train, (), device, parts.head, scaling_of(parts.train, parts.head))
+
+
+def assemble(
+    config: RunConfig,
+    train: Records,
+    classes: Sequence[str],
+    device: torch.device,
+    head: str = "categorical",
+    scaling: tuple[float, float] = (0.0, 1.0),
+) -> tuple[Model, Objective]:
+    """A model for the rows to train on, as it is before training, and its objective.
+
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes, but the location and
+    the unit that its numbers are scaled by.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
+    preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, scaling)
+    spec, bins = with_embedding(spec, config, preprocessing, train)
+    model = Model(spec.build(bins).to(device), spec, preprocessing)
+    return model, build_objective(config, spec.features, len(classes))
+
+
+def with_embedding(
+    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records
+) -> tuple[ModelSpec, list[torch.Tensor] | None]:
+    """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
+
+    Raises:
+        GatewiseError: for images, convolutions, or rows without a number.
+    """
+    if config.numeric_embedding == "none":
+        return spec, None
+    if len(preprocessing.input_shape) != 1 or "conv" in (config.expert, config.gate):
+        raise GatewiseError("numeric_embedding is for numbers in columns, not for images; leave it out")
+    if not (numbers := preprocessing.numbers):
+        raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
+    bins = None
+    if config.numeric_embedding == "piecewise-linear":
+        rows = torch.from_numpy(preprocessing.transform(train)[:, :numbers])
+        bins = quantile_bins(rows, config.numeric_bins)
+    counts = [len(edges) - 1 for edges in bins or []]
+    return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins
+
+
+def continued(config: RunConfig) -> RunConfig:
+    """The configuration with what the run that it starts from decides; as it is where it starts from none.
+
+    Raises:
+        GatewiseError: if there is no such run, or it does not fit the configuration.
+    """
+    if config.start_from is None:
+        return config
+    config = with_absolute_paths(config)
+    return taken_over(config, Run.load(config.start_from or ""))

@@ -1,0 +1,67 @@
+"""What `summary.json` says of a training."""
+
+from typing import Any
+
+import torch
+
+from gatewise import __version__
+from gatewise.objectives import Objective
+from gatewise.training.config import RunConfig
+from gatewise.training.judging import can_be_told, judge
+from gatewise.training.loop import Fit
+from gatewise.training.parts import Parts
+from gatewise.training.prepare import Prepared
+from gatewise.training.typical import typical
+
+
+def summarise(
+    config: RunConfig, parts: Parts, prepared: Prepared, weights: torch.Tensor | None, result: Fit
+) -> dict[str, Any]:
+    """What `summary.json` holds; `weights` are those of the classes in training, or None."""
+    model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
+    part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
+    figures, details = judge(model, prepared.rows, part)
+    return {
+        "gatewise": __version__,
+        "config": config.model_dump(),
+        "data": {
+            "name": parts.whole.name,
+            "target": parts.whole.target,
+            "rows": len(parts.whole),
+            "train_rows": len(parts.train),
+            "validation_rows": len(parts.validation),
+            "test_rows": len(parts.test) if parts.test is not None else 0,
+            "columns": len(parts.whole.columns or []) or model.spec.features,
+            "used": model.preprocessing.used(parts.whole),
+            "images": parts.whole.images,
+            "classes": model.spec.classes,
+            "guessed": parts.guessed,
+            "hash": parts.whole.hash(),
+            "test_hash": parts.test.hash() if parts.test is not None else None,
+        },
+        "model": {
+            "head": model.spec.head,
+            "experts": mixture.num_experts,
+            "parameters": sum(p.numel() for p in mixture.parameters()),
+            "evaluations": _most_evaluations(config, objective),
+            "objective": config.objective,
+            "estimator": next((estimator.name for estimator in objective.estimators()), None),
+        },
+        "class_weights": None if weights is None else dict(zip(model.spec.classes, weights.tolist(), strict=True)),
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "validation": figures["validation"],
+        "test": figures.get("test"),
+        **details,
+        "typical": typical(model, unseen, *prepared.rows[part]) if can_be_told(model, unseen) else None,
+        "warnings": result.warnings,
+        "reseeded": result.reseeded,
+        "interrupted": result.stopped == "interrupted",
+    }
+
+
+def _most_evaluations(config: RunConfig, objective: Objective) -> int:
+    """At most so many experts run for a training row: the k of a top-k gate where no others are asked."""
+    most = objective.evaluations(config.num_experts)
+    calls = {call for estimator in objective.estimators() for call in estimator.calls}
+    return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most

@@ -1,0 +1,217 @@
+"""From a configuration to a run folder, and on from where a training was interrupted."""
+
+import contextlib
+import itertools
+import shlex
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gatewise.errors import GatewiseError
+from gatewise.files import held, read_json, write_json, write_text
+from gatewise.objectives import regularisers
+from gatewise.reporting import write_report
+from gatewise.training.audit_along import AuditAlong, check_audit_every
+from gatewise.training.calibration import fit_calibration
+from gatewise.training.callbacks import Callback
+from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.config import LoopConfig, RunConfig
+from gatewise.training.folder import environment
+from gatewise.training.gate import check_gate
+from gatewise.training.heads import with_head
+from gatewise.training.loop import fit
+from gatewise.training.metrics_file import MetricsFile
+from gatewise.training.model import build_objective, choose_device, samples_of
+from gatewise.training.parts import Parts, read_parts, with_absolute_paths
+from gatewise.training.prepare import Prepared, continued, prepare
+from gatewise.training.run import Run, config_of
+from gatewise.training.summary import summarise
+from gatewise.training.weights import class_weights, of_rows
+
+
+def train(
+    config: RunConfig,
+    out: str | Path | None = None,
+    *,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    command: str | None = None,
+) -> Run:
+    """Train a mixture on data and write a run folder.
+
+    The same configuration gives the same weights on the same machine and number of threads; torch's global random
+    state is left as it was (on the CPU and CUDA).
+
+    Args:
+        config: see `RunConfig`.
+        out: a folder that does not exist yet, or is empty; None takes the first free one of runs/NAME-1, -2, …
+        callbacks: see `Callback`.
+        should_stop: asked after every step; true ends training, and the best weights so far are kept.
+        command: how to repeat this, for the report; None names the configuration file.
+
+    Raises:
+        GatewiseError: for a configuration or data that cannot be used, or a loss that is not finite; a run without
+            one finished epoch leaves no folder behind.
+    """
+    config = continued(config)
+    choose_device(config.device)
+    with torch.random.fork_rng(devices=[]):
+        build_objective(config, features=1)  # what cannot work is refused before the data are read
+    check_audit_every(config)
+    check_gate(config)
+    regularisers(config.regulariser, expert_prior=config.expert_prior)
+    parts = read_parts(config)
+    config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
+    check_gate(config)
+    folder = make_folder(out, config.data)
+    with held(folder, _busy(folder)):
+        write_text(folder / "config.toml", config.to_toml())
+        command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
+        write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
+        try:
+            return _trained(config, folder, parts, command, callbacks, should_stop)
+        except GatewiseError:
+            if not _begun(folder):
+                shutil.rmtree(folder)
+                if out is None:
+                    with contextlib.suppress(OSError):  # other runs are in it
+                        folder.parent.rmdir()
+            raise
+
+
+def resume(
+    folder: str | Path, *, callbacks: Iterable[Callback] = (), should_stop: Callable[[], bool] = lambda: False
+) -> Run:
+    """Go on with a training that was interrupted or killed, as if it had not been.
+
+    On the same machine and number of threads the weights, and everything else but times, are those of a training that
+    was not interrupted, to the bit. Without a checkpoint it begins again.
+
+    Args:
+        folder: the run folder.
+        callbacks: see `Callback`.
+        should_stop: see `train`.
+
+    Raises:
+        GatewiseError: for a folder that is none, a run that is finished or is being trained, or data that have changed.
+    """
+    folder = Path(folder)
+    if not (folder / "config.toml").is_file():
+        raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
+    with held(folder, _busy(folder)):
+        if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
+            raise GatewiseError(
+                f"the run {folder} is finished; to train its model further, start another from it with "
+                f"--set start_from={folder}"
+            )
+        config = config_of(folder)
+        there = read_json(folder / "environment.json")
+        parts = read_parts(config)
+        if parts.whole.hash() != there.get("data"):
+            raise GatewiseError(
+                f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
+            )
+        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
+
+
+def _trained(
+    config: RunConfig,
+    folder: Path,
+    parts: Parts,
+    command: str,
+    callbacks: Iterable[Callback],
+    should_stop: Callable[[], bool],
+) -> Run:
+    """Train in a run folder, from its last checkpoint where it has one, and write what came of it."""
+    started, device = time.perf_counter(), choose_device(config.device)
+    checkpoints = Checkpoints(folder / "checkpoints")
+    with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(config.seed)
+        prepared = prepare(config, parts, device)
+        weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
+        before, _ = checkpoints.latest()
+        history = [] if before is None else before.state["history"]
+        audits = _audits(config, folder, prepared)
+        for audit in audits:
+            audit.forget_after(len(history))
+        with MetricsFile(folder / "metrics.jsonl", history) as metrics:
+            result = fit(
+                prepared.model.mixture,
+                prepared.objective,
+                prepared.rows["train"],
+                prepared.rows["validation"],
+                LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+                weight=of_rows(weights, prepared.rows["train"][1]),
+                validation_weight=of_rows(weights, prepared.rows["validation"][1]),
+                regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
+                num_classes=len(prepared.model.spec.classes),
+                callbacks=[metrics, *audits, *callbacks],
+                should_stop=should_stop,
+                checkpoints=checkpoints,
+            )
+        if parts.head == "categorical":
+            calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
+            prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
+        prepared.model.save(folder / "model")
+        summary = summarise(config, parts, prepared, weights, result)
+    summary |= {"command": command, "seconds": time.perf_counter() - started}
+    write_json(folder / "summary.json", summary)
+    write_report(folder)
+    if not summary["interrupted"]:
+        checkpoints.clear()
+    return Run(folder, config, prepared.model, summary)
+
+
+def make_folder(out: str | Path | None, data: str) -> Path:
+    """Make the run folder: `out`, or the first of runs/NAME-1, runs/NAME-2, … that is not there.
+
+    Raises:
+        GatewiseError: if `out` is in use, or cannot be made.
+    """
+    numbers = itertools.count(1)
+    while True:
+        folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            if not any(folder.iterdir()):
+                return folder
+            raise GatewiseError(f"{folder} is there already; give another folder with --out")
+        except FileExistsError:
+            if out is not None:
+                raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
+        except OSError as error:
+            raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
+
+
+def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
+    """The audit along training, where it is wanted."""
+    if not config.audit_every:
+        return []
+    model, rows = prepared.model.mixture, prepared.rows["train"]
+    path = folder / "audits.jsonl"
+    draws = samples_of(config) or 1
+    return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
+
+
+def _busy(folder: Path) -> str:
+    return f"another process trains in {folder}; wait until it ends, or give another folder with --out"
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is anything in a run folder that took time to make."""
+    metrics = folder / "metrics.jsonl"
+    return (folder / "checkpoints").exists() or (metrics.exists() and metrics.stat().st_size > 0)
+
+
+@contextlib.contextmanager
+def _threads(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
