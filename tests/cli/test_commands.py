@@ -260,3 +260,11 @@ main(["predict", {str(run_folder)!r}, {str(table)!r}, "-o", {str(tmp_path / "out
     assert said.lstrip(".") == "gatewise: stopped\n"
     assert (tmp_path / "out.csv").read_text() == "mine"
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("more", [["--seed", "0"], ["--set", "lr=0.1"], ["--config", "run.toml"], ["digits"]])
+def test_going_on_takes_no_other_word(gatewise, tmp_path, more):
+    done = gatewise("train", "--resume", tmp_path / "run", *more)
+    assert done.status == 2
+    name = "data" if more == ["digits"] else more[0].strip("-")
+    assert done.err == f"gatewise: --resume goes on with what the run was begun with; leave {name} out\n"

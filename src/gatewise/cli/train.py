@@ -95,7 +95,8 @@ def train(
         "out": out,
     }
     if resume is not None:
-        if given := [name for name, value in [*flags.items(), ("config", config), ("set", settings)] if value]:
+        others = flags | {"config": config, "set": settings or None}
+        if given := [name for name, value in others.items() if value is not None]:
             raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
         with stopping() as stop:
             return finish(resume_run(resume, callbacks=[watcher(console(stderr=True))], should_stop=stop), stop, json_)
