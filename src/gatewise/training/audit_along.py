@@ -54,19 +54,20 @@ class AuditAlong(Callback):
         self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
         self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
 
-    def forget_after(self, epoch: int) -> None:
+    def on_rewind(self, history: list[dict[str, Any]], message: str) -> None:
         """Remove the lines of later epochs, which are trained again."""
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in lines if _is_until(line, epoch)))
+            write_text(self.path, "".join(line for line in lines if _is_until(line, len(history))))
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember which epoch is the last."""
         self.epochs = epochs
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:
-        """Append a line after the first and the last epoch, and after every `every`-th."""
-        if metrics["epoch"] % self.every and metrics["epoch"] not in (1, self.epochs):
+        """Append a line after the first and the last epoch and every `every`-th, once no start is to come."""
+        epoch, started = metrics["epoch"], "start" not in metrics
+        if not started or (epoch % self.every and epoch not in (1, self.epochs)):
             return
         (estimator,) = self.objective.estimators()
         try:

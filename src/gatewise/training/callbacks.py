@@ -15,6 +15,14 @@ class Callback:
     def on_epoch(self, metrics: dict[str, Any]) -> None:
         """After each epoch's validation, with its line of `metrics.jsonl`."""
 
+    def on_rewind(self, history: list[dict[str, Any]], message: str) -> None:
+        """When training is not where it was: it is resumed, has another start, or goes on with the best of them.
+
+        Only the epochs in `history` count from here on, whether they were told or not. While there are other starts to
+        come, the metrics of an epoch have the number of its start, from 1, as "start". `message` is for people, and
+        may be empty.
+        """
+
     def on_warning(self, message: str) -> None:
         """When something is wrong with the gate or the experts; each kind is said once."""
 

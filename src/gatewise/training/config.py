@@ -29,6 +29,12 @@ class LoopConfig(BaseModel):
     epochs: int | None = Field(
         None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
     )
+    starts: int | None = Field(
+        None,
+        ge=1,
+        description="starts from other weights, of which the best goes on after a fifth of the epochs; unset: 3, or 1 "
+        "where there are fewer than 5 epochs or the weights are given",
+    )
     batch_size: int | None = Field(
         None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 64 to 256"
     )

@@ -18,6 +18,7 @@ from gatewise.training.config import LoopConfig
 from gatewise.training.health import Health
 from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.starts import Starts
 from gatewise.training.trainer import (
     Rows,
     Trainer,
@@ -41,6 +42,8 @@ class Fit:
         best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1. The last one where there
             were no validation rows.
         warnings: what was said about the gate and the experts.
+        starts: the validation NLL of each start after its share of the epochs, where there were several
+            (`config.starts`); the lowest went on.
         reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
         seconds: wall time.
         stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
@@ -49,6 +52,7 @@ class Fit:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     best_epoch: int = 0
     warnings: list[str] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
     reseeded: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
@@ -69,6 +73,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     assignment: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
+    anew: Callable[[], MixtureOfExperts] | None = None,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -91,6 +96,8 @@ def fit(
             first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
         checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
             training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
+        anew: makes the same mixture with weights drawn from torch's global random state, for `config.starts`; None:
+            training has one start, from the weights as they are.
 
     Raises:
         GatewiseError: if there are no rows, nothing to train, weights that are none, or the loss is not finite.
@@ -109,6 +116,7 @@ def fit(
     rows = (train, validation, weights)
     loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
     loop.prepare_experts(assignment)
+    loop.starts = Starts(loop, config.starts, anew)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(loop.trainer.dropout_seed)
@@ -149,11 +157,13 @@ class Loop:
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
+        self.starts: Starts
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing seen of it yet."""
         self.epoch, self.done = epoch, 0
+        self.trainer.order_before = self.trainer.order.get_state()
         self.seen: list[Tensor] = []
         self.statistics = self.trainer.new_statistics()
 
@@ -163,19 +173,22 @@ class Loop:
         if checkpoints is None:
             return
         found, problems = checkpoints.latest()
-        said = problems + ([] if found is None else restore(self, found))
-        if problems and found is None:
+        said = list(problems)
+        if found is not None:
+            said += restore(self, found)
+            self.starts.unpack(found)
+        elif problems:
             said.append("no checkpoint is whole: training begins again")
-        for watcher in self.watchers:
-            for line in said:
-                watcher.on_warning(line)
+        self.rewound("")
+        for line in said:
+            self.tell(line)
 
     def keep(self, now: bool = False) -> None:
         """Write a checkpoint, where it is time."""
         seconds = self.config.checkpoint_seconds
         if self.checkpoints is None or not (now or (seconds and time.perf_counter() - self.kept_at >= seconds)):
             return
-        self.checkpoints.save(capture(self))
+        self.checkpoints.save(self.starts.pack(capture(self)))
         self.kept_at = time.perf_counter()
 
     def prepare_experts(self, assignment: Tensor | None) -> None:
@@ -188,23 +201,13 @@ class Loop:
 
     def run(self) -> Fit:
         """All epochs, then the best weights."""
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         for watcher in self.watchers:
             watcher.on_start(self.epochs, self.steps_per_epoch)
         try:
-            while True:
-                interrupted = self.train_epoch()
-                if not interrupted or not self.result.history:
-                    self.judge(self.epoch_metrics(), started)
-                if interrupted:
-                    self.result.stopped = "interrupted"
-                elif self.patience and self.epoch - max(self.result.best_epoch, self.warm_epochs) >= self.patience:
-                    self.result.stopped = "early"
-                if self.result.stopped or self.epoch == self.epochs:
-                    break
-                if self.epoch > self.warm_epochs:
-                    self.reseed(self.epoch)
-                self.begin_epoch(self.epoch + 1)
+            self.starts.run()
+            if not self.result.stopped:
+                self.train_until(self.epochs)
             self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
         finally:
             for watcher in self.watchers:
@@ -213,8 +216,34 @@ class Loop:
                 self.mixture.load_state_dict(self.best)
             self.mixture.eval()
             self.objective.hold_statistics(False)
-        self.result.seconds = time.perf_counter() - started
+        self.result.starts = self.starts.scores
+        self.result.seconds = time.perf_counter() - self.started
         return self.result
+
+    def train_until(self, last: int) -> None:
+        """Train epochs up to the last one, unless training ends before; `result.stopped` says why."""
+        while self.epoch <= last and not self.result.stopped:
+            interrupted = self.train_epoch()
+            if not interrupted or not self.result.history:
+                self.judge(self.epoch_metrics())
+            if interrupted:
+                self.result.stopped = "interrupted"
+            elif self.out_of_patience():
+                self.result.stopped = "early"
+            else:
+                if self.warm_epochs < self.epoch < self.epochs:
+                    self.reseed(self.epoch)
+                self.begin_epoch(self.epoch + 1)
+
+    def out_of_patience(self) -> bool:
+        """Whether no epoch has been the best for too long; not before the best start goes on."""
+        since = self.epoch - max(self.result.best_epoch, self.warm_epochs)
+        return self.starts.over and 0 < self.patience <= since
+
+    def rewound(self, message: str) -> None:
+        """Tell the watchers that training is not where it was."""
+        for watcher in self.watchers:
+            watcher.on_rewind(self.result.history, message)
 
     def train_epoch(self) -> bool:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
@@ -241,6 +270,7 @@ class Loop:
             raise self.diverged("loss", loss)
         self.statistics.reduce(self.trainer.reduce)
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
+        figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         return figures | self.statistics.metrics()
 
@@ -248,9 +278,8 @@ class Loop:
         """Let dead experts start again, once the epoch is judged and its weights are kept, and say so."""
         reseeded = self.reseeding.after_epoch(epoch, self.statistics.argmax)
         self.result.reseeded += reseeded
-        for watcher in self.watchers:
-            for one in reseeded:
-                watcher.on_warning(in_words(one))
+        for one in reseeded:
+            self.tell(in_words(one))
 
     def diverged(self, what: str, value: float) -> GatewiseError:
         """What to say of a number that is not finite."""
@@ -259,13 +288,13 @@ class Loop:
             f"{self.config.lr}) or check the data for extreme values"
         )
 
-    def judge(self, metrics: dict[str, Any], started: float) -> None:
+    def judge(self, metrics: dict[str, Any]) -> None:
         """Validate, keep the weights if they are the best, and tell the watchers."""
         if self.validation is None:
             self.result.best_epoch = metrics["epoch"]
         else:
             self.validate(metrics, self.validation)
-        metrics["seconds"] = time.perf_counter() - started
+        metrics["seconds"] = time.perf_counter() - self.started
         self.result.history.append(metrics)
         for watcher in self.watchers:
             watcher.on_epoch(metrics)
@@ -283,8 +312,12 @@ class Loop:
             self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
 
     def warn(self, messages: list[str]) -> None:
-        """Keep warnings, and tell the watchers."""
+        """Keep warnings, and tell the watchers; those of a beginning only once it goes on."""
         self.result.warnings += messages
+        for message in messages if self.starts.over else ():
+            self.tell(message)
+
+    def tell(self, message: str) -> None:
+        """Tell the watchers of something that is wrong."""
         for watcher in self.watchers:
-            for message in messages:
-                watcher.on_warning(message)
+            watcher.on_warning(message)

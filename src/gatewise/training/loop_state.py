@@ -1,5 +1,6 @@
 """The whole state of a training loop between two steps, as a checkpoint, and back."""
 
+import copy
 import math
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ def capture(loop: "Loop") -> Checkpoint:
         "torch": torch.__version__,
     }
     # copies, as training goes on while nobody has written them yet, and safetensors takes no shared memory
-    return Checkpoint(trainer.step, {name: value.detach().cpu().clone() for name, value in tensors.items()}, state)
+    copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    return Checkpoint(trainer.step, copies, copy.deepcopy(state))
 
 
 def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:

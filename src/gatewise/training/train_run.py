@@ -133,12 +133,8 @@ def _trained(
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        before, _ = checkpoints.latest()
-        history = [] if before is None else before.state["history"]
         audits = _audits(config, folder, prepared)
-        for audit in audits:
-            audit.forget_after(len(history))
-        with MetricsFile(folder / "metrics.jsonl", history) as metrics:
+        with MetricsFile(folder / "metrics.jsonl") as metrics:
             result = fit(
                 prepared.model.mixture,
                 prepared.objective,
@@ -152,6 +148,7 @@ def _trained(
                 callbacks=[metrics, *audits, *callbacks],
                 should_stop=should_stop,
                 checkpoints=checkpoints,
+                anew=None if config.start_from else prepared.model.spec.build,
             )
         if parts.head == "categorical":
             calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
