@@ -68,7 +68,7 @@ CURES: dict[str, Line] = {
 }
 CURE_SEEDS, SEEDS = range(2), range(5)
 UNSEEN = range(50, 60)
-"""Seeds on which nothing was chosen: the gate's rate, its rise, the balance, the batch and the starts were, on others."""
+"""Seeds on which nothing was chosen: the gate's rate, its rise, the balance and the starts were, on others."""
 ONE_START = range(30, 40)
 """Seeds that show what one start is worth."""
 FIGURES = ("nll", "nll_top1", "experts_used", "effective_experts", "gate_entropy", "mutual_information")
