@@ -33,8 +33,11 @@ class Watcher(Callback):
     def on_epoch(self, metrics):
         self.heard.append((metrics.get("start"), metrics["epoch"]))
 
-    def on_rewind(self, history, message):
-        self.heard.append((len(history), message))
+    def on_restart(self, history):
+        self.heard.append(len(history))
+
+    def on_choice(self, start, history, said):
+        self.heard.append((start, len(history), said))
 
 
 def trained(starts, first=1.0, others=1.0, stops=(), checkpoints=None, validation=True, objective=None, watcher=None):
@@ -121,7 +124,7 @@ def test_watchers_are_told():
     _, result = trained(2, others=1000.0, watcher=watcher)
     found = ", ".join(f"{nll:.4f}" for nll in result.starts)
     said = f"start 1 of 2 goes on: validation NLL {found} after 1 epochs"
-    assert watcher.heard == [(1, 1), (0, ""), (2, 1), (1, said), (None, 2), (None, 3), (None, 4), (None, 5)]
+    assert watcher.heard == [(1, 1), 0, (2, 1), (1, 1, said), (None, 2), (None, 3), (None, 4), (None, 5)]
 
 
 def test_weights_that_cannot_be_drawn_anew():

@@ -34,10 +34,9 @@ class Lines(Callback):
         start = f"start {metrics['start']}  " if "start" in metrics else ""
         self.say(f"{start}epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}")
 
-    def on_rewind(self, history: list[dict[str, Any]], message: str) -> None:
-        """Print what goes on."""
-        if message:
-            self.say(message)
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Print which start goes on."""
+        self.say(said)
 
     def on_warning(self, message: str) -> None:
         """Print the warning."""

@@ -179,7 +179,7 @@ class Loop:
             self.starts.unpack(found)
         elif problems:
             said.append("no checkpoint is whole: training begins again")
-        self.rewound("")
+        self.tell_restart()
         for line in said:
             self.tell(line)
 
@@ -240,10 +240,10 @@ class Loop:
         since = self.epoch - max(self.result.best_epoch, self.warm_epochs)
         return self.starts.over and 0 < self.patience <= since
 
-    def rewound(self, message: str) -> None:
+    def tell_restart(self) -> None:
         """Tell the watchers that training is not where it was."""
         for watcher in self.watchers:
-            watcher.on_rewind(self.result.history, message)
+            watcher.on_restart(self.result.history)
 
     def train_epoch(self) -> bool:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""

@@ -29,7 +29,11 @@ class MetricsFile(Callback):
     def __exit__(self, *exception: object) -> None:
         self.file.close()
 
-    def on_rewind(self, history: list[dict[str, Any]], message: str) -> None:
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Hold the lines of the start that goes on."""
+        self.on_restart(history)
+
+    def on_restart(self, history: list[dict[str, Any]]) -> None:
         """Hold the lines of `history`, and no others."""
         self.file.close()
         self.file = self._holding(history)

@@ -118,7 +118,7 @@ class Starts:
                 if parameter.requires_grad:
                     parameter.copy_(drawn)
         loop.begin_epoch(1)
-        loop.rewound("")
+        loop.tell_restart()
 
     def _choose(self) -> None:
         """Go on with the best, and say what it was before."""
@@ -129,7 +129,10 @@ class Starts:
         loop.result.history = [{k: v for k, v in line.items() if k != "start"} for line in loop.result.history]
         found = ", ".join(f"{score:.4f}" for score in self.scores)
         what = "loss" if loop.validation is None else "validation NLL"
-        loop.rewound(f"start {self.chosen() + 1} of {self.number} goes on: {what} {found} after {self.epochs} epochs")
+        start = self.chosen() + 1
+        said = f"start {start} of {self.number} goes on: {what} {found} after {self.epochs} epochs"
+        for watcher in loop.watchers:
+            watcher.on_choice(start, loop.result.history, said)
         for message in loop.result.warnings:
             loop.tell(message)
 
@@ -138,4 +141,4 @@ class Starts:
         if self.best is not None and not self.loop.best_nll < min(self.scores):
             restore(self.loop, self.best)
             self.loop.result.stopped = "interrupted"
-            self.loop.rewound("")
+            self.loop.tell_restart()
