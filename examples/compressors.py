@@ -112,7 +112,7 @@ def main(words: Sequence[str] | None = None) -> Found:
         optimiser.zero_grad()
         estimate.value.mean().backward()  # a cost: minimised
         optimiser.step()
-    blocks = [block(source) for _ in range(400)]
+    blocks = [block(source) for _ in range(200)]
     every = lengths(blocks, torch.arange(len(COMPRESSORS)).unsqueeze(1).expand(-1, len(blocks)))  # [K, B]
     with torch.no_grad():
         chosen = every.gather(0, network(statistics(blocks)).argmax(-1).unsqueeze(0))

@@ -34,7 +34,7 @@ def tree() -> gw.MixtureOfExperts:
 
 def train(mixture: gw.MixtureOfExperts, x: Tensor, y: Tensor, steps: int) -> None:
     """The bound by the score function, with all leaves kept in use."""
-    objective = gw.objectives.get("jensen", estimator="score-function", baseline="running-mean")
+    objective = gw.objectives.get("jensen", estimator=gw.estimators.get("score-function", baseline="running-mean"))
     flat, balance = gw.mixture.by_leaf(mixture), gw.objectives.Load(0.1)
     optimiser = torch.optim.AdamW(mixture.parameters(), lr=0.01)
     for _ in range(steps):

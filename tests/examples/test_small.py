@@ -15,21 +15,22 @@ def load(name):
     return module
 
 
-@pytest.mark.parametrize("estimator", ["reinmax", "unordered-set"])
+@pytest.mark.parametrize("estimator", ["reinmax", "gapped-straight-through"])
 def test_the_latents_of_the_vae_carry_something(estimator):
-    samples = "1" if estimator == "reinmax" else "2"
-    found = load("categorical_vae").main(["--steps", "300", "--estimator", estimator, "--samples", samples])
+    found = load("categorical_vae").main(["--steps", "300", "--estimator", estimator])
     assert found.negative_bound < found.without_latents - 0.5
     assert 0.5 < found.carried < 12.5
 
 
 def test_the_vae_refuses_a_number_of_samples_in_a_line():
-    with pytest.raises(SystemExit, match=r"categorical_vae.py: estimator 'antithetic' takes an even number"):
-        load("categorical_vae").main(["--steps", "1", "--estimator", "antithetic", "--samples", "1"])
+    with pytest.raises(
+        SystemExit, match=r"categorical_vae.py: estimator 'reinmax' takes a number of samples from 1, got 0"
+    ):
+        load("categorical_vae").main(["--steps", "1", "--samples", "0"])
 
 
 def test_attention_finds_what_nobody_showed_it():
-    found = load("attention_bag").main(["--steps", "300"])
+    found = load("attention_bag").main(["--steps", "200"])
     assert found.accuracy > 0.8  # 0.5 by chance
     assert found.finds > 0.7  # 0.17 by chance
     assert 1 < found.runs <= 2
@@ -44,5 +45,5 @@ def test_the_hierarchy_learns_and_is_told_by_leaf(capsys):
 
 
 def test_the_choice_of_compressors_beats_every_single_one():
-    found = load("compressors").main(["--steps", "80"])
+    found = load("compressors").main(["--steps", "60"])
     assert found.best <= found.chosen < found.single - 0.02

@@ -36,7 +36,7 @@ class TensorBoard(Callback):
         try:
             for old in self.folder.glob("events.out.tfevents.*"):
                 old.unlink()
-            writer = _package().SummaryWriter(str(self.folder))
+            writer = _writer_class()(str(self.folder))
         except OSError as error:
             raise GatewiseError(f"cannot write into {self.folder}: {error.strerror or error}") from None
         if self.config is not None:
@@ -79,14 +79,14 @@ def check_tensorboard(wanted: bool) -> None:
         GatewiseError: where the package tensorboard is not installed.
     """
     if wanted:
-        _package()
+        _writer_class()
 
 
-def _package() -> Any:
+def _writer_class() -> Any:
     try:
-        from torch.utils import tensorboard
+        from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise GatewiseError(
             "event files need the package tensorboard; install it with: pip install tensorboard"
         ) from None
-    return tensorboard
+    return SummaryWriter
