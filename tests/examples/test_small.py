@@ -30,7 +30,7 @@ def test_the_vae_refuses_a_number_of_samples_in_a_line():
 
 
 def test_attention_finds_what_nobody_showed_it():
-    found = load("attention_bag").main(["--steps", "200"])
+    found = load("attention_bag").main(["--steps", "300"])
     assert found.accuracy > 0.8  # 0.5 by chance
     assert found.finds > 0.7  # 0.17 by chance
     assert 1 < found.runs <= 2
