@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +31,7 @@ from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
 from gatewise.training.summary import summarise
+from gatewise.training.tensorboard import TensorBoard, check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
 
 
@@ -62,6 +64,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
+    check_tensorboard(config.tensorboard)
     check_gate(config)
     regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
@@ -145,7 +148,7 @@ def _trained(
                 validation_weight=of_rows(weights, prepared.rows["validation"][1]),
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(prepared.model.spec.classes),
-                callbacks=[metrics, *audits, *callbacks],
+                callbacks=[metrics, *audits, *_events(config, folder, history), *callbacks],
                 should_stop=should_stop,
                 checkpoints=checkpoints,
                 anew=None if config.start_from else prepared.model.spec.build,
@@ -192,6 +195,13 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAl
     path = folder / "audits.jsonl"
     draws = samples_of(config) or 1
     return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
+
+
+def _events(config: RunConfig, folder: Path, history: list[dict[str, Any]]) -> list[TensorBoard]:
+    """What writes event files, where they are wanted."""
+    if not config.tensorboard:
+        return []
+    return [TensorBoard(folder / "tensorboard", history, config.to_toml())]
 
 
 def _busy(folder: Path) -> str:
