@@ -90,6 +90,18 @@ def test_another_start_goes_on_where_it_is_better():
     assert not any("start" in line for line in result.history)
 
 
+def test_the_last_start_goes_on_from_its_own_epochs_alone():
+    scales = iter([1000.0, 1.0])
+    torch.manual_seed(1)
+    mixture = anew(1000.0)
+    config = LoopConfig(epochs=10, batch_size=30, starts=3, patience=0)
+    result = fit(mixture, gw.objectives.get("jensen"), blobs(), blobs(60, 1), config, anew=lambda: anew(next(scales)))
+    assert result.starts.index(min(result.starts)) == 2
+    assert [line["epoch"] for line in result.history] == list(range(1, 11))
+    steps = [line["step"] for line in result.history]
+    assert steps == list(range(3, 31, 3))
+
+
 def test_starts_differ_in_all_that_is_drawn():
     _, result = trained(4)
     assert len(set(result.starts)) == 4

@@ -9,7 +9,7 @@ from gatewise import GatewiseError
 from gatewise.training import TensorBoard, load_config, resume, train
 from gatewise.training.tensorboard import curve
 
-QUICK = {"data": "iris", "epochs": 4, "experts": 2, "expert_hidden": [8], "tensorboard": True}
+QUICK = {"data": "iris", "epochs": 6, "experts": 2, "expert_hidden": [8], "tensorboard": True}
 LINE = {"epoch": 1, "step": 7, "seconds": 0.5, "temperature": None, "train_loss": 1.25, "validation_nll": 0.75}
 
 
@@ -45,7 +45,7 @@ def test_a_run_has_its_metrics_as_curves(tmp_path):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     run = train(load_config(QUICK), tmp_path / "run")
     scalars = check(run.folder)
-    assert len(scalars["train/loss"]) == 4
+    assert len(scalars["train/loss"]) == 6
 
 
 def test_a_training_that_went_on_has_one_curve(tmp_path):

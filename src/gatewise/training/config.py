@@ -35,6 +35,7 @@ class LoopConfig(BaseModel):
     starts: int | None = Field(
         None,
         ge=1,
+        examples=[3],
         description="starts from other weights, of which the best goes on after a fifth of the epochs; unset: 3, or 1 "
         "where there are fewer than 5 epochs or the weights are given",
     )

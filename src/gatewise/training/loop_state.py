@@ -56,8 +56,8 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
     Raises:
         GatewiseError: if the checkpoint is of another model or training.
     """
-    trainer, result, health, reseeding, state = loop.trainer, loop.result, loop.health, loop.reseeding, checkpoint.state
-    device = trainer.device
+    trainer, result, health, reseeding = loop.trainer, loop.result, loop.health, loop.reseeding
+    state, device = copy.deepcopy(checkpoint.state), trainer.device  # training goes on to change its lists
     try:
         loop.mixture.load_state_dict(checkpoint.part("mixture"))
         loop.objective.load_state_dict(checkpoint.part("objective"))

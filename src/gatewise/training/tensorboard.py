@@ -1,7 +1,5 @@
 """Event files for TensorBoard: what `metrics.jsonl` has, as curves over the optimiser's steps."""
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +17,40 @@ class TensorBoard(Callback):
 
     Args:
         folder: where `tensorboard --logdir` will look.
-        history: metrics of epochs that were trained before.
         config: shown as text, where it is given.
 
     Raises:
         GatewiseError: where the package tensorboard is not installed.
     """
 
-    def __init__(self, folder: str | Path, history: Sequence[dict[str, Any]] = (), config: str | None = None):
+    def __init__(self, folder: str | Path, config: str | None = None):
         check_tensorboard(True)
-        self.folder, self.history, self.config, self.step = Path(folder), list(history), config, 0
+        self.folder, self.config, self.step = Path(folder), config, 0
+        self.writer: Any = None
 
-    @cached_property
-    def writer(self) -> Any:
-        """The writer of the one event file, with what was before; made when there is something to write."""
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Begin a file, where none was begun when training was resumed."""
+        if self.writer is None:
+            self.on_restart([])
+
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Begin a file with the epochs of the start that goes on."""
+        self.on_restart(history)
+
+    def on_restart(self, history: list[dict[str, Any]]) -> None:
+        """Begin a file with the epochs of `history`; what was written before is removed."""
+        if self.writer is not None:
+            self.writer.close()
         try:
             for old in self.folder.glob("events.out.tfevents.*"):
                 old.unlink()
-            writer = _writer_class()(str(self.folder))
+            self.writer = _writer_class()(str(self.folder))
         except OSError as error:
             raise GatewiseError(f"cannot write into {self.folder}: {error.strerror or error}") from None
         if self.config is not None:
             indented = "".join(f"    {line}\n" for line in self.config.splitlines())
-            writer.add_text("config", indented, 0)
-        return writer
-
-    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
-        """Write what was before."""
-        for metrics in self.history:
+            self.writer.add_text("config", indented, 0)
+        for metrics in history:
             self.on_epoch(metrics)
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -148,7 +147,7 @@ def _trained(
                 validation_weight=of_rows(weights, prepared.rows["validation"][1]),
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(prepared.model.spec.classes),
-                callbacks=[metrics, *audits, *_events(config, folder, history), *callbacks],
+                callbacks=[metrics, *audits, *_events(config, folder), *callbacks],
                 should_stop=should_stop,
                 checkpoints=checkpoints,
                 anew=None if config.start_from else prepared.model.spec.build,
@@ -197,11 +196,11 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAl
     return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
 
 
-def _events(config: RunConfig, folder: Path, history: list[dict[str, Any]]) -> list[TensorBoard]:
+def _events(config: RunConfig, folder: Path) -> list[TensorBoard]:
     """What writes event files, where they are wanted."""
     if not config.tensorboard:
         return []
-    return [TensorBoard(folder / "tensorboard", history, config.to_toml())]
+    return [TensorBoard(folder / "tensorboard", config.to_toml())]
 
 
 def _busy(folder: Path) -> str:
