@@ -29,7 +29,8 @@ def capture(loop: "Loop") -> Checkpoint:
     tensors["statistics"] = loop.statistics.sums
     state = {
         "epoch": loop.epoch,
-        "batches": len(loop.seen),
+        "batches": loop.done,
+        "passed_over": trainer.passed_over,
         "rows": loop.statistics.rows,
         "history": result.history,
         "best_epoch": result.best_epoch,
@@ -66,6 +67,7 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         trainer.generator.set_state(checkpoint.tensors["noise"])
         reseeding.generator.set_state(checkpoint.tensors["reseeding"])
         loop.epoch, loop.done = state["epoch"], state["batches"]
+        trainer.passed_over = state["passed_over"]
         loop.seen = list(checkpoint.tensors["seen"].to(device).unbind(0))
         loop.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
         result.history, result.best_epoch = state["history"], state["best_epoch"]

@@ -5,9 +5,10 @@ import itertools
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,7 +20,7 @@ from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import LoopConfig, RunConfig
+from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.folder import environment
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -31,6 +32,9 @@ from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
 from gatewise.training.summary import summarise
 from gatewise.training.weights import class_weights, of_rows
+
+FREE = ("skip_nonfinite", "checkpoint_seconds")
+"""Keys that may be set anew when training goes on."""
 
 
 def train(
@@ -84,7 +88,11 @@ def train(
 
 
 def resume(
-    folder: str | Path, *, callbacks: Iterable[Callback] = (), should_stop: Callable[[], bool] = lambda: False
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Go on with a training that was interrupted or killed, as if it had not been.
 
@@ -93,11 +101,13 @@ def resume(
 
     Args:
         folder: the run folder.
+        settings: other values for keys of `FREE`, which decide nothing about the model.
         callbacks: see `Callback`.
         should_stop: see `train`.
 
     Raises:
-        GatewiseError: for a folder that is none, a run that is finished or is being trained, or data that have changed.
+        GatewiseError: for a folder that is none, a run that is finished or is being trained, another key, or data that
+            have changed.
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
@@ -108,13 +118,15 @@ def resume(
                 f"the run {folder} is finished; to train its model further, start another from it with "
                 f"--set start_from={folder}"
             )
-        config = config_of(folder)
+        config = _with_settings(config_of(folder), settings or {})
         there = read_json(folder / "environment.json")
         parts = read_parts(config)
         if parts.whole.hash() != there.get("data"):
             raise GatewiseError(
                 f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
             )
+        if settings:
+            write_text(folder / "config.toml", config.to_toml())
         return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
 
 
@@ -195,6 +207,17 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAl
     path = folder / "audits.jsonl"
     draws = samples_of(config) or 1
     return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
+
+
+def _with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration with other values for keys that are `FREE`."""
+    for key in settings:
+        if key not in FREE:
+            raise GatewiseError(
+                f"--resume goes on with what the run was begun with, but for {' and '.join(FREE)}; leave {key} out"
+            )
+    keys = config.model_dump(exclude_none=True) | dict(settings)
+    return load_config(keys, dict.fromkeys(settings, "the command line"))
 
 
 def _busy(folder: Path) -> str:
