@@ -242,7 +242,7 @@ class Loop:
         return False
 
     def pass_over(self, found: NotFinite) -> None:
-        """Leave a batch out whose numbers are not finite, while that is allowed; else stop, with what was before it kept.
+        """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
 
         Raises:
             GatewiseError: if no more batches may be left out.
