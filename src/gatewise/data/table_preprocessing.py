@@ -19,6 +19,7 @@ from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
+from gatewise.files import replacing, write_text
 from gatewise.wording import listing, nearest, shown
 
 KEEP_ALL = "*"  # in `keep`: every column is used
@@ -201,8 +202,9 @@ class TablePreprocessing:
             "columns": [asdict(column) for column in self.columns],
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
-        (Path(folder) / "preprocessing.json").write_text(text, encoding="utf-8")
-        skops.io.dump(self.transformer, Path(folder) / "preprocessing.skops")
+        write_text(Path(folder) / "preprocessing.json", text)
+        with replacing(Path(folder) / "preprocessing.skops") as part:
+            skops.io.dump(self.transformer, part)
 
     @classmethod
     def load(cls, folder: Path, description: dict) -> "TablePreprocessing":

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from gatewise.errors import GatewiseError
-from gatewise.files import held, read_json, write_json, write_text
+from gatewise.files import LOCK, check_links, held, read_json, sweep, write_json, write_text
 from gatewise.objectives import regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
@@ -73,9 +73,10 @@ def train(
     check_gate(config)
     folder = make_folder(out, config.data)
     with held(folder, _busy(folder)):
-        write_text(folder / "config.toml", config.to_toml())
+        sweep(folder)
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
         write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
+        write_text(folder / "config.toml", config.to_toml())  # the last: from here on the run can go on
         try:
             return _trained(config, folder, parts, command, callbacks, should_stop)
         except GatewiseError:
@@ -112,8 +113,13 @@ def resume(
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
+    check_links(folder)
     with held(folder, _busy(folder)):
+        sweep(folder)
         if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
+            if (folder / "checkpoints").exists() or not (folder / "report.html").exists():  # killed at the very end
+                _finish(folder)
+                return Run.load(folder)
             raise GatewiseError(
                 f"the run {folder} is finished; to train its model further, start another from it with "
                 f"--set start_from={folder}"
@@ -172,10 +178,17 @@ def _trained(
         summary = summarise(config, parts, prepared, weights, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
-    write_report(folder)
-    if not summary["interrupted"]:
-        checkpoints.clear()
+    if summary["interrupted"]:
+        write_report(folder)
+    else:
+        _finish(folder)
     return Run(folder, config, prepared.model, summary)
+
+
+def _finish(folder: Path) -> None:
+    """Write the report of a run whose summary is written, and remove what it no longer needs."""
+    write_report(folder)
+    Checkpoints(folder / "checkpoints").clear()
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:
@@ -189,7 +202,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
         folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
-            if not any(folder.iterdir()):
+            if all(map(_left_over, folder.iterdir())):
                 return folder
             raise GatewiseError(f"{folder} is there already; give another folder with --out")
         except FileExistsError:
@@ -197,6 +210,11 @@ def make_folder(out: str | Path | None, data: str) -> Path:
                 raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
         except OSError as error:
             raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
+
+
+def _left_over(path: Path) -> bool:
+    """Whether a file is what a training leaves that was killed before it began."""
+    return path.name in (LOCK, "environment.json") or (path.name.startswith(".") and path.suffix == ".part")
 
 
 def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
