@@ -8,7 +8,7 @@ import torch
 
 from gatewise.diagnostics import audit
 from gatewise.errors import GatewiseError
-from gatewise.files import write_text
+from gatewise.files import read_text, write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
@@ -57,7 +57,7 @@ class AuditAlong(Callback):
     def forget_after(self, epoch: int) -> None:
         """Remove the lines of later epochs, which are trained again."""
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            lines = read_text(self.path).splitlines(keepends=True)
             write_text(self.path, "".join(line for line in lines if _is_until(line, epoch)))
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:

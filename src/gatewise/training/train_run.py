@@ -25,6 +25,7 @@ from gatewise.training.folder import environment
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
 from gatewise.training.loop import fit
+from gatewise.training.loop_state import history_of
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import build_objective, choose_device, samples_of
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
@@ -152,7 +153,7 @@ def _trained(
         prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
         before, _ = checkpoints.latest()
-        history = [] if before is None else before.state["history"]
+        history = [] if before is None else history_of(before)
         audits = _audits(config, folder, prepared)
         for audit in audits:
             audit.forget_after(len(history))
