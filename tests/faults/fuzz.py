@@ -35,7 +35,8 @@ from gatewise.training.config import read_toml
 SECONDS, MEMORY = 10, 2 * 2**30
 TOKENS = [
     b",", b";", b"\n", b"\r", b"\0", b'"', b"'", b"\\", b"[", b"]", b"{", b"}", b"=", b"-", b"1e999", b"NaN", b"null",
-    b"\xff\xfe", b"\xef\xbb\xbf", b"../", b"-1", b"9" * 400, b"\xed\xa0\x80", b'"\\ud800"', b"true", b"[" * 2000, b" " * 50,
+    b"\xff\xfe", b"\xef\xbb\xbf", b"../", b"-1", b"9" * 400, b"\xed\xa0\x80",
+    b'"\\ud800"', b"true", b"[" * 2000, b" " * 50,
 ]  # fmt: skip
 
 

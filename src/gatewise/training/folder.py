@@ -149,6 +149,18 @@ def environment() -> dict[str, object]:
     }
 
 
+def differences(there: dict[str, object]) -> list[str]:
+    """What `environment.json` of a run says otherwise than this machine: Python, threads, the device and packages."""
+    now = environment()
+    packages = there.get("packages")
+    before = {"python": there.get("python"), "threads": there.get("threads"), "cuda": there.get("cuda")}
+    before |= packages if isinstance(packages, dict) else {}
+    today = {name: now[name] for name in ("python", "threads", "cuda")} | now["packages"]  # pyrefly: ignore
+    return [
+        f"{name} {today[name]}, then {before[name]}" for name in today if name in before and before[name] != today[name]
+    ]
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

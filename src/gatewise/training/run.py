@@ -15,7 +15,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
-from gatewise.training.folder import Model
+from gatewise.training.folder import Model, differences
 from gatewise.training.model import choose_device
 from gatewise.training.numbers import evaluate_numbers
 from gatewise.training.parts import asked_for, form_of_rows, read_parts
@@ -104,6 +104,11 @@ class Run:
                 "was trained, so its test rows cannot be found again; give the rows to evaluate as DATA"
             )
         return test
+
+    def changes(self) -> list[str]:
+        """What is not as it was when this run was trained: packages, threads, the device; none where nobody knows."""
+        path = self.folder / "environment.json"
+        return differences(read_json(path)) if path.exists() else []
 
     def evaluate(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Evaluation:
         """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
