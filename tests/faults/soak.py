@@ -57,7 +57,7 @@ def batches(count: int) -> Callable[[int], None]:
     model = Model(spec.build().eval(), spec, preprocessing)
 
     def go(number: int) -> None:
-        for _ in Predictions(model, lambda: (rows for _ in range(number)), batch_size=BATCH):
+        for _table in Predictions(model, lambda: (rows for _ in range(number)), batch_size=BATCH):
             pass
 
     return go
