@@ -3,7 +3,7 @@
     python -m tests.faults.fuzz --inputs 20000
 
 In one process with 2 GiB of memory more than it has after its imports, each input with 10 seconds of a processor. What
-fails is written to `--keep`; a copy in `tests/faults/corpus` is a test from then on.
+fails is written to `--keep`.
 """
 
 import argparse
