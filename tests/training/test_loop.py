@@ -120,7 +120,7 @@ def test_temperature_and_weights_follow_their_schedules():
 
 def test_a_loss_that_is_not_finite_stops_in_words():
     x, y = blobs()
-    with pytest.raises(gw.GatewiseError, match=r"diverged: the loss is .* lower lr"):
+    with pytest.raises(gw.GatewiseError, match=r"diverged: epoch 1, batch 1 .* the rows hold nan .* lower lr"):
         fit(small(), gw.objectives.get("jensen"), (x * float("nan"), y), (x, y), LoopConfig(epochs=1))
 
 

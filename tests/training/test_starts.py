@@ -121,6 +121,28 @@ def test_an_interrupted_start_ends_the_same_to_the_bit(step, tmp_path):
     assert (result.starts, result.best_epoch) == (whole.starts, whole.best_epoch)
 
 
+def test_a_checkpoint_of_other_starts_is_refused(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    trained(3, stops=[4], checkpoints=checkpoints)
+    with pytest.raises(GatewiseError, match="the checkpoint of step 1 is of a training with other starts"):
+        trained(1, checkpoints=checkpoints)
+    kept, _ = checkpoints.latest()
+    for forged in ({"scores": 3}, {"scores": ["a"]}, {"scores": [0.5] * 4}, {"best_start": 1}):
+        kept.state.update({"scores": [0.5], "best_start": {"step": 3}} | forged)
+        checkpoints.save(kept)
+        with pytest.raises(GatewiseError, match="is of a training with other starts"):
+            trained(3, checkpoints=checkpoints)
+
+
+def test_starts_as_long_as_the_training(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    torch.manual_seed(1)
+    arguments = (gw.objectives.get("jensen"), blobs(), blobs(60, 1), LoopConfig(epochs=1, batch_size=30, starts=2))
+    result = fit(anew(), *arguments, checkpoints=checkpoints, anew=anew)
+    assert [line["epoch"] for line in result.history] == [1]
+    assert len(result.starts) == 2
+
+
 def test_what_is_interrupted_leaves_the_best_start_so_far():
     """In the second start, which is bad, after the first is over."""
     found, cut = trained(3, others=1000.0, stops=[5])

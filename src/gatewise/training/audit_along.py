@@ -9,7 +9,7 @@ import torch
 
 from gatewise.diagnostics import audit
 from gatewise.errors import GatewiseError
-from gatewise.files import write_text
+from gatewise.files import read_text, write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
@@ -66,7 +66,7 @@ class AuditAlong(Callback):
 
     def _lines(self) -> list[dict[str, Any]]:
         """What is in the file, without what is no whole line of ours."""
-        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        text = read_text(self.path) if self.path.exists() else ""
         found = []
         for line in text.splitlines():
             with contextlib.suppress(ValueError):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gatewise.data.form import Form, as_separator
 from gatewise.errors import GatewiseError
+from gatewise.files import read_text
 from gatewise.schedules import as_schedule
 from gatewise.wording import instead, shortened
 
@@ -73,6 +74,9 @@ class LoopConfig(BaseModel):
     )
     reseed_after: int = Field(
         0, ge=0, description="epochs in a row after which a dead expert starts again as a copy of another; 0: never"
+    )
+    skip_nonfinite: int = Field(
+        0, ge=0, description="batches with a loss or gradient that is not finite to pass over, at most; 0: it stops"
     )
     checkpoint_seconds: float = Field(
         30.0, ge=0, description="seconds between checkpoints of the training; 0: only where it is interrupted"
@@ -295,10 +299,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         GatewiseError: if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except GatewiseError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
 
 
@@ -306,7 +312,7 @@ def parse_value(text: str) -> Any:
     """A value as TOML where it reads as TOML, else as text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

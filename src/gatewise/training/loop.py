@@ -15,6 +15,7 @@ from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
+from gatewise.training.finite import NotFinite
 from gatewise.training.health import Health
 from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
@@ -254,24 +255,51 @@ class Loop:
             besides["assignment"] = self.trainer.warm_start.assignment
         columns = (*self.train, *besides.values())
         for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
-            self.seen.append(self.trainer.take_step(x, y, self.statistics, **dict(zip(besides, rest, strict=True))))
-            for watcher in self.watchers:
-                watcher.on_step(self.trainer.step)
+            try:
+                step = self.trainer.take_step(x, y, self.statistics, **dict(zip(besides, rest, strict=True)))
+            except NotFinite as found:
+                self.pass_over(found)
+            else:
+                self.seen.append(step)
+                for watcher in self.watchers:
+                    watcher.on_step(self.trainer.step)
+            self.done += 1
             interrupted = self.should_stop()
             self.keep(now=interrupted)
             if interrupted:
                 return True
         return False
 
+    def pass_over(self, found: NotFinite) -> None:
+        """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
+
+        Raises:
+            GatewiseError: if no more batches may be left out.
+        """
+        place = f"epoch {self.epoch}, batch {self.done + 1} of {self.steps_per_epoch} (after step {self.trainer.step})"
+        if self.trainer.passed_over < self.config.skip_nonfinite:
+            self.trainer.passed_over += 1
+            self.warn([f"passed over a batch that is not finite: {place}: {found}"])
+            return
+        kept = ""
+        if self.checkpoints is not None and (self.result.history or self.checkpoints.folder.exists()):
+            self.keep(now=True)
+            kept = f"; the state before it is kept in {self.checkpoints.folder}"
+        raise GatewiseError(f"training diverged: {place}: {found.advice(self.config)}{kept}")
+
     def epoch_metrics(self) -> dict[str, Any]:
         """The line of `metrics.jsonl` about the training rows."""
+        if not self.seen:
+            raise GatewiseError(
+                f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
+            )
         loss, objective = torch.stack(self.seen).mean(0).tolist()
-        if not math.isfinite(loss):
-            raise self.diverged("loss", loss)
         self.statistics.reduce(self.trainer.reduce)
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
         figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
+        if self.config.skip_nonfinite:
+            figures["train_skipped"] = self.done - len(self.seen)
         return figures | self.statistics.metrics()
 
     def reseed(self, epoch: int) -> None:

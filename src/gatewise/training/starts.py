@@ -1,9 +1,10 @@
 """Several beginnings of a training from different weights, of which the best goes on."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from gatewise.errors import GatewiseError
@@ -18,6 +19,13 @@ STARTS = 3
 """Beginnings, where it is not set."""
 SHARE = 0.2
 """Of the epochs, that each beginning has."""
+
+
+class Kept(BaseModel):
+    """What a checkpoint, which may come from a stranger, says of the beginnings that are over."""
+
+    scores: list[float]
+    best_start: dict[str, Any] | None
 
 
 class Starts:
@@ -85,12 +93,19 @@ class Starts:
         Raises:
             GatewiseError: if it is of a training with other beginnings.
         """
+        others = GatewiseError(f"the checkpoint of step {checkpoint.step} is of a training with other starts")
         try:
-            self.scores, best = checkpoint.state["scores"], checkpoint.state["best_start"]
-            if best is not None:
-                self.best = Checkpoint(best.pop("step"), checkpoint.part("best_start"), best)
-        except (KeyError, AttributeError):
-            raise GatewiseError(f"the checkpoint of step {checkpoint.step} is of another training") from None
+            kept = Kept.model_validate(checkpoint.state)
+        except ValidationError:
+            raise others from None
+        if len(kept.scores) > (self.number if self.number > 1 else 0):
+            raise others
+        self.scores = kept.scores
+        if self.scores and not self.over:
+            if kept.best_start is None:
+                raise others
+            step = kept.best_start.pop("step", 0)
+            self.best = Checkpoint(step, checkpoint.part("best_start"), kept.best_start)
 
     def chosen(self) -> int:
         """The best so far, from 0."""

@@ -5,21 +5,22 @@ import itertools
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gatewise.errors import GatewiseError
-from gatewise.files import held, read_json, write_json, write_text
+from gatewise.files import LOCK, check_links, held, read_json, sweep, write_json, write_text
 from gatewise.objectives import regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import LoopConfig, RunConfig
+from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.folder import environment
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -32,6 +33,9 @@ from gatewise.training.run import Run, config_of
 from gatewise.training.summary import summarise
 from gatewise.training.tensorboard import TensorBoard, check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
+
+FREE = ("skip_nonfinite", "checkpoint_seconds")
+"""Keys that may be set anew when training goes on."""
 
 
 def train(
@@ -71,9 +75,10 @@ def train(
     check_gate(config)
     folder = make_folder(out, config.data)
     with held(folder, _busy(folder)):
-        write_text(folder / "config.toml", config.to_toml())
+        sweep(folder)
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
         write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
+        write_text(folder / "config.toml", config.to_toml())  # the last: from here on the run can go on
         try:
             return _trained(config, folder, parts, command, callbacks, should_stop)
         except GatewiseError:
@@ -86,7 +91,11 @@ def train(
 
 
 def resume(
-    folder: str | Path, *, callbacks: Iterable[Callback] = (), should_stop: Callable[[], bool] = lambda: False
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Go on with a training that was interrupted or killed, as if it had not been.
 
@@ -95,28 +104,37 @@ def resume(
 
     Args:
         folder: the run folder.
+        settings: other values for keys of `FREE`, which decide nothing about the model.
         callbacks: see `Callback`.
         should_stop: see `train`.
 
     Raises:
-        GatewiseError: for a folder that is none, a run that is finished or is being trained, or data that have changed.
+        GatewiseError: for a folder that is none, a run that is finished or is being trained, another key, or data that
+            have changed.
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
+    check_links(folder)
     with held(folder, _busy(folder)):
+        sweep(folder)
         if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
+            if (folder / "checkpoints").exists() or not (folder / "report.html").exists():  # killed at the very end
+                _finish(folder)
+                return Run.load(folder)
             raise GatewiseError(
                 f"the run {folder} is finished; to train its model further, start another from it with "
                 f"--set start_from={folder}"
             )
-        config = config_of(folder)
+        config = _with_settings(config_of(folder), settings or {})
         there = read_json(folder / "environment.json")
         parts = read_parts(config)
         if parts.whole.hash() != there.get("data"):
             raise GatewiseError(
                 f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
             )
+        if settings:
+            write_text(folder / "config.toml", config.to_toml())
         return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
 
 
@@ -159,10 +177,17 @@ def _trained(
         summary = summarise(config, parts, prepared, weights, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
-    write_report(folder)
-    if not summary["interrupted"]:
-        checkpoints.clear()
+    if summary["interrupted"]:
+        write_report(folder)
+    else:
+        _finish(folder)
     return Run(folder, config, prepared.model, summary)
+
+
+def _finish(folder: Path) -> None:
+    """Write the report of a run whose summary is written, and remove what it no longer needs."""
+    write_report(folder)
+    Checkpoints(folder / "checkpoints").clear()
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:
@@ -176,7 +201,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
         folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
-            if not any(folder.iterdir()):
+            if all(map(_left_over, folder.iterdir())):
                 return folder
             raise GatewiseError(f"{folder} is there already; give another folder with --out")
         except FileExistsError:
@@ -184,6 +209,11 @@ def make_folder(out: str | Path | None, data: str) -> Path:
                 raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
         except OSError as error:
             raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
+
+
+def _left_over(path: Path) -> bool:
+    """Whether a file is what a training leaves that was killed before it began."""
+    return path.name in (LOCK, "environment.json") or (path.name.startswith(".") and path.suffix == ".part")
 
 
 def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
@@ -201,6 +231,17 @@ def _events(config: RunConfig, folder: Path) -> list[TensorBoard]:
     if not config.tensorboard:
         return []
     return [TensorBoard(folder / "tensorboard", config.to_toml())]
+
+
+def _with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration with other values for keys that are `FREE`."""
+    for key in settings:
+        if key not in FREE:
+            raise GatewiseError(
+                f"--resume goes on with what the run was begun with, but for {' and '.join(FREE)}; leave {key} out"
+            )
+    keys = config.model_dump(exclude_none=True) | dict(settings)
+    return load_config(keys, dict.fromkeys(settings, "the command line"))
 
 
 def _busy(folder: Path) -> str:

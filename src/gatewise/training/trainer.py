@@ -3,15 +3,17 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
+from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK, Observed
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
+from gatewise.training.finite import Before, NotFinite, trace
 from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
 from gatewise.training.parameter_groups import parameter_groups, rate_at
 from gatewise.training.warm_start import WarmStart
@@ -49,6 +51,31 @@ def batch_bounds(rows: int, batch_size: int) -> tuple[int, ...]:
     return tuple(range(batch_size, rows - batch_size // 2, batch_size))
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What the loss of a batch is made of.
+
+    Attributes:
+        observed: the mixture at the batch.
+        value: the mean (weighted) objective, a scalar.
+        penalties: of the regularisers, scalars.
+        control: the loss of what the estimator learns, a scalar, or None.
+    """
+
+    observed: Observed
+    value: Tensor
+    penalties: list[Tensor]
+    control: Tensor | None
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean loss of the mixture, without that of the estimator."""
+        loss = -self.value
+        for penalty in self.penalties:
+            loss = loss + penalty
+        return loss
+
+
 class Trainer:
     """One training: the optimiser, the order of rows and the noise, one step at a time.
 
@@ -75,12 +102,15 @@ class Trainer:
     ):
         self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
         self.config, self.steps, self.step, self.reduce = config, steps, 0, reduce
+        self.passed_over = 0
         self.device = next(mixture.parameters()).device
         order, noise, self.dropout_seed = seeds(config.seed, 3)
         self.order = torch.Generator(self.device).manual_seed(order)
         self.order_before = self.order.get_state()
         self.generator = torch.Generator(self.device).manual_seed(noise)
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
+        self.own = [p for p in objective.parameters() if p.requires_grad]
+        self.buffers = [*mixture.buffers(), *objective.buffers()]
         groups = parameter_groups(mixture, objective, config)
         self.balances = self._balances()
         self.warm_start: WarmStart | None = None
@@ -137,61 +167,83 @@ class Trainer:
 
         With an assignment `[B]` it is a step of the warm start. Rows may have weights `[B]`, by which their objective
         is multiplied before the mean; the gate's regularisers and statistics count rows, whatever they weigh.
+
+        Raises:
+            NotFinite: if the loss or a gradient is not finite. No step was taken then, and everything is as it was.
         """
         self.set_progress()
-        pieces = self.config.accumulate
-        parts = list(zip(x.chunk(pieces), y.chunk(pieces), strict=True))
-        assigned = [None] * len(parts) if assignment is None else assignment.chunk(pieces)
-        weights = [None] * len(parts) if weight is None else weight.chunk(pieces)
-        whole = self._whole_statistics([part for part, _ in parts]) if len(parts) > 1 else {}
-        seen = torch.zeros(2, device=self.device)
-        load_before = statistics.load.clone() if self.balances else None
+        before, count = Before(self), self.config.accumulate
+        columns = [x.chunk(count), y.chunk(count)]
+        columns += [[None] * len(columns[0]) if each is None else each.chunk(count) for each in (assignment, weight)]
+        pieces = list(zip(*columns, strict=True))
         self.optimiser.zero_grad(set_to_none=True)
-        for (part_x, part_y), *besides in zip(parts, assigned, weights, strict=True):
-            with self.autocast():
-                loss, value, control = self._loss(part_x, part_y, whole, statistics, *besides)
-            share = len(part_y) / len(y)
-            ((loss if control is None else loss + control) * share).backward()
-            seen += torch.stack([loss.detach(), value.detach()]) * share
+        seen, gates = self._backward(pieces, len(y))
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        own = torch.nn.utils.get_total_norm([p.grad for p in self.own if p.grad is not None])
+        if not math.isfinite(float(seen.sum() + norm + own)):  # the one moment of a step that waits for the device
+            before.put_back()
+            said = trace(self, pieces)
+            before.put_back()
+            raise NotFinite(said)
         if self.config.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.config.clip)
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
         self.optimiser.step()
         self.objective.commit()
+        self._count(gates, statistics)
+        self.step += 1
+        return seen
+
+    def _backward(self, pieces: Sequence[Sequence[Any]], rows: int) -> tuple[Tensor, list[Tensor]]:
+        """Gather the gradient over micro-batches; returns the loss and the objective `[2]`, and the gate's logits."""
+        whole = self.whole_statistics([x for x, *_ in pieces])
+        seen, gates = torch.zeros(2, device=self.device), []
+        for x, y, *besides in pieces:
+            with self.autocast():
+                terms = self.terms(x, y, whole, *besides)
+                loss = terms.loss
+            share = len(y) / rows
+            ((loss if terms.control is None else loss + terms.control) * share).backward()
+            seen += torch.stack([loss.detach(), terms.value.detach()]) * share
+            gates.append(terms.observed.logits.detach())
+        return seen, gates
+
+    def _count(self, gates: Sequence[Tensor], statistics: GateStatistics) -> None:
+        """Add a step's logits to the statistics, and move the gate's biases by them."""
+        load_before = statistics.load.clone() if self.balances else None
+        for logits in gates:
+            statistics.update(logits)
         if load_before is not None:
             load = self.reduce(statistics.load - load_before)
             for balance in self.balances:
                 balance.update(load, self.config.balance_rate)
-        self.step += 1
-        return seen
 
-    def _loss(
+    def terms(
         self,
         x: Tensor,
         y: Tensor,
         whole: dict[int, Tensor],
-        statistics: GateStatistics,
         assignment: Tensor | None = None,
         weight: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The loss, the mean (weighted) objective in it, and the loss of learned baselines."""
+    ) -> Terms:
+        """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it."""
         observed = self.mixture.observe(x, y)
         if assignment is None or self.warm_start is None:
             estimate = self.objective(observed, self.generator)
         else:
             estimate = self.warm_start(observed, assignment)
-        statistics.update(observed.logits)
         value = (estimate.value if weight is None else estimate.value * weight).mean()
-        loss = -value
         logits = observed.logits.float()
-        for i, regulariser in enumerate(self.regularisers):
-            loss = loss + (regulariser.linearised(logits, whole[i]) if i in whole else regulariser(logits))
-        return loss, value, estimate.control_loss
+        penalties = [
+            regulariser.linearised(logits, whole[i]) if i in whole else regulariser(logits)
+            for i, regulariser in enumerate(self.regularisers)
+        ]
+        return Terms(observed, value, penalties, estimate.control_loss)
 
     @torch.no_grad()
-    def _whole_statistics(self, parts: list[Tensor]) -> dict[int, Tensor]:
-        """The whole batch's gate statistics for regularisers that do not simply add up over micro-batches."""
+    def whole_statistics(self, parts: list[Tensor]) -> dict[int, Tensor]:
+        """For regularisers that do not add up over several micro-batches: the whole batch's gate statistics."""
         wanted = {i: r for i, r in enumerate(self.regularisers) if not r.linear}
-        if not wanted:
+        if not wanted or len(parts) == 1:
             return {}
         rows = sum(map(len, parts))
         whole: dict[int, Tensor] = {}
