@@ -18,7 +18,7 @@ from .test_imports import LAYERS
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
 
-from sitegen import api, catalogue, docstrings, gallery, layers, pictures, public  # noqa: E402
+from sitegen import api, catalogue, docstrings, gallery, layers, licences, pictures, public  # noqa: E402
 
 PLACES = [gw, gw.estimators, gw.objectives, gw.mixture, gw.nn, gw.nn.routers, gw.sklearn, gatewise.testing]
 
@@ -135,3 +135,9 @@ def test_the_examples_of_extending_pass_their_own_checks():
     assert answer.returncode == 0, answer.stdout
     assert "3 passed" in answer.stdout
     assert len((ROOT / "examples/extending/estimator.py").read_text().splitlines()) <= 60
+
+
+def test_every_dependency_is_listed_with_its_licence():
+    rows = re.findall(r"^\| ([\w.-]+) \| ([\w-]+) \| (.+) \|$", licences.PAGE.read_text(encoding="utf-8"), re.M)[1:]
+    assert {name: "" if extra == "always" else extra for name, extra, _ in rows} == licences.wanted()
+    assert all(re.search(r"MIT|BSD|Apache|Python Software Foundation", licence) for *_, licence in rows)
