@@ -127,6 +127,14 @@ def test_every_example_has_a_page():
     assert pages["transformer"].startswith("# ")
 
 
+def test_the_commands_of_an_example_stay_lines_of_their_own():
+    pages = gallery.pages()
+    start = "```console\npip install skorch\npython examples/loops/with_skorch.py"
+    assert start in pages["loops-with_skorch"]
+    assert start in pages["index"]
+    assert pages["loops-own_models"].count("```") == 2  # the code alone
+
+
 def test_the_examples_of_extending_pass_their_own_checks():
     """In a process of their own: they register what the other tests must not see."""
     files = sorted(str(path) for path in (ROOT / "examples" / "extending").glob("*.py"))
