@@ -3,10 +3,11 @@
 python docs/sitegen/licences.py
 """
 
-import re
 import tomllib
 from importlib.metadata import PackageNotFoundError, files, metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/dependencies.md"
@@ -18,7 +19,7 @@ def wanted() -> dict[str, str]:
     """Package to the extra that brings it; "" for what is always installed."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     groups = {"": project["dependencies"]} | project["optional-dependencies"]
-    names = {extra: [re.split(r"[\[><=!~ ]", line)[0] for line in lines] for extra, lines in groups.items()}
+    names = {extra: [Requirement(line).name for line in lines] for extra, lines in groups.items()}
     return {name: extra for extra, found in names.items() if extra not in TOOLS for name in found}
 
 

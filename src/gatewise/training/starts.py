@@ -143,7 +143,7 @@ class Starts:
         assert self.best is not None
         loop = self.loop
         restore(loop, self.best)
-        self.best = None
+        self.best = self.first = None  # their memory is free for the rest of the training
         loop.result.history = [{k: v for k, v in line.items() if k != "start"} for line in loop.result.history]
         found = ", ".join(f"{score:.4f}" for score in self.scores)
         what = "loss" if loop.validation is None else "validation NLL"
