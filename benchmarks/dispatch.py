@@ -30,7 +30,6 @@ from timing import CLOCK, Machine, interval
 from torch import Tensor, nn
 
 from gatewise.mixture import ExpertList, Experts, MLPBank
-from gatewise.mixture.dispatch import Dispatch
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,9 @@ Way = Callable[[Problem], Tensor]
 
 def gatewise(experts: Callable[[Problem], Experts]) -> Way:
     def forward(problem: Problem) -> Tensor:
-        plan = Dispatch.plan(problem.index.T, problem.experts, distinct=True)
-        out = plan.spread(plan.run(experts(problem).grouped, problem.x))
+        chosen = experts(problem)
+        plan = chosen.plan(problem.index.T, problem.x, distinct=True)
+        out = plan.spread(plan.run(chosen.grouped, problem.x))
         return out.squeeze(0) if problem.k == 1 else out.sum(0)
 
     return forward

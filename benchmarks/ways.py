@@ -42,14 +42,15 @@ MOST_FLOP = 3e10
 def every_expert(bank: MLPBank, plan: Dispatch, x: Tensor) -> Tensor:
     """All experts on all rows, and the answers that were asked for."""
     expert = torch.repeat_interleave(torch.arange(bank.num_experts), torch.tensor(plan.counts))
-    return bank(x).flatten(0, 1).index_select(0, plan.rows * bank.num_experts + expert)
+    return plan.spread(bank(x).flatten(0, 1).index_select(0, plan.rows * bank.num_experts + expert))[0]
 
 
 def ways_of(bank: MLPBank, x: Tensor, index: Tensor, grad: Tensor) -> dict[str, Callable[[], None]]:
     def sparse(way: str) -> Callable[[], None]:
         def step() -> None:
             bank.way = way
-            Dispatch.plan(index, bank.num_experts).run(bank.grouped, x).backward(grad)
+            plan = bank.plan(index, x)
+            plan.spread(plan.run(bank.grouped, x))[0].backward(grad)
             bank.zero_grad()
 
         return step
@@ -83,7 +84,7 @@ def main() -> None:
             rounds += 1
         counts = Dispatch.plan(index, experts).counts
         best = {way: f"{min(times):.0f}" if times else "" for way, times in taken.items()}
-        chosen = choose(counts, widths, x, bank.weights[0])
+        chosen = choose(counts, x, bank.weights)
         rows.append({"K": experts, "B": size, "widths": " → ".join(map(str, widths)), **best, "chosen": chosen})
     print(table(rows))
     fill_page("docs/sparse-execution.md", "ways", table(rows))

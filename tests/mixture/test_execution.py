@@ -1,6 +1,7 @@
 """The ways to run a bank's experts on their rows: equal in value and gradients, and chosen by size and balance."""
 
 import copy
+import itertools
 import pickle
 from unittest import mock
 
@@ -293,15 +294,19 @@ def test_under_autocast_outputs_have_its_type_and_gradients_the_parameters():
         assert all(gradient.dtype == torch.float32 for gradient in gradients)
 
 
+def weights_of(experts, *widths):
+    return [torch.empty(experts, *shape) for shape in itertools.pairwise(widths)]
+
+
 def test_the_choice_follows_size_and_balance():
-    x, weight = torch.zeros(1), torch.zeros(1)
-    assert choose([8] * 8, [64, 32, 10], x, weight) == "padded"
-    assert choose([512] * 8, [256, 1024, 256], x, weight) == "segments"
+    x, small = torch.zeros(1), weights_of(8, 64, 32, 10)
+    assert choose([8] * 8, x, small) == "padded"
+    assert choose([512] * 8, x, weights_of(8, 256, 1024, 256)) == "segments"
     # the work of 8 is little, that of the padding is not
-    assert choose([4000] + [14] * 7, [64, 32, 10], x, weight) == "segments"
+    assert choose([4000] + [14] * 7, x, small) == "segments"
     # two of many large experts are asked
-    assert choose([1, 1] + [0] * 254, [256, 1024, 256], x, weight) == "segments"
-    assert choose([8] * 8, [64, 32, 10], x.to("meta"), weight.to("meta")) == "loop"
+    assert choose([1, 1] + [0] * 254, x, weights_of(256, 256, 1024, 256)) == "segments"
+    assert choose([8] * 8, x.to("meta"), [each.to("meta") for each in small]) == "loop"
 
 
 def test_a_bank_takes_the_way_it_is_told(monkeypatch):

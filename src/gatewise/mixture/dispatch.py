@@ -12,12 +12,16 @@ from torch import Tensor
 class Dispatch:
     """N distinct (example, expert) pairs, sorted by expert, and by example within an expert.
 
+    Where the experts run as one padded stack (`stack`), the pairs stay in the order of the index: rows are moved once,
+    not twice.
+
     Attributes:
         rows: the example of each pair, int64 `[N]`.
         counts: how many pairs each expert has, K numbers that sum to N.
         slots: where each pair stands first in the flattened index, int64 `[N]`.
         places: for every entry of the index, the pair whose value it takes, int64 `[S, B]`; -1 where nothing was asked.
         whole: whether every entry is a pair of its own: nothing unasked, nothing repeated, N = S B.
+        stack: the row of each pair in a stack of `max(counts)` rows an expert, int64 `[N]`; None without one.
     """
 
     rows: Tensor
@@ -25,15 +29,24 @@ class Dispatch:
     slots: Tensor
     places: Tensor
     whole: bool
+    stack: Tensor | None = None
 
     @classmethod
-    def plan(cls, index: Tensor, num_experts: int, *, distinct: bool = False) -> "Dispatch":
+    def plan(
+        cls,
+        index: Tensor,
+        num_experts: int,
+        *,
+        distinct: bool = False,
+        stacked: Callable[[Sequence[int]], bool] | None = None,
+    ) -> "Dispatch":
         """Sort an index `[S, B]` (-1: not asked) once.
 
         Args:
             index: the experts that each example asks for, int64.
             num_experts: K.
             distinct: the caller's word that no example names an expert twice, which saves the search for repeats.
+            stacked: of the rows of each expert, whether they should run as one stack.
         """
         draws, examples = index.shape
         if draws == 1 or distinct:
@@ -42,6 +55,8 @@ class Dispatch:
             unasked, *counts = (expert + 1).bincount(minlength=num_experts + 1).tolist()
             slots = order[unasked:] if unasked else order
             whole = not unasked
+            if whole and len(order) and stacked is not None and stacked(counts):
+                return cls._in_place(index, expert, order, counts)
             places = slots.new_empty(order.shape) if whole else slots.new_full(order.shape, -1)
             places.scatter_(0, slots, torch.arange(len(slots), device=slots.device))
         else:
@@ -57,9 +72,31 @@ class Dispatch:
         rows = slots if draws == 1 else slots % examples
         return cls(rows, counts, slots, places.view(draws, examples), whole)
 
-    def run(self, grouped: Callable[[Tensor, Sequence[int]], Tensor], x: Tensor) -> Tensor:
-        """Outputs `[N, O]` of the experts on their rows of x `[B, ...]`."""
-        return grouped(self.gather(x), self.counts)
+    @classmethod
+    def _in_place(cls, index: Tensor, expert: Tensor, order: Tensor, counts: Sequence[int]) -> "Dispatch":
+        """A plan whose pairs are the entries as they stand; `expert` is sorted, by `order`."""
+        height, before, shift = max(counts), 0, []
+        for k, count in enumerate(counts):
+            shift.append(k * height - before)
+            before += count
+        slots = torch.arange(len(order), device=order.device)
+        place = torch.tensor(shift, device=order.device).index_select(0, expert).add_(slots)
+        rows = slots if len(index) == 1 else slots % index.shape[1]
+        return cls(
+            rows, counts, slots, slots.view(index.shape), True, torch.empty_like(order).scatter_(0, order, place)
+        )
+
+    def run(self, grouped: Callable[..., Tensor], x: Tensor) -> Tensor:
+        """Outputs `[N, O]` of the experts on their rows of x `[B, ...]`.
+
+        Args:
+            grouped: `Experts.grouped`; with a stack it is told where each row lies in it.
+            x: the examples.
+        """
+        if self.stack is None:
+            return grouped(self.gather(x), self.counts)
+        draws = len(self.places)
+        return grouped(x if draws == 1 else x.repeat(draws, *[1] * (x.dim() - 1)), self.counts, self.stack)
 
     def gather(self, x: Tensor) -> Tensor:
         """The rows of x `[B, ...]` that the pairs see, `[N, ...]`."""
@@ -70,6 +107,8 @@ class Dispatch:
     def spread(self, values: Tensor) -> Tensor:
         """Values `[N, ...]` of the pairs as `[S, B, ...]`; 0 where nothing was asked."""
         shape = (*self.places.shape, *values.shape[1:])
+        if self.stack is not None:
+            return values.view(shape)
         if self.whole:
             if _recorded(values):
                 return _Permute.apply(values, self.places.view(-1), self.slots).view(shape)

@@ -3,7 +3,6 @@
 The figures behind the choice are measured by `benchmarks/ways.py`; see docs/sparse-execution.md.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import torch
@@ -47,6 +46,7 @@ def run(
     dropout: float,
     way: str,
     scratch: Scratch,
+    place: Tensor | None = None,
 ) -> Tensor:
     """Outputs `[N, D_L]` for rows x `[N, D_0]` sorted by expert, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
 
@@ -58,14 +58,17 @@ def run(
         dropout: of hidden activations; 0 outside of training.
         way: one of `WAYS`; "auto" takes what `choose` says.
         scratch: memory of "segments".
+        place: of rows in any order, where they lie in a stack of `max(counts)` rows an expert; they run "padded".
 
     Raises:
         GatewiseError: for an unknown way.
     """
     check_way(way)  # it is an attribute of the bank, which anyone may set
+    if place is not None:
+        return padded(x, weights, biases, counts, dropout, place)
     compute, out = types(x, weights[0])
     if way == "auto":
-        way = choose(counts, [weights[0].shape[1], *(weight.shape[2] for weight in weights)], x, weights[0])
+        way = choose(counts, x, weights)
     if len(x) == 0:
         # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
         return x.new_zeros(0, biases[-1].shape[1], dtype=out)
@@ -77,8 +80,8 @@ def run(
     return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
 
 
-def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tensor) -> str:
-    """The way for these counts and widths D_0..D_L: the fastest of those measured on a CPU.
+def choose(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor]) -> str:
+    """The way for these counts, of rows like those of x, and weights: the fastest of those measured on a CPU.
 
     - "padded", where arithmetic is so little that the calls cost more, and no expert has so many rows that padding the
       others to as many would be dear;
@@ -86,6 +89,7 @@ def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tens
     - "loop" on other devices, under `torch.compile`, and where x and weights do not fit each other: it is made of
       plain operations of torch, one expert after another.
     """
+    weight = weights[0]
     plain = type(weight) in (Tensor, torch.nn.Parameter) and type(x) in (Tensor, torch.nn.Parameter)
     if x.device.type != "cpu" or weight.device.type != "cpu" or torch.compiler.is_compiling() or not plain:
         return "loop"
@@ -93,10 +97,10 @@ def choose(counts: Sequence[int], widths: Sequence[int], x: Tensor, weight: Tens
         return "loop"  # torch's own error
     if set(types(x, weight)) != {weight.dtype} or not max(counts, default=0):
         return "segments"
-    per_row = 6 * sum(before * after for before, after in itertools.pairwise(widths)) + COPIED_FLOP * widths[0]
-    calls = (len(widths) - 1) * (len(counts) - list(counts).count(0))
+    per_row = 6 * sum(each.shape[1] * each.shape[2] for each in weights) + COPIED_FLOP * weight.shape[1]
+    calls = len(weights) * (len(counts) - list(counts).count(0))
     height = len(counts) * max(counts)
-    small = height * per_row <= PADDED_FLOP * calls and (height - len(x)) * per_row <= WASTED_FLOP * calls
+    small = height * per_row <= PADDED_FLOP * calls and (height - sum(counts)) * per_row <= WASTED_FLOP * calls
     return "padded" if small else "segments"
 
 
@@ -146,13 +150,22 @@ def loop(
 
 
 def padded(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], counts: Sequence[int], dropout: float
+    x: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+    counts: Sequence[int],
+    dropout: float,
+    place: Tensor | None = None,
 ) -> Tensor:
-    """All experts at once, each on as many rows as the one with the most has; rows of zeros are added and left out."""
+    """All experts at once, each on as many rows as the one with the most has; rows of zeros are added and left out.
+
+    `place` says where a row of x lies in this stack; None for rows sorted by expert.
+    """
     experts, height = len(counts), max(counts)
-    rows = torch.tensor(counts, device=x.device)
-    shift = torch.arange(0, experts * height, height, device=x.device) - (rows.cumsum(0) - rows)
-    place = torch.arange(len(x), device=x.device) + shift.repeat_interleave(rows, output_size=len(x))
+    if place is None:
+        rows = torch.tensor(counts, device=x.device)
+        shift = torch.arange(0, experts * height, height, device=x.device) - (rows.cumsum(0) - rows)
+        place = torch.arange(len(x), device=x.device) + shift.repeat_interleave(rows, output_size=len(x))
     h = x.new_zeros(experts * height, x.shape[1]).index_copy(0, place, x).view(experts, height, -1)
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.dispatch import Dispatch
 
 
 class Experts(nn.Module):
@@ -20,6 +21,10 @@ class Experts(nn.Module):
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Outputs `[N, O]` for rows x `[N, ...]` sorted by expert: counts[k] consecutive rows for expert k."""
         raise TypeError(f"{type(self).__name__} does not define grouped")
+
+    def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
+        """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
+        return Dispatch.plan(index, self.num_experts, distinct=distinct)
 
 
 class ExpertList(Experts):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, distributions, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.distribution_heads import DistributionHead
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
@@ -179,7 +178,7 @@ class MixtureOfExperts(nn.Module):
         features, logits = self.read(x, gate_x)
         # of equal logits max takes the first, as argmax does; topk takes any
         chosen, index = logits.max(-1, keepdim=True) if k == 1 else logits.topk(k, dim=-1)
-        plan = Dispatch.plan(index.T, self.num_experts)
+        plan = self.experts.plan(index.T, features)
         answers = answer(plan.run(self.experts.grouped, features))
         share = chosen.to(answers.dtype).softmax(-1).T.flatten()[plan.slots]
         weighted = share.unsqueeze(-1) * answers
@@ -234,8 +233,9 @@ class Observed:
         if self._all is not None and (self._all_has_graph or not torch.is_grad_enabled()):
             asked = self._all.T.gather(0, index.clamp_min(0))
             return torch.where(index >= 0, asked, 0.0)
-        plan = Dispatch.plan(index, self.mixture.num_experts)
-        outputs = plan.run(self.mixture.experts.grouped, self.features)
+        experts = self.mixture.experts
+        plan = experts.plan(index, self.features)
+        outputs = plan.run(experts.grouped, self.features)
         return plan.combine(self.mixture.head.log_prob(outputs, self.y[plan.rows]))
 
     def at_point(self, point: Tensor) -> Tensor:

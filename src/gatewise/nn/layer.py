@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.perceptrons import MLPBank
 from gatewise.nn import routers
@@ -126,7 +125,7 @@ class MoELayer(nn.Module):
             weights = weights.new_zeros(len(tokens), self.num_experts).scatter(1, index, weights)
         else:
             # the draws of the dispatch are the r experts of a token
-            plan = Dispatch.plan(index.T, self.num_experts, distinct=True)
+            plan = self.experts.plan(index.T, tokens, distinct=True)
             # each output has a place of its own, so that adding up is in the same order always, on a GPU as well
             outputs = plan.spread(plan.run(self.experts.grouped, tokens)).transpose(0, 1)
         return (weights.unsqueeze(-1) * outputs).sum(1).to(outputs.dtype)
