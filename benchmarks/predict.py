@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ import torch
 from common import fill_page, table, write_result
 
 from gatewise.training import Predictions, Run, RunConfig, train
-from gatewise.training.folder import Model
 
 FEATURES, CLASSES, MISSING = 64, 10, 0.01
 ROWS = (200_000, 1_000_000)
@@ -63,21 +63,18 @@ def file_to_file(run: Run, data: Path, out: Path) -> float:
 def prepared(run: Run, data: Path, out: Path) -> float:
     """Predictions of rows that are prepared already, one part after the other, into tables."""
     ready = [run.model.inputs(records) for records in run.stream(str(data), require_target=False)]
-    given = Predictions(_AsPrepared(run.model), lambda: ready, route="top1")  # pyrefly: ignore[bad-argument-type]
+    given = _Ready(run.model, lambda: ready, route="top1")  # pyrefly: ignore[bad-argument-type]
     started = time.perf_counter()
     for _ in given:
         pass
     return time.perf_counter() - started
 
 
-class _AsPrepared:
-    """A model whose rows are what they will be."""
+class _Ready(Predictions):
+    """Predictions whose parts are what the mixture takes."""
 
-    def __init__(self, model: Model):
-        self.mixture, self.spec = model.mixture, model.spec
-
-    def inputs(self, x: torch.Tensor) -> torch.Tensor:
-        return x
+    def _inputs(self) -> Iterator[tuple[torch.Tensor]]:
+        return ((x,) for x in self.parts())
 
 
 def preparing(run: Run, data: Path, out: Path) -> float:
