@@ -19,6 +19,7 @@ from gatewise.cli.export import export
 from gatewise.cli.predict import predict
 from gatewise.cli.report import report
 from gatewise.cli.train import train
+from gatewise.distributed import LostProcess, is_leader
 from gatewise.errors import GatewiseError
 
 # the base of all that typer says of a command line: click's class in older releases, typer's own in newer ones
@@ -62,9 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = app(args=words, obj=words, standalone_mode=False)
     except GatewiseError as error:
-        status = _complain(str(error))
+        status = _complain(str(error) if is_leader() else "")  # processes that train together raise the same
+    except LostProcess as error:
+        print(f"gatewise: {error}", file=sys.stderr)
+        status = 1
     except UsageProblem as error:
-        status = _complain(error.format_message())
+        status = _complain(error.format_message() if is_leader() else "")
     except (KeyboardInterrupt, typer.Abort):
         print("gatewise: stopped", file=sys.stderr)
         status = 130

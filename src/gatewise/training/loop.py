@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
@@ -21,7 +22,7 @@ from gatewise.training.reseeding import Reseeding, in_words
 from gatewise.training.trainer import (
     Rows,
     Trainer,
-    batch_bounds,
+    batch_sizes,
     default_batch_size,
     default_epochs,
     default_patience,
@@ -69,6 +70,7 @@ def fit(
     should_stop: Callable[[], bool] = lambda: False,
     assignment: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
+    group: Group = ALONE,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -91,9 +93,12 @@ def fit(
             first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
         checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
             training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
+        group: the processes that train together: all call this with the same arguments but the watchers, and end with
+            the same weights. The first one writes the checkpoints. See docs/scaling.md.
 
     Raises:
-        GatewiseError: if there are no rows, nothing to train, weights that are none, or the loss is not finite.
+        GatewiseError: if there are no rows, nothing to train, weights that are none, the loss is not finite, or a step
+            has fewer rows than there are processes.
     """
     config = config or LoopConfig()
     if not isinstance(objective, Objective):
@@ -107,7 +112,7 @@ def fit(
         None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
     )
     rows = (train, validation, weights)
-    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
+    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)
     loop.prepare_experts(assignment)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -129,6 +134,7 @@ class Loop:
         num_classes: int | None,
         watchers: list[Callback],
         should_stop: Callable[[], bool],
+        group: Group = ALONE,
     ):
         device = next(mixture.parameters()).device
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
@@ -137,13 +143,17 @@ class Loop:
         self.validation = None if validation is None else (validation[0].to(device), validation[1].to(device))
         self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
         self.num_classes = num_classes or int(max(y.max() for _, y in (self.train, self.validation or self.train))) + 1
-        self.watchers, self.should_stop = watchers, should_stop
+        self.watchers, self.should_stop, self.group = watchers, should_stop, group
         count = len(self.train[0])
         self.batch_size = min(config.batch_size or default_batch_size(count), count)
-        self.steps_per_epoch = len(batch_bounds(count, self.batch_size)) + 1
+        self.batch_sizes = batch_sizes(count, self.batch_size)
+        for size in {*self.batch_sizes}:
+            micro_batches(size, config.accumulate, group)  # refuses what leaves a process without a row
+        self.steps_per_epoch = len(self.batch_sizes)
         self.epochs = config.epochs or default_epochs(self.steps_per_epoch)
         self.patience = default_patience(self.epochs) if config.patience is None else config.patience
-        self.trainer = Trainer(mixture, objective, regularisers, config, self.epochs * self.steps_per_epoch)
+        steps = self.epochs * self.steps_per_epoch
+        self.trainer = Trainer(mixture, objective, regularisers, config, steps, group)
         self.health = Health(mixture.num_experts, self.epochs, objective.name)
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
@@ -166,6 +176,10 @@ class Loop:
         said = problems + ([] if found is None else restore(self, found))
         if problems and found is None:
             said.append("no checkpoint is whole: training begins again")
+        if len({*self.group.gathered(self.trainer.step)}) > 1:
+            raise GatewiseError(
+                f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
+            )
         for watcher in self.watchers:
             for line in said:
                 watcher.on_warning(line)
@@ -173,7 +187,8 @@ class Loop:
     def keep(self, now: bool = False) -> None:
         """Write a checkpoint, where it is time."""
         seconds = self.config.checkpoint_seconds
-        if self.checkpoints is None or not (now or (seconds and time.perf_counter() - self.kept_at >= seconds)):
+        due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
+        if self.checkpoints is None or not self.group.leads or not due:
             return
         self.checkpoints.save(capture(self))
         self.kept_at = time.perf_counter()
@@ -224,11 +239,13 @@ class Loop:
         if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
             besides["assignment"] = self.trainer.warm_start.assignment
         columns = (*self.train, *besides.values())
-        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
-            self.seen.append(self.trainer.take_step(x, y, self.statistics, **dict(zip(besides, rest, strict=True))))
+        batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
+        for rows, (x, y, *rest) in zip(self.batch_sizes[self.done :], batches, strict=True):
+            given = dict(zip(besides, rest, strict=True))
+            self.seen.append(self.trainer.take_step(x, y, self.statistics, rows=rows, **given))
             for watcher in self.watchers:
                 watcher.on_step(self.trainer.step)
-            interrupted = self.should_stop()
+            interrupted = self.group.any(self.should_stop())
             self.keep(now=interrupted)
             if interrupted:
                 return True
@@ -239,7 +256,6 @@ class Loop:
         loss, objective = torch.stack(self.seen).mean(0).tolist()
         if not math.isfinite(loss):
             raise self.diverged("loss", loss)
-        self.statistics.reduce(self.trainer.reduce)
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         return figures | self.statistics.metrics()
@@ -273,7 +289,7 @@ class Loop:
 
     def validate(self, metrics: dict[str, Any], rows: Rows) -> None:
         """Add the validation figures to the metrics, and keep the weights if they are the best."""
-        figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes)
+        figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes, self.group)
         nll = figures.get("weighted_nll", figures["nll"])
         if not math.isfinite(nll):
             raise self.diverged("validation NLL", nll)

@@ -1,6 +1,7 @@
 """From a configuration to a run folder, and on from where a training was interrupted."""
 
 import contextlib
+import glob
 import itertools
 import shlex
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from gatewise.distributed import Group, joined, launch_name, own_device
 from gatewise.errors import GatewiseError
 from gatewise.files import held, read_json, write_json, write_text
 from gatewise.objectives import regularisers
@@ -44,7 +46,8 @@ def train(
     """Train a mixture on data and write a run folder.
 
     The same configuration gives the same weights on the same machine and number of threads; torch's global random
-    state is left as it was (on the CPU and CUDA).
+    state is left as it was (on the CPU and CUDA). Processes that torchrun started train together, and the first one
+    writes the folder; started again after one of them failed, they go on from the last checkpoint.
 
     Args:
         config: see `RunConfig`.
@@ -58,29 +61,35 @@ def train(
             one finished epoch leaves no folder behind.
     """
     config = continued(config)
-    choose_device(config.device)
+    device = choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
     check_gate(config)
     regularisers(config.regulariser, expert_prior=config.expert_prior)
-    parts = read_parts(config)
-    config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
-    check_gate(config)
-    folder = make_folder(out, config.data)
-    with held(folder, _busy(folder)):
-        write_text(folder / "config.toml", config.to_toml())
+    with joined(device) as group:
+        before = group.of_leader(lambda: begun_before(out, config.data))
+        if before is not None:
+            return _resumed(before, group, callbacks, should_stop)
+        with group.agreed():
+            parts = read_parts(config)
+            config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
+            check_gate(config)
+        folder = group.of_leader(lambda: make_folder(out, config.data))
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
-        write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
-        try:
-            return _trained(config, folder, parts, command, callbacks, should_stop)
-        except GatewiseError:
-            if not _begun(folder):
-                shutil.rmtree(folder)
-                if out is None:
-                    with contextlib.suppress(OSError):  # other runs are in it
-                        folder.parent.rmdir()
-            raise
+        with _held(folder, group):
+            try:
+                with group.agreed():
+                    if group.leads:
+                        _begin(folder, config, command, parts)
+                return _trained(config, folder, parts, command, callbacks, should_stop, group)
+            except GatewiseError:
+                if group.leads and not _begun(folder):
+                    shutil.rmtree(folder)
+                    if out is None:
+                        with contextlib.suppress(OSError):  # other runs are in it
+                            folder.parent.rmdir()
+                raise
 
 
 def resume(
@@ -102,20 +111,35 @@ def resume(
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
-    with held(folder, _busy(folder)):
-        if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
+    with joined(choose_device(config_of(folder).device)) as group:
+        if launch_name(again=True) is None and group.of_leader(lambda: _finished(folder)):
             raise GatewiseError(
                 f"the run {folder} is finished; to train its model further, start another from it with "
                 f"--set start_from={folder}"
             )
-        config = config_of(folder)
-        there = read_json(folder / "environment.json")
-        parts = read_parts(config)
-        if parts.whole.hash() != there.get("data"):
-            raise GatewiseError(
-                f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
-            )
-        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
+        return _resumed(folder, group, callbacks, should_stop)
+
+
+def _resumed(folder: Path, group: Group, callbacks: Iterable[Callback], should_stop: Callable[[], bool]) -> Run:
+    if group.of_leader(lambda: _finished(folder)):  # by processes of which one was lost behind the end
+        return Run.load(folder)
+    with _held(folder, group):
+        with group.agreed():
+            config = config_of(folder)
+            there = read_json(folder / "environment.json")
+            parts = read_parts(config)
+            if parts.whole.hash() != there.get("data"):
+                raise GatewiseError(
+                    f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
+                )
+        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop, group)
+
+
+def _begin(folder: Path, config: RunConfig, command: str, parts: Parts) -> None:
+    """Write what a run folder has before its training."""
+    write_text(folder / "config.toml", config.to_toml())
+    about = environment() | {"command": command, "data": parts.whole.hash()}
+    write_json(folder / "environment.json", about | ({"launch": launch_name()} if launch_name() else {}))
 
 
 def _trained(
@@ -125,20 +149,22 @@ def _trained(
     command: str,
     callbacks: Iterable[Callback],
     should_stop: Callable[[], bool],
+    group: Group,
 ) -> Run:
     """Train in a run folder, from its last checkpoint where it has one, and write what came of it."""
-    started, device = time.perf_counter(), choose_device(config.device)
+    started, device = time.perf_counter(), own_device(choose_device(config.device))
     checkpoints = Checkpoints(folder / "checkpoints")
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        prepared = prepare(config, parts, device)
+        with group.agreed():
+            prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        before, _ = checkpoints.latest()
-        history = [] if before is None else before.state["history"]
-        audits = _audits(config, folder, prepared)
-        for audit in audits:
-            audit.forget_after(len(history))
-        with MetricsFile(folder / "metrics.jsonl", history) as metrics:
+        with contextlib.ExitStack() as open_files:
+            watchers: list[Callback] = []
+            with group.agreed():
+                if group.leads:
+                    watchers = _watchers(config, folder, prepared, checkpoints, open_files)
+                    watchers += callbacks
             result = fit(
                 prepared.model.mixture,
                 prepared.objective,
@@ -149,21 +175,71 @@ def _trained(
                 validation_weight=of_rows(weights, prepared.rows["validation"][1]),
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(prepared.model.spec.classes),
-                callbacks=[metrics, *audits, *callbacks],
+                callbacks=watchers,
                 should_stop=should_stop,
                 checkpoints=checkpoints,
+                group=group,
             )
-        if parts.head == "categorical":
-            calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
-            prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
-        prepared.model.save(folder / "model")
-        summary = summarise(config, parts, prepared, weights, result)
-    summary |= {"command": command, "seconds": time.perf_counter() - started}
-    write_json(folder / "summary.json", summary)
-    write_report(folder)
-    if not summary["interrupted"]:
-        checkpoints.clear()
-    return Run(folder, config, prepared.model, summary)
+
+        def write() -> Run:
+            model = prepared.model
+            if parts.head == "categorical":
+                calibration = fit_calibration(model.mixture, *prepared.rows["validation"])
+                model = replace(model, calibration=calibration)
+            model.save(folder / "model")
+            summary = summarise(config, parts, replace(prepared, model=model), weights, result)
+            summary |= {"command": command, "seconds": time.perf_counter() - started}
+            write_json(folder / "summary.json", summary)
+            write_report(folder)
+            if not summary["interrupted"]:
+                checkpoints.clear()
+            return Run(folder, config, model, summary)
+
+        with group.agreed():
+            run = write() if group.leads else None
+    return Run.load(folder) if run is None else run
+
+
+def _watchers(
+    config: RunConfig, folder: Path, prepared: Prepared, checkpoints: Checkpoints, files: contextlib.ExitStack
+) -> list[Callback]:
+    """What writes into the run folder while it trains, with what was written until the last checkpoint."""
+    before, _ = checkpoints.latest()
+    history = [] if before is None else before.state["history"]
+    audits = _audits(config, folder, prepared)
+    for audit in audits:
+        audit.forget_after(len(history))
+    return [files.enter_context(MetricsFile(folder / "metrics.jsonl", history)), *audits]
+
+
+def begun_before(out: str | Path | None, data: str) -> Path | None:
+    """The run folder that these processes had begun before torchrun started them again; None where there is none."""
+    name = launch_name(again=True)
+    if name is None:
+        return None
+    stem = Path(data).stem or "run"
+    folders = Path("runs").glob(f"{glob.escape(stem)}-*") if out is None else [Path(out)]
+    found = [folder for folder in folders if _launch_of(folder) == name]
+    return max(found, key=lambda folder: (folder / "environment.json").stat().st_mtime, default=None)
+
+
+def _launch_of(folder: Path) -> str | None:
+    path = folder / "environment.json"
+    return read_json(path).get("launch") if path.is_file() else None
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted")
+
+
+@contextlib.contextmanager
+def _held(folder: Path, group: Group) -> Iterator[None]:
+    """Keep other trainings out of a run folder, by the first process."""
+    with contextlib.ExitStack() as stack:
+        with group.agreed():
+            if group.leads:
+                stack.enter_context(held(folder, _busy(folder)))
+        yield
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:
@@ -177,7 +253,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
         folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
-            if not any(folder.iterdir()):
+            if not any(folder.iterdir()) or (launch_name(again=True) and not _begun(folder)):
                 return folder
             raise GatewiseError(f"{folder} is there already; give another folder with --out")
         except FileExistsError:
