@@ -9,7 +9,6 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.agent.server.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-
 FINISHING = "300"
 """Seconds that processes have to finish when they are asked to stop, before they are killed."""
 
@@ -32,7 +31,6 @@ def launch(words: Sequence[str], processes: int) -> int:
     except SignalException as stopped:
         return 128 + int(signal.Signals(stopped.sigval))
     return 0
-
 
 
 def _cores() -> int:

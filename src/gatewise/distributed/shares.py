@@ -9,6 +9,7 @@ import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class Copies:
     def __init__(self, parts: list[nn.Module], group: Group):
         self.size = group.size
         # experts that no row was sent to have no gradient, on one process or on all
-        options = {"process_group": group.handle, "find_unused_parameters": True, BUFFERS: False}
+        options: dict[str, Any] = {"process_group": group.handle, "find_unused_parameters": True, BUFFERS: False}
         self.wrapped = DistributedDataParallel(_Parts(parts), **options)
         # said of a matrix with one row, whose memory is the same either way
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")

@@ -1,5 +1,7 @@
 """Training that goes on from call to call, for `partial_fit`."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -50,7 +52,8 @@ def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: i
     seen = []
     try:
         for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
-            seen.append(trainer.take_step(x_part, y_part, statistics, **dict(zip(besides, rest, strict=True))))
+            given: dict[str, Any] = dict(zip(besides, rest, strict=True))
+            seen.append(trainer.take_step(x_part, y_part, statistics, **given))
     finally:
         mixture.eval()
     if not bool(torch.stack(seen).isfinite().all()):

@@ -11,8 +11,6 @@ Reduce = Callable[[Tensor], Tensor]
 """A tensor to its sum over all processes, the same on each."""
 
 
-
-
 class GateStatistics:
     """Sums over rows of the gate's logits, gathered without a synchronisation.
 

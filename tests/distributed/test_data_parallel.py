@@ -1,0 +1,207 @@
+"""Several processes give what one gives: in loss and weights, to float32 rounding, over 50 steps."""
+
+import multiprocessing
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import gatewise as gw
+from gatewise.distributed import ALONE, Group, micro_batches
+from gatewise.objectives import regularisers
+from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training.trainer import Trainer
+
+STEPS = 50
+CLOSE = 5e-6
+"""One row's part left out, counted twice or seen with another row's noise moves weights by more than 1e-3."""
+
+CASES = {f"jensen, {name}": ("jensen", {"estimator": name}, {}) for name in gw.estimators.names()}
+CASES |= {
+    "a learned baseline": ("jensen", {"estimator": ("score-function", {"baseline": "learned", "context_dim": 6})}, {}),
+    "reinmax by conditional noise": ("jensen", {"estimator": ("reinmax", {"variant": "rao-blackwell"})}, {}),
+    "vimco": ("multi-sample", {"num_samples": 2}, {}),
+    "stratified": ("stratified", {}, {"balance_rate": 0.05}),
+    "marginal in micro-batches": ("marginal", {}, {"accumulate": 3}),
+    "a baseline over micro-batches": ("jensen", {"estimator": "score-function"}, {"accumulate": 2}),
+    "an inference network": (
+        "evidence",
+        {"posterior": "amortised", "num_classes": 3, "num_experts": 4, "context_dim": 6},
+        {},
+    ),
+}
+MODULES = {"experts that no row is sent to": ("jensen", {"estimator": "score-function"}, {"experts": "list"})}
+
+
+def blobs(rows=90):
+    draw = torch.Generator().manual_seed(0)
+    y = torch.randint(3, (rows,), generator=draw)
+    return torch.randn(rows, 6, generator=draw) + torch.eye(6)[y], y
+
+
+def made(name, options, keys):
+    """A model, its objective and what the trainer is told."""
+    torch.manual_seed(1)
+    options, keys = dict(options), dict(keys)
+    if "estimator" in options:
+        chosen = options["estimator"]
+        estimator, besides = chosen if isinstance(chosen, tuple) else (chosen, {})
+        besides = {"num_categories": 4, **besides} if estimator == "relax" else besides
+        options["estimator"] = gw.estimators.get(estimator, **besides)
+        options["num_samples"] = options["estimator"].sample_counts.start
+    experts = gw.MLPBank(4, 6, [8], 3)
+    if keys.pop("experts", "bank") == "list":
+        experts = [torch.nn.Linear(6, 3) for _ in range(8)]
+    count = 4 if isinstance(experts, gw.MLPBank) else 8
+    gate = gw.mixture.Gate(gw.mixture.mlp(6, [], count), count, balance="balance_rate" in keys)
+    mixture = gw.MixtureOfExperts(gate, experts)
+    return mixture, gw.objectives.get(name, **options), LoopConfig(batch_size=19, **keys)
+
+
+def trained(case, group):
+    """Losses of 50 steps on batches of 19 rows (an uneven share), and the state after them."""
+    mixture, objective, config = made(*{**CASES, **MODULES}[case])
+    balance = regularisers({"load": 0.1, "importance": 0.2, "gate_entropy": 0.05})
+    trainer = Trainer(mixture, objective, balance, config, STEPS, group)
+    statistics, losses = trainer.new_statistics(), []
+    while trainer.step < STEPS:
+        for x, y in trainer.batches(*blobs(), batch_size=19):
+            rows = 19 if group.size > 1 and trainer.step % 5 < 4 else None
+            rows = 14 if group.size > 1 and rows is None else rows
+            losses.append(trainer.take_step(x, y, statistics, rows=rows))
+    state = {**mixture.state_dict(), **{f"objective.{key}": value for key, value in objective.state_dict().items()}}
+    return {"losses": torch.stack(losses), "statistics": statistics.sums, **state}
+
+
+def validated(group):
+    """A whole `fit`, with validation and weights of rows; its lines without times."""
+    mixture, objective, config = made("marginal", {}, {"epochs": 3, "patience": 0})
+    weight = torch.linspace(1, 2, 30)
+    result = fit(mixture, objective, blobs(), blobs(30), config, validation_weight=weight, group=group)
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in result.history]
+
+
+class Steps(Callback):
+    def on_step(self, step):
+        self.last = step
+
+
+def stopped(group):
+    """The step after which all processes stop where one is asked to."""
+    mixture, objective, config = made("marginal", {}, {"epochs": 3})
+    calls, steps = iter(range(1, 100)), Steps()
+    fit(
+        mixture,
+        objective,
+        blobs(),
+        None,
+        config,
+        should_stop=lambda: group.rank == 1 and next(calls) == 7,
+        callbacks=[steps],
+        group=group,
+    )
+    return steps.last
+
+
+def agreed(group):
+    """What all are told of an error that one has."""
+    try:
+        with group.agreed():
+            if group.rank == 1:
+                raise gw.GatewiseError("the disk of the second is full")
+    except gw.GatewiseError as error:
+        return str(error)
+
+
+def work(rank, size, port, cases, sent):
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    dist.init_process_group("gloo", rank=rank, world_size=size)
+    group = Group(rank, size)
+    found = {case: trained(case, group) for case in cases}
+    more = validated(group), stopped(group), agreed(group)
+    dist.destroy_process_group()
+    same = [{key: value.numpy() for key, value in each.items()} for each in found.values()]
+    sent.put((rank, dict(zip(found, same, strict=True)), *more))
+
+
+def together(size, cases):
+    """What each of so many processes finds, in their order."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    sent = context.Queue()
+    processes = [context.Process(target=work, args=(rank, size, port, cases, sent)) for rank in range(size)]
+    for process in processes:
+        process.start()
+    found = sorted((sent.get(timeout=300) for _ in range(size)), key=lambda each: each[0])
+    for process in processes:
+        process.join()
+    return found
+
+
+@pytest.fixture(scope="module")
+def two():
+    return together(2, [*CASES, *MODULES])
+
+
+def assert_close(found, case):
+    expected = trained(case, ALONE)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(torch.from_numpy(found[name]), value, rtol=CLOSE, atol=CLOSE, msg=f"{case}: {name}")
+
+
+@pytest.mark.parametrize("case", [*CASES, *MODULES])
+def test_two_processes_give_what_one_gives(case, two):
+    for _, found, *_ in two:
+        assert_close(found[case], case)
+
+
+def test_the_processes_have_the_same_weights_to_the_bit(two):
+    (_, first, *_), (_, second, *_) = two
+    for case, tensors in first.items():
+        for name, value in tensors.items():
+            assert (value == second[case][name]).all(), f"{case}: {name}"
+
+
+def test_validation_stops_and_errors_are_agreed(two):
+    expected = validated(ALONE)
+    for _, _, history, stop, error in two:
+        assert stop == 7
+        assert error == "the disk of the second is full"
+        for line, other in zip(history, expected, strict=True):
+            assert line == pytest.approx(other, rel=1e-4, abs=1e-6)
+    assert two[0][2] == two[1][2]
+
+
+def test_four_processes_give_what_one_gives():
+    cases = ["jensen, enumeration", "jensen, score-function", "stratified"]
+    for _, found, *_ in together(4, cases):
+        for case in cases:
+            assert_close(found[case], case)
+
+
+def test_shares_are_all_rows_once():
+    for rows in range(12, 40):
+        for pieces in (1, 2, 3):
+            found = []
+            for rank in range(4):
+                for part in micro_batches(rows, pieces, Group(rank, 4)):
+                    found += range(part.start, part.start + part.rows)
+            assert sorted(found) == list(range(rows))
+
+
+def test_a_process_without_a_row_is_refused():
+    with pytest.raises(gw.GatewiseError, match="does not give each of the 4 processes a row; take fewer processes"):
+        micro_batches(7, 2, Group(0, 4))
+
+
+def test_an_estimator_of_the_whole_batch_is_refused():
+    mixture, _, config = made("marginal", {}, {})
+    objective = gw.objectives.get("jensen", estimator=gw.estimators.get("implicit-mle", adaptive=True))
+    with pytest.raises(gw.GatewiseError, match="'implicit-mle' with these options looks at a whole batch at once"):
+        Trainer(mixture, objective, [], config, 1, Group(0, 2))
