@@ -12,6 +12,7 @@ import gatewise as gw
 from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.objectives import regularisers
 from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.trainer import Trainer
 
 STEPS = 50
@@ -24,6 +25,7 @@ CASES |= {
     "reinmax by conditional noise": ("jensen", {"estimator": ("reinmax", {"variant": "rao-blackwell"})}, {}),
     "vimco": ("multi-sample", {"num_samples": 2}, {}),
     "stratified": ("stratified", {}, {"balance_rate": 0.05}),
+    "the balance of a top-k gate": ("marginal", {}, {"balance_rate": 0.05, "top_k": 2}),
     "marginal in micro-batches": ("marginal", {}, {"accumulate": 3}),
     "a baseline over micro-batches": ("jensen", {"estimator": "score-function"}, {"accumulate": 2}),
     "an inference network": (
@@ -55,7 +57,8 @@ def made(name, options, keys):
     if keys.pop("experts", "bank") == "list":
         experts = [torch.nn.Linear(6, 3) for _ in range(8)]
     count = 4 if isinstance(experts, gw.MLPBank) else 8
-    gate = gw.mixture.Gate(gw.mixture.mlp(6, [], count), count, balance="balance_rate" in keys)
+    top_k = keys.pop("top_k", None)
+    gate = gw.mixture.Gate(gw.mixture.mlp(6, [], count), count, balance="balance_rate" in keys, top_k=top_k)
     mixture = gw.MixtureOfExperts(gate, experts)
     return mixture, gw.objectives.get(name, **options), LoopConfig(batch_size=19, **keys)
 
@@ -105,6 +108,23 @@ def stopped(group):
     return steps.last
 
 
+def interrupted(folder, group, at=None):
+    """The weights after 3 epochs of 5 steps, where there are checkpoints from those; stopped after a number of steps."""
+    mixture, objective, config = made("jensen", {"estimator": "score-function"}, {"epochs": 3, "patience": 0})
+    calls = iter(range(1, 100))
+    fit(
+        mixture,
+        objective,
+        blobs(),
+        blobs(30),
+        config,
+        should_stop=lambda: next(calls) == at,
+        checkpoints=Checkpoints(folder),
+        group=group,
+    )
+    return mixture.state_dict()
+
+
 def agreed(group):
     """What all are told of an error that one has."""
     try:
@@ -115,26 +135,27 @@ def agreed(group):
         return str(error)
 
 
-def work(rank, size, port, cases, sent):
+def work(rank, size, port, cases, folder, sent):
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=size)
     group = Group(rank, size)
     found = {case: trained(case, group) for case in cases}
     more = validated(group), stopped(group), agreed(group)
+    interrupted(folder, group, at=7)
     dist.destroy_process_group()
     same = [{key: value.numpy() for key, value in each.items()} for each in found.values()]
     sent.put((rank, dict(zip(found, same, strict=True)), *more))
 
 
-def together(size, cases):
+def together(size, cases, folder):
     """What each of so many processes finds, in their order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
     sent = context.Queue()
-    processes = [context.Process(target=work, args=(rank, size, port, cases, sent)) for rank in range(size)]
+    processes = [context.Process(target=work, args=(rank, size, port, cases, folder, sent)) for rank in range(size)]
     for process in processes:
         process.start()
     found = sorted((sent.get(timeout=300) for _ in range(size)), key=lambda each: each[0])
@@ -144,8 +165,14 @@ def together(size, cases):
 
 
 @pytest.fixture(scope="module")
-def two():
-    return together(2, [*CASES, *MODULES])
+def folder(tmp_path_factory):
+    """Where the checkpoint of two processes lies, after 7 steps."""
+    return tmp_path_factory.mktemp("two") / "checkpoints"
+
+
+@pytest.fixture(scope="module")
+def two(folder):
+    return together(2, [*CASES, *MODULES], folder)
 
 
 def assert_close(found, case):
@@ -178,9 +205,16 @@ def test_validation_stops_and_errors_are_agreed(two):
     assert two[0][2] == two[1][2]
 
 
-def test_four_processes_give_what_one_gives():
+def test_one_goes_on_from_the_checkpoint_of_two(two, folder, tmp_path):
+    assert Checkpoints(folder).latest()[0].step == 7
+    expected, found = interrupted(tmp_path / "one", ALONE), interrupted(folder, ALONE)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=CLOSE, atol=CLOSE)
+
+
+def test_four_processes_give_what_one_gives(tmp_path):
     cases = ["jensen, enumeration", "jensen, score-function", "stratified"]
-    for _, found, *_ in together(4, cases):
+    for _, found, *_ in together(4, cases, tmp_path / "checkpoints"):
         for case in cases:
             assert_close(found[case], case)
 
