@@ -109,7 +109,7 @@ def stopped(group):
 
 
 def interrupted(folder, group, at=None):
-    """The weights after 3 epochs of 5 steps, where there are checkpoints from those; stopped after a number of steps."""
+    """The weights after 3 epochs of 5 steps, from checkpoints where there are some; or stopped `at` a call."""
     mixture, objective, config = made("jensen", {"estimator": "score-function"}, {"epochs": 3, "patience": 0})
     calls = iter(range(1, 100))
     fit(
