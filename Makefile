@@ -3,15 +3,20 @@
 # test              the whole suite
 # lint              ruff and pyrefly
 # bench             every benchmark that needs nothing more; results go to benchmarks/results
+# processes         two and four processes give what one gives, over 50 steps
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
+# faults            60 trainings killed at random instants, and every objective on extreme inputs
+# fuzz              20,000 broken inputs of every kind
+# soak              memory over 10,000 steps and 1,000 batches of predictions
+# audit-deps        known weaknesses of the versions that are installed; needs a network
 # docs              this documentation as a site, in build/site; in an environment of its own, .venv-docs
 # dist-test         wheel and sdist into dist/, and the sdist's tests against the installed wheel, outside this folder
 
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-estimators bench-dispatch docs dist-test clean
+.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz soak audit-deps docs dist-test clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -38,6 +43,10 @@ lint: .venv/tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
+
+processes: setup
+	OMP_NUM_THREADS=1 GATEWISE_TEST_STEPS=50 GATEWISE_TEST_PROCESSES=2 $(BIN)/python -m pytest -q tests/distributed
+	OMP_NUM_THREADS=1 GATEWISE_TEST_STEPS=50 GATEWISE_TEST_PROCESSES=4 $(BIN)/python -m pytest -q tests/distributed
 
 bench: setup
 	$(BIN)/python benchmarks/loop_overhead.py
@@ -66,6 +75,20 @@ bench-estimators: .venv-bench/installed
 
 bench-dispatch: .venv-bench/installed
 	OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
+
+faults: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --kills 60
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.extremes
+
+fuzz: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz --inputs 20000
+
+soak: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak
+
+audit-deps: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/pip-audit --skip-editable || echo "pip-audit found something, or could reach no network"
 
 .venv-docs/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-docs

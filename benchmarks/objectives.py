@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "experts": 8,
     "gate_hidden": [64],
     "epochs": 5,
+    "starts": 1,
     "batch_size": 256,
     "lr_schedule": "constant",
     "patience": 0,

@@ -1,8 +1,9 @@
-"""Files written whole or not at all, and read with one line for what is wrong with them."""
+"""Files written whole or not at all, and read with one line for what is wrong with them, whoever wrote them."""
 
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ try:
     import fcntl
 except ImportError:  # not on Windows, where nothing is locked
     fcntl = None
+
+LOCK = ".lock"
+LARGEST = 64 * 2**20
+"""Bytes of a JSON or TOML file in a run folder, at most; looked at before it is read."""
 
 
 @contextlib.contextmanager
@@ -43,16 +48,64 @@ def held(folder: Path, busy: str) -> Iterator[None]:
         GatewiseError: `busy`, if another process holds it; or if nothing can be written there.
     """
     try:
-        lock = (folder / ".lock").open("w")
+        # neither emptied nor followed, should somebody have put a link there
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise GatewiseError(f"cannot write into {folder}: {error.strerror}") from None
-    with lock:
+    with os.fdopen(lock, "r+b", buffering=0) as file:
         try:
             if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise GatewiseError(busy) from None
         yield
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder that this process holds."""
+    for path in [*folder.glob(".*.part"), *folder.glob("*/.*.part")]:
+        path.unlink(missing_ok=True)
+
+
+def check_links(folder: Path) -> None:
+    """Refuse a run folder from which a symbolic link leads out: what it reads or writes there is not the run's.
+
+    Raises:
+        GatewiseError: naming the link.
+    """
+    inside = Path(os.path.realpath(folder))
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+            raise GatewiseError(f"{path} is a symbolic link out of the run folder; put the file itself there")
+
+
+def check_regular(path: Path) -> int:
+    """The size of a file in bytes.
+
+    Raises:
+        OSError: if it is not there.
+        GatewiseError: for a device or a pipe, which may never end, and for a folder.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise GatewiseError(f"{path} is no regular file; restore the run folder, or train the run again")
+    return found.st_size
+
+
+def read_text(path: Path) -> str:
+    """The text of a file that may come from a stranger.
+
+    Raises:
+        OSError: if it cannot be read.
+        UnicodeDecodeError: if it is not UTF-8.
+        GatewiseError: for a device, a pipe or a folder, and for a file beyond `LARGEST`.
+    """
+    size = check_regular(path)
+    if size > LARGEST:
+        raise GatewiseError(
+            f"{path} has {size / 2**20:.0f} MiB, and such a file has {LARGEST / 2**20:.0f} at most; restore it"
+        )
+    return path.read_text(encoding="utf-8")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -74,12 +127,14 @@ def read_json(path: Path) -> dict[str, Any]:
         GatewiseError: if it is missing or is not a JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except FileNotFoundError:
         raise GatewiseError(f"{path} is missing: {path.parent} is not a finished run") from None
     except OSError as error:
         raise GatewiseError(f"cannot read {path}: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except GatewiseError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise GatewiseError(f"{path} is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise GatewiseError(f"{path} does not hold a JSON object")

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import gatewise as gw
+from gatewise.cli.app import app
 from tests.estimators.cases import needed
 
 from .conftest import QUICK
@@ -173,7 +174,9 @@ def test_collapse_is_warned_of_and_the_defaults_are_not(gatewise, tmp_path):
 
 
 def test_help_fits_one_screen_and_has_an_example(gatewise):
-    for command in ("train", "evaluate", "predict", "estimators"):
+    commands = [command.name for command in app.registered_commands]
+    assert len(commands) == 10
+    for command in commands:
         told = gatewise(command, "--help")
         assert told.status == 0
         assert "Example: gatewise" in told.out

@@ -75,6 +75,12 @@ def test_the_course_is_told_in_words(config, reseeded, said):
     assert said in course(parse_summary(summary, "summary"))
 
 
+def test_starts_are_told_where_there_were_several():
+    told = course(parse_summary(light(starts=[0.7, 0.6125]), "summary"))
+    assert told == "The best of 2 starts went on: after a fifth of the epochs their validation NLLs were 0.700, 0.613."
+    assert course(parse_summary(light(starts=[]), "summary")) == ""
+
+
 def test_an_ordinary_course_needs_no_words():
     assert course(parse_summary(light(), "summary")) == ""
 

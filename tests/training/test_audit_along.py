@@ -29,6 +29,7 @@ def test_the_estimator_is_audited_after_the_first_the_last_and_every_second_epoc
         assert row["estimator"] == "score-function"
         assert row["own"]
         assert row["relative_std"] > 0
+        assert "start" not in line
 
 
 def test_training_goes_the_way_it_would_without(audited, tmp_path):

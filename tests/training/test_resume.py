@@ -265,10 +265,11 @@ def test_a_run_goes_on(whole, tmp_path):
         resume(run.folder)
 
 
-def test_audits_along_the_way_are_not_written_twice(tmp_path):
+@pytest.mark.parametrize("stop", [3, 25])  # while there are starts to choose from, and after
+def test_audits_along_the_way_are_not_written_twice(stop, tmp_path):
     calls = iter(range(1, 1000))
     keys = {"estimator": "score-function", "audit_every": 4}
-    run = train(config(**keys), tmp_path / "run", should_stop=lambda: next(calls) == 25).folder
+    run = train(config(**keys), tmp_path / "run", should_stop=lambda: next(calls) == stop).folder
     with (run / "audits.jsonl").open("a") as file:
         file.write('{"epoch": 9}\n{"epo')
     resume(run)

@@ -1,4 +1,4 @@
-"""The command line: `gatewise train | evaluate | predict | audit | compare | report | export | estimators`."""
+"""The command line: one command a module; `gatewise --help` lists them."""
 
 from gatewise.cli.app import main
 

@@ -13,6 +13,8 @@ import typer
 from gatewise import __version__
 from gatewise.cli.audit import audit
 from gatewise.cli.compare import compare
+from gatewise.cli.config import config
+from gatewise.cli.doctor import doctor
 from gatewise.cli.estimators import estimators
 from gatewise.cli.evaluate import evaluate
 from gatewise.cli.export import export
@@ -34,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, audit, compare, report, export, estimators):
+for command in (train, evaluate, predict, audit, compare, report, export, estimators, config, doctor):
     app.command(name=command.__name__)(command)
 
 

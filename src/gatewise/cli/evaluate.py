@@ -27,6 +27,9 @@ def evaluate(
     Example: gatewise evaluate runs/adult new.csv --json
     """
     loaded = Run.load(run, device)
+    if changes := loaded.changes():
+        # on standard error, where it spoils no JSON
+        console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
     if loaded.model.spec.head == "categorical":
         tally = loaded.tally(records, calibrated=calibrated)

@@ -31,7 +31,12 @@ class Lines(Callback):
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:
         """Print the epoch."""
-        self.say(f"epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}")
+        start = f"start {metrics['start']}  " if "start" in metrics else ""
+        self.say(f"{start}epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}")
+
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Print which start goes on."""
+        self.say(said)
 
     def on_warning(self, message: str) -> None:
         """Print the warning."""
@@ -70,7 +75,8 @@ class Bar(Lines):
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:
         """Show the epoch's figures."""
-        self.progress.update(self.task, figures=epoch_text(metrics))
+        start = f"start {metrics['start']}  " if "start" in metrics else ""
+        self.progress.update(self.task, figures=start + epoch_text(metrics))
 
     def on_end(self) -> None:
         """Take the bar away."""

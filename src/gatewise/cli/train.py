@@ -12,7 +12,7 @@ from gatewise import objectives
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
-from gatewise.cli.settings import gather, take_folder
+from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
 from gatewise.cli.tables import figures_table
 from gatewise.distributed import is_leader, launched
@@ -102,11 +102,12 @@ def train(
         "out": out,
     }
     if resume is not None:
-        others = flags | {"config": config, "set": settings or None}
+        others = flags | {"config": config}
         if given := [name for name, value in others.items() if value is not None]:
             raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
+        changed = dict(map(parse_setting, settings or []))
         with stopping() as stop:
-            return finish(resume_run(resume, callbacks=watchers(), should_stop=stop), stop, json_)
+            return finish(resume_run(resume, settings=changed, callbacks=watchers(), should_stop=stop), stop, json_)
     keys, where = gather(config, settings, flags)
     out = take_folder(keys, where)
     if "data" not in keys:

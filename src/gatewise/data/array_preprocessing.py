@@ -10,6 +10,7 @@ import numpy as np
 from gatewise.data.arrays import check_numbers, check_type
 from gatewise.data.records import MISSING, Records
 from gatewise.errors import GatewiseError
+from gatewise.files import write_text
 
 BLOCK = 1024  # rows converted at once, so that float64 copies stay small
 
@@ -85,7 +86,7 @@ class ArrayPreprocessing:
             "mean": self.mean.tolist(),
             "scale": self.scale.tolist(),
         }
-        (Path(folder) / "preprocessing.json").write_text(json.dumps(description), encoding="utf-8")
+        write_text(Path(folder) / "preprocessing.json", json.dumps(description))
 
     @classmethod
     def load(cls, folder: Path, description: dict) -> "ArrayPreprocessing":

@@ -11,6 +11,7 @@ from gatewise.data.array_preprocessing import ArrayPreprocessing
 from gatewise.data.records import Records
 from gatewise.data.table_preprocessing import KEEP_ALL, TablePreprocessing
 from gatewise.errors import GatewiseError
+from gatewise.files import read_text
 from gatewise.wording import shown
 
 
@@ -80,7 +81,7 @@ def load_preprocessing(folder: Path) -> Preprocessing:
     """What `save` wrote, read without pickle; raises GatewiseError where it is absent or damaged."""
     path = Path(folder) / "preprocessing.json"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(read_text(path))
         kind = {"table": TablePreprocessing, "array": ArrayPreprocessing}[description["kind"]]
         return kind.load(Path(folder), description)
     except GatewiseError:

@@ -1,6 +1,7 @@
 """Tables: text columns become codes, then scikit-learn's ColumnTransformer makes numbers of all columns."""
 
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -12,16 +13,19 @@ import polars as pl
 import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
+from gatewise.files import check_regular, replacing, write_text
 from gatewise.wording import listing, nearest, shown
 
 KEEP_ALL = "*"  # in `keep`: every column is used
+LARGEST = 256 * 2**20  # bytes that preprocessing.skops may unpack to, looked at before it is
+PARTS = (SimpleImputer, MissingIndicator, OneHotEncoder, StandardScaler, QuantileTransformer)  # what we write
 TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
 
 
@@ -201,8 +205,9 @@ class TablePreprocessing:
             "columns": [asdict(column) for column in self.columns],
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
-        (Path(folder) / "preprocessing.json").write_text(text, encoding="utf-8")
-        skops.io.dump(self.transformer, Path(folder) / "preprocessing.skops")
+        write_text(Path(folder) / "preprocessing.json", text)
+        with replacing(Path(folder) / "preprocessing.skops") as part:
+            skops.io.dump(self.transformer, part)
 
     @classmethod
     def load(cls, folder: Path, description: dict) -> "TablePreprocessing":
@@ -211,9 +216,7 @@ class TablePreprocessing:
             Column(str(c["name"]), None if c["levels"] is None else tuple(map(str, c["levels"])))
             for c in description["columns"]
         )
-        transformer = skops.io.load(Path(folder) / "preprocessing.skops", trusted=TRUSTED)
-        if not isinstance(transformer, ColumnTransformer):
-            raise TypeError("preprocessing.skops holds something else than a ColumnTransformer")
+        transformer = _load_transformer(Path(folder) / "preprocessing.skops")
         identifiers = tuple(map(str, description.get("identifiers", ())))
         loaded = cls(columns, tuple(map(str, description["missing"])), transformer, identifiers)
         # a row without values runs through everything: parts that do not fit together fail here
@@ -222,6 +225,22 @@ class TablePreprocessing:
         if loaded._transformed(row).shape[1:] != loaded.input_shape:
             raise ValueError("preprocessing.skops and preprocessing.json do not fit together")
         return loaded
+
+
+def _load_transformer(path: Path) -> ColumnTransformer:
+    """The transformer in a skops file; any exception says that it is damaged, too large, or holds other types."""
+    check_regular(path)
+    with zipfile.ZipFile(path) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST:
+            raise ValueError(f"preprocessing.skops unpacks to more than {LARGEST // 2**20} MiB")
+    transformer = skops.io.load(path, trusted=TRUSTED)
+    if type(transformer) is not ColumnTransformer:
+        raise TypeError("preprocessing.skops holds something else than a ColumnTransformer")
+    for _, part, _ in transformer.transformers_:
+        for step in [each for _, each in part.steps] if type(part) is Pipeline else [part]:
+            if type(step) not in PARTS:
+                raise TypeError(f"preprocessing.skops holds a {type(step).__name__}, which is none of ours")
+    return transformer
 
 
 def _check_names(frame: pl.DataFrame, name: str, named: dict[str, Sequence[str]]) -> None:

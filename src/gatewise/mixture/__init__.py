@@ -6,6 +6,7 @@ from gatewise.mixture.distribution_heads import Bernoulli, DistributionHead, Gau
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.gates import Gate, Temperature
 from gatewise.mixture.heads import Categorical, Head
+from gatewise.mixture.leaves import by_leaf, leaf_names
 from gatewise.mixture.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.perceptrons import MLPBank, mlp
 from gatewise.mixture.sparse_gates import Entmax15, Sparsemax, entmax15, sparsemax
@@ -37,7 +38,9 @@ __all__ = [
     "Temperature",
     "Uncertainty",
     "add_expert",
+    "by_leaf",
     "entmax15",
+    "leaf_names",
     "mlp",
     "remove_expert",
     "sparsemax",

@@ -67,7 +67,7 @@ class ExpertList(Experts):
 
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Outputs `[N, O]`; an expert without rows is not run."""
-        self._refuse_batch_statistics()
+        self.refuse_batch_statistics()
         parts = enumerate(x.split(list(counts)))
         outputs = {k: self.members[k](rows) for k, rows in parts if len(rows)}
         self._refuse_different_shapes(outputs)
@@ -78,7 +78,8 @@ class ExpertList(Experts):
             described = ", ".join(f"expert {k}: {list(output.shape[1:])}" for k, output in outputs.items())
             raise GatewiseError(f"all experts must put out the same shape a row; got {described}")
 
-    def _refuse_batch_statistics(self) -> None:
+    def refuse_batch_statistics(self) -> None:
+        """Raise GatewiseError for batch normalisation that would see only the rows routed to an expert."""
         for k, member in enumerate(self.members):
             for name, module in member.named_modules():
                 of_the_batch = module.training or not getattr(module, "track_running_stats", True)

@@ -1,4 +1,4 @@
-"""What was special about the course of a training, in words: where it began, and which experts began anew."""
+"""What was special about the course of a training, in words: its starts, and the experts that began anew."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,20 @@ MOST = 8
 
 def course(summary: Summary) -> str:
     """Sentences on the start, the warm start and the experts that were re-seeded; empty where there is nothing."""
-    told = [_started(summary), _warm(summary), _reseeded(summary.reseeded)]
+    told = [_started(summary), _starts(summary.starts), _warm(summary), _reseeded(summary.reseeded)]
     return " ".join(sentence for sentence in told if sentence)
 
 
 def _started(summary: Summary) -> str:
     start = summary.config.get("start_from")
     return f"Training started from the weights of the run {short(setting(start), 200)}." if start else ""
+
+
+def _starts(found: Sequence[float]) -> str:
+    if len(found) < 2:
+        return ""
+    nlls = ", ".join(f"{nll:.3f}" for nll in found)
+    return f"The best of {len(found)} starts went on: after a fifth of the epochs their validation NLLs were {nlls}."
 
 
 def _warm(summary: Summary) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
-from gatewise.files import write_text
+from gatewise.files import check_links, read_text, write_text
 from gatewise.reporting.audit.schema import parse_audit, parse_audit_file
 from gatewise.reporting.page import Beside, page
 from gatewise.reporting.schema import Summary, parse_history, parse_summary
@@ -31,6 +31,7 @@ def read_run(run: Path) -> tuple[Summary, list[dict[str, Any]]]:
     """
     if not run.is_dir():
         raise GatewiseError(f"there is no run folder {run}; make one with gatewise train")
+    check_links(run)
     path = run / "summary.json"
     return parse_summary(read_object(path), str(path)), read_history(run / "metrics.jsonl")
 
@@ -84,7 +85,7 @@ def read_audits(path: Path) -> list[dict[str, Any]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except FileNotFoundError:
         raise GatewiseError(f"{path} does not exist; give the folder of a run that gatewise train has made") from None
     except OSError as error:

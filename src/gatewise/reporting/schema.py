@@ -88,6 +88,7 @@ class Summary(Part):
     details: Details | None = None
     typical: Typical | None = None
     warnings: list[Text] = Field([])
+    starts: list[float] = Field([])
     reseeded: list[Reseeded] = Field([])
     interrupted: bool = False
 

@@ -130,6 +130,7 @@ class MixtureEstimator(BaseEstimator):
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(classes),
                 callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
+                anew=model.spec.build,
             )
         self.model_, self._trainer = model, None
         self.history_ = result.history

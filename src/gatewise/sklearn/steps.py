@@ -9,8 +9,10 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, regularisers
 from gatewise.training import LoopConfig, RunConfig
+from gatewise.training.epoch import Rows, default_batch_size
+from gatewise.training.finite import NotFinite
 from gatewise.training.folder import Model
-from gatewise.training.trainer import Rows, Trainer, default_batch_size
+from gatewise.training.trainer import Trainer
 
 NO_END = 2**60
 """Steps of a training whose end nobody knows: schedules stay where they begin."""
@@ -39,7 +41,7 @@ def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: i
     """Take the steps of one pass over rows, with their weights; dropout draws from torch's global random state.
 
     Raises:
-        GatewiseError: if the loss is not finite.
+        GatewiseError: if a loss or gradient is not finite, and `skip_nonfinite` batches were passed over already.
     """
     torch.manual_seed((trainer.dropout_seed + trainer.step) % 2**63)
     mixture, count = trainer.mixture, len(rows[0])
@@ -49,12 +51,15 @@ def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: i
     statistics = trainer.new_statistics()
     mixture.train()
     trainer.objective.train()
-    seen = []
     try:
         for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
             given: dict[str, Any] = dict(zip(besides, rest, strict=True))
-            seen.append(trainer.take_step(x_part, y_part, statistics, **given))
+            try:
+                trainer.take_step(x_part, y_part, statistics, **given)
+            except NotFinite as found:
+                if trainer.passed_over >= trainer.config.skip_nonfinite:
+                    said = found.advice(trainer.config)
+                    raise GatewiseError(f"training diverged after step {trainer.step}: {said}") from None
+                trainer.passed_over += 1
     finally:
         mixture.eval()
-    if not bool(torch.stack(seen).isfinite().all()):
-        raise GatewiseError(f"training diverged by step {trainer.step}; lower lr (it was {trainer.config.lr})")

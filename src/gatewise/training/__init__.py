@@ -6,6 +6,7 @@ from gatewise.training.datasets import rows_of
 from gatewise.training.loop import Fit, fit
 from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run
+from gatewise.training.tensorboard import TensorBoard
 from gatewise.training.train_run import resume, train
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunConfig",
+    "TensorBoard",
     "Trust",
     "fit",
     "load_config",

@@ -1,5 +1,6 @@
 """The audit along training: how the bias and variance of the estimator change as the gate and λ do."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,12 @@ import torch
 
 from gatewise.diagnostics import audit
 from gatewise.errors import GatewiseError
-from gatewise.files import write_text
+from gatewise.files import read_text, write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import RunConfig
-from gatewise.training.trainer import Rows
+from gatewise.training.epoch import Rows
 
 AUDITED = "jensen"
 """The objective whose gradient is audited."""
@@ -54,11 +55,27 @@ class AuditAlong(Callback):
         self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
         self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
 
-    def forget_after(self, epoch: int) -> None:
-        """Remove the lines of later epochs, which are trained again."""
+    def on_restart(self, history: list[dict[str, Any]]) -> None:
+        """Remove the lines of later epochs, which are trained again; those of starts stay until there is a choice."""
+        self._keep([line for line in self._lines() if "start" in line or line["epoch"] <= len(history)])
+
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Keep the lines of the start that goes on; of an epoch that was trained twice, the last."""
+        of_epoch = {line["epoch"]: line for line in self._lines() if line.pop("start", None) == start}
+        self._keep(list(of_epoch.values()))
+
+    def _lines(self) -> list[dict[str, Any]]:
+        """What is in the file, without what is no whole line of ours."""
+        text = read_text(self.path) if self.path.exists() else ""
+        found = []
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+        return [line for line in found if isinstance(line, dict) and isinstance(line.get("epoch"), int)]
+
+    def _keep(self, lines: list[dict[str, Any]]) -> None:
         if self.path.exists():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_text(self.path, "".join(line for line in lines if _is_until(line, epoch)))
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember which epoch is the last."""
@@ -82,20 +99,12 @@ class AuditAlong(Callback):
             line = {"rows": [row.to_dict() for row in found.rows]}
         except GatewiseError as problem:  # a gate that is certain has no gradient to audit: training goes on
             line = {"rows": [], "reason": str(problem)}
-        kept = {name: metrics[name] for name in ("epoch", "step", "temperature")}
+        kept = {name: metrics[name] for name in ("start", "epoch", "step", "temperature") if name in metrics}
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(kept | line) + "\n")
         except OSError as error:
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
-
-
-def _is_until(line: str, epoch: int) -> bool:
-    """Whether a line is whole, and of this epoch or one before."""
-    try:
-        return json.loads(line)["epoch"] <= epoch
-    except (ValueError, KeyError, TypeError):
-        return False
 
 
 def check_audit_every(config: RunConfig) -> None:

@@ -15,6 +15,19 @@ class Callback:
     def on_epoch(self, metrics: dict[str, Any]) -> None:
         """After each epoch's validation, with its line of `metrics.jsonl`."""
 
+    def on_restart(self, history: list[dict[str, Any]]) -> None:
+        """When training is not where it was: it is resumed, or has another start.
+
+        Only the epochs in `history` count from here on, whether they were told or not. While there are starts to
+        choose from, the metrics of an epoch have the number of its start, from 1, as "start".
+        """
+
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """When the best of several starts goes on: the epochs in `history` count, without "start", and no others.
+
+        `said` are words for people on how good each start was.
+        """
+
     def on_warning(self, message: str) -> None:
         """When something is wrong with the gate or the experts; each kind is said once."""
 

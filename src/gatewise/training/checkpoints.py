@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
+from gatewise.files import check_regular, read_text
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FORMAT = 1
@@ -110,21 +111,32 @@ class Checkpoints:
 
 
 def _read(path: Path) -> Checkpoint:
-    """A checkpoint whose files are those that the manifest names."""
-    files = (path, path / MANIFEST, path / TENSORS, path / STATE)
+    """A checkpoint whose files are those that the manifest names.
+
+    Raises:
+        GatewiseError: if it is not whole, or not one at all.
+    """
     try:
-        if any(file.is_symlink() for file in files):
-            raise GatewiseError(f"the checkpoint {path} is not used: it has a symbolic link in it")
-        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise GatewiseError(f"the checkpoint {path} is not used: it is not of format {FORMAT}")
-        for name in (TENSORS, STATE):  # the names are ours, whatever the manifest says
-            if manifest.get("sha256", {}).get(name) != _sha256(path / name):
-                raise GatewiseError(f"the checkpoint {path} is not used: {name} is not what the manifest says")
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        return Checkpoint(state.pop("step"), load_file(path / TENSORS), state)
-    except (OSError, ValueError, AttributeError, KeyError, RecursionError, SafetensorError) as error:
-        raise GatewiseError(f"the checkpoint {path} is not used: it is damaged ({error})") from None
+        return _whole(path)
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        reason = str(error) if isinstance(error, GatewiseError) else f"it is damaged ({error})"
+        raise GatewiseError(f"the checkpoint {path} is not used: {reason}") from None
+
+
+def _whole(path: Path) -> Checkpoint:
+    if any(file.is_symlink() for file in (path, path / MANIFEST, path / TENSORS, path / STATE)):
+        raise GatewiseError("it has a symbolic link in it")
+    manifest = json.loads(read_text(path / MANIFEST))
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise GatewiseError(f"it is not of format {FORMAT}")
+    for name in (TENSORS, STATE):  # the names are ours, whatever the manifest says
+        check_regular(path / name)
+        if manifest.get("sha256", {}).get(name) != _sha256(path / name):
+            raise GatewiseError(f"{name} is not what the manifest says")
+    state = json.loads(read_text(path / STATE))
+    if type(step := state.pop("step")) is not int:
+        raise GatewiseError(f"its step is no number: {step!r}")
+    return Checkpoint(step, load_file(path / TENSORS), state)
 
 
 def _flushed(path: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gatewise.data.form import Form, as_separator
 from gatewise.errors import GatewiseError
+from gatewise.files import read_text
 from gatewise.schedules import as_schedule
 from gatewise.wording import instead, shortened
 
@@ -27,15 +28,28 @@ class LoopConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
     epochs: int | None = Field(
-        None, ge=1, description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300"
+        None,
+        examples=[20],
+        ge=1,
+        description="passes over the training rows, at most; unset: 2000 steps' worth, from 15 to 300",
+    )
+    starts: int | None = Field(
+        None,
+        ge=1,
+        examples=[3],
+        description="starts from other weights, of which the best goes on after a fifth of the epochs; unset: 3, or 1 "
+        "where there are fewer than 5 epochs or the weights are given",
     )
     batch_size: int | None = Field(
-        None, ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 64 to 256"
+        None, examples=[128], ge=1, description="rows an optimiser step; unset: a twentieth of the rows, from 64 to 256"
     )
     accumulate: int = Field(1, ge=1, description="micro-batches that a step's rows are split into, to save memory")
     lr: float = Field(1e-3, gt=0, description="AdamW's learning rate at the start")
     gate_lr: float | None = Field(
-        None, gt=0, description="the gate's learning rate; unset: lr, and more for a linear gate of under 1600 inputs"
+        None,
+        examples=[0.005],
+        gt=0,
+        description="the gate's learning rate; unset: lr, and more for a linear gate of under 1600 inputs",
     )
     gate_warmup: float = Field(
         0.2, ge=0, lt=1, description="share of the steps in which the gate's learning rate rises from lr to its own"
@@ -44,7 +58,10 @@ class LoopConfig(BaseModel):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's decoupled weight decay")
     clip: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: not clipped")
     patience: int | None = Field(
-        None, ge=0, description="epochs without a better validation NLL before it stops; 0: never; unset: epochs / 4"
+        None,
+        examples=[5],
+        ge=0,
+        description="epochs without a better validation NLL before it stops; 0: never; unset: epochs / 4",
     )
     balance_rate: float = Field(
         0.0, ge=0, description="how far a step moves the gate's bias towards balance; 0: no such bias"
@@ -53,10 +70,13 @@ class LoopConfig(BaseModel):
         "none", description="what tells each row's expert in the first epochs: clusters of the inputs, or chance"
     )
     warm_start_epochs: int | None = Field(
-        None, ge=1, description="epochs of the warm start; unset: a tenth of all, at least 1"
+        None, examples=[3], ge=1, description="epochs of the warm start; unset: a tenth of all, at least 1"
     )
     reseed_after: int = Field(
         0, ge=0, description="epochs in a row after which a dead expert starts again as a copy of another; 0: never"
+    )
+    skip_nonfinite: int = Field(
+        0, ge=0, description="batches with a loss or gradient that is not finite to pass over, at most; 0: it stops"
     )
     checkpoint_seconds: float = Field(
         30.0, ge=0, description="seconds between checkpoints of the training; 0: only where it is interrupted"
@@ -71,23 +91,35 @@ class RunConfig(LoopConfig):
     data: str = Field(
         description="a bundled name, a .csv, .tsv, .parquet or .npz file, or a folder of Parquet files or images"
     )
-    target: str | None = Field(None, description="the column to predict; its number where there is no header")
+    target: str | None = Field(
+        None, examples=["income"], description="the column to predict; its number where there is no header"
+    )
     head: Literal["categorical", "gaussian", "student-t", "poisson"] | None = Field(
         None, description="what the target is: classes, numbers, numbers with outliers, counts; unset: guessed from it"
     )
-    test: str | None = Field(None, description="a file of test rows; unset: split off by test_size")
+    test: str | None = Field(
+        None, examples=["test.csv"], description="a file of test rows; unset: split off by test_size"
+    )
     test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
     validation_size: float = Field(0.125, gt=0, lt=1, description="share of the other rows kept for validation")
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
     separator: str | None = Field(
-        None, description="what separates the fields of a CSV file; unset: a comma, or a tab in a .tsv file"
+        None,
+        examples=[";"],
+        description="what separates the fields of a CSV file; unset: a comma, or a tab in a .tsv file",
     )
     header: bool | None = Field(
-        None, description="whether a CSV file has one; false: columns c0, c1, …; unset: it has, and looks like one"
+        None,
+        examples=[False],
+        description="whether a CSV file has one; false: columns c0, c1, …; unset: it has, and looks like one",
     )
-    decimal: Literal[".", ","] | None = Field(None, description="of numbers in a CSV file; unset: a point")
+    decimal: Literal[".", ","] | None = Field(
+        None, examples=[","], description="of numbers in a CSV file; unset: a point"
+    )
     image_size: list[int] | None = Field(
-        None, description="height and width of images; unset: that of all where they agree, else 32 × 32"
+        None,
+        examples=[[28, 28]],
+        description="height and width of images; unset: that of all where they agree, else 32 × 32",
     )
     image_mode: Literal["grey", "rgb"] | None = Field(
         None, description="channels of images; unset: grey where all are grey, else rgb"
@@ -102,15 +134,23 @@ class RunConfig(LoopConfig):
     keep: list[str] = Field([], description='columns that are used though nearly every value is different; ["*"]: all')
 
     start_from: str | None = Field(
-        None, description="a run folder whose weights, preprocessing and shape training starts from"
+        None,
+        examples=["runs/digits-1"],
+        description="a run folder whose weights, preprocessing and shape training starts from",
     )
     experts: int | None = Field(
-        None, ge=1, le=65536, description="how many experts; unset: 8, or fewer, for 25 training rows each"
+        None,
+        examples=[4],
+        ge=1,
+        le=65536,
+        description="how many experts; unset: 8, or fewer, for 25 training rows each",
     )
     expert: Literal["mlp", "linear", "conv"] = Field("mlp", description="what an expert is")
     expert_hidden: list[int] = Field([256], description="widths of an expert's hidden layers")
     expert_prior: list[float] | None = Field(
-        None, description="probabilities that the regulariser prior expects of the experts; unset: all the same"
+        None,
+        examples=[[0.7, 0.3]],
+        description="probabilities that the regulariser prior expects of the experts; unset: all the same",
     )
     gate: Literal["mlp", "conv"] = Field("mlp", description="what the gate's network is")
     gate_hidden: list[int] = Field([], description="widths of the gate's hidden layers; none: a linear gate")
@@ -123,13 +163,21 @@ class RunConfig(LoopConfig):
     objective: str = Field("jensen", description="what is maximised")
     objective_options: dict[str, Any] = Field({}, description="the objective's own options")
     estimator: str | None = Field(
-        None, description="the gradient estimator, where the objective takes one; unset: enumeration, or what it names"
+        None,
+        examples=["score-function"],
+        description="the gradient estimator, where the objective takes one; unset: enumeration, or what it names",
     )
-    samples: int | None = Field(None, ge=1, le=65536, description="draws an example; unset: the objective's default")
+    samples: int | None = Field(
+        None, examples=[2], ge=1, le=65536, description="draws an example; unset: the objective's default"
+    )
     temperature: NUMBER_OR_SCHEDULE | None = Field(
-        None, description="of the estimator or hard-em: a number or FORM:FROM:TO; unset: exponential:1:0.3, or its own"
+        None,
+        examples=["exponential:1:0.3"],
+        description="of the estimator or hard-em: a number or FORM:FROM:TO; unset: exponential:1:0.3, or its own",
     )
-    baseline: str | None = Field(None, description="of the estimator; unset: its own default")
+    baseline: str | None = Field(
+        None, examples=["leave-one-out"], description="of the estimator; unset: its own default"
+    )
     estimator_options: dict[str, Any] = Field({}, description="the estimator's other options")
     regulariser: dict[str, NUMBER_OR_SCHEDULE] = Field(
         {"importance": 0.3, "load": 0.3}, description="weights of the gate's regularisers"
@@ -140,9 +188,13 @@ class RunConfig(LoopConfig):
     )
 
     audit_every: int = Field(0, ge=0, description="epochs between audits of the estimator in training; 0: none")
+    tensorboard: bool = Field(
+        False,
+        description="whether event files for TensorBoard are written, in the run folder; needs the package tensorboard",
+    )
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
-    threads: int | None = Field(None, ge=1, description="of torch; unset: its own choice")
+    threads: int | None = Field(None, examples=[2], ge=1, description="of torch; unset: its own choice")
 
     @field_validator("target", mode="before")
     @classmethod
@@ -247,10 +299,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         GatewiseError: if it cannot be read.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except GatewiseError:
+        raise
+    except (ValueError, RecursionError) as error:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
 
 
@@ -258,7 +312,7 @@ def parse_value(text: str) -> Any:
     """A value as TOML where it reads as TOML, else as text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

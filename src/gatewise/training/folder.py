@@ -15,7 +15,7 @@ from torch import Tensor
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
 from gatewise.data.targets import target_numbers
 from gatewise.errors import GatewiseError
-from gatewise.files import read_json, replacing, write_json
+from gatewise.files import check_regular, read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.calibration import Calibration
 from gatewise.training.model import ModelSpec
@@ -99,19 +99,41 @@ class Model:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise GatewiseError(f"{folder / 'model.json'} does not describe a model: {where}: {first['msg']}") from None
-        path = folder / "weights.safetensors"
-        try:
-            weights = load_file(path)
-        except FileNotFoundError:
-            raise GatewiseError(f"{path} is missing") from None
-        except (SafetensorError, OSError) as error:
-            raise GatewiseError(f"{path} is not a safetensors file: {error}") from None
-        mixture = spec.build()
-        shapes = {name: value.shape for name, value in mixture.state_dict().items()}
-        if shapes != {name: value.shape for name, value in weights.items()}:
-            raise GatewiseError(f"{path} does not fit model.json beside it: names or shapes of weights differ")
-        mixture.load_state_dict(weights)
+        mixture = _with_weights(spec, folder / "weights.safetensors")
         return cls(mixture.to(device).eval(), spec, load_preprocessing(folder), Calibration.load(folder))
+
+
+def _with_weights(spec: ModelSpec, path: Path) -> MixtureOfExperts:
+    """The mixture with the weights of a file; of a size that the file has, whatever model.json says."""
+    try:
+        check_regular(path)
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise GatewiseError(f"{path} is missing") from None
+    except (SafetensorError, OSError) as error:
+        raise GatewiseError(f"{path} is not a safetensors file: {error}") from None
+    unfit = f"{path} does not fit model.json beside it: names or shapes of weights differ"
+    if sum(spec.bin_counts) > sum(value.numel() for value in weights.values()):
+        raise GatewiseError(unfit)
+    # bins cannot be made without memory; the other embedding has the same width
+    other = {"numeric_embedding": "periodic"} if spec.numeric_embedding == "piecewise-linear" else {}
+    with torch.device("meta"):  # takes no memory
+        planned = _shapes(spec.model_copy(update=other).build().state_dict(), but="embedding." if other else None)
+    if planned != _shapes(weights, but="embedding." if other else None):
+        raise GatewiseError(unfit)
+    mixture = spec.build()
+    if _shapes(mixture.state_dict()) != _shapes(weights):
+        raise GatewiseError(unfit)
+    for name, value in weights.items():
+        if not bool(value.isfinite().all()):
+            raise GatewiseError(f"{path} is damaged: {name} holds numbers that are not finite; train the run again")
+    mixture.load_state_dict(weights)
+    return mixture
+
+
+def _shapes(tensors: dict[str, Tensor], but: str | None = None) -> dict[str, torch.Size]:
+    """The shapes by name, without those whose name holds `but`."""
+    return {name: value.shape for name, value in tensors.items() if but is None or but not in name}
 
 
 def environment() -> dict[str, object]:
@@ -125,6 +147,18 @@ def environment() -> dict[str, object]:
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "packages": {name: _version(name) for name in packages},
     }
+
+
+def differences(there: dict[str, object]) -> list[str]:
+    """What `environment.json` of a run says otherwise than this machine: Python, threads, the device and packages."""
+    now = environment()
+    packages = there.get("packages")
+    before = {"python": there.get("python"), "threads": there.get("threads"), "cuda": there.get("cuda")}
+    before |= packages if isinstance(packages, dict) else {}
+    today = {name: now[name] for name in ("python", "threads", "cuda")} | now["packages"]  # pyrefly: ignore
+    return [
+        f"{name} {today[name]}, then {before[name]}" for name in today if name in before and before[name] != today[name]
+    ]
 
 
 def _version(package: str) -> str | None:

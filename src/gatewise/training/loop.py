@@ -16,18 +16,20 @@ from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
-from gatewise.training.health import Health
-from gatewise.training.loop_state import capture, restore
-from gatewise.training.reseeding import Reseeding, in_words
-from gatewise.training.trainer import (
+from gatewise.training.epoch import (
     Rows,
-    Trainer,
     batch_sizes,
     default_batch_size,
     default_epochs,
     default_patience,
     seeds,
 )
+from gatewise.training.finite import NotFinite
+from gatewise.training.health import Health
+from gatewise.training.loop_state import capture, restore
+from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.starts import Starts
+from gatewise.training.trainer import Trainer
 from gatewise.training.validation import figures_of
 from gatewise.training.warm_start import warm_start
 from gatewise.training.weights import check_weight
@@ -42,6 +44,8 @@ class Fit:
         best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1. The last one where there
             were no validation rows.
         warnings: what was said about the gate and the experts.
+        starts: the validation NLL of each start after its share of the epochs, where there were several
+            (`config.starts`); the lowest went on.
         reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
         seconds: wall time.
         stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
@@ -50,6 +54,7 @@ class Fit:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     best_epoch: int = 0
     warnings: list[str] = field(default_factory=list)
+    starts: list[float] = field(default_factory=list)
     reseeded: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     stopped: str | None = None
@@ -71,6 +76,7 @@ def fit(
     assignment: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
     group: Group = ALONE,
+    anew: Callable[[], MixtureOfExperts] | None = None,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -95,6 +101,8 @@ def fit(
             training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
         group: the processes that train together: all call this with the same arguments but the watchers, and end with
             the same weights. The first one writes the checkpoints. See docs/scaling.md.
+        anew: makes the same mixture with weights drawn from torch's global random state, for `config.starts`; None:
+            training has one start, from the weights as they are.
 
     Raises:
         GatewiseError: if there are no rows, nothing to train, weights that are none, the loss is not finite, or a step
@@ -114,6 +122,7 @@ def fit(
     rows = (train, validation, weights)
     loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)
     loop.prepare_experts(assignment)
+    loop.starts = Starts(loop, config.starts, anew)
     device = loop.trainer.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(loop.trainer.dropout_seed)
@@ -159,11 +168,13 @@ class Loop:
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
+        self.starts: Starts
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing seen of it yet."""
         self.epoch, self.done = epoch, 0
+        self.trainer.order_before = self.trainer.order.get_state()
         self.seen: list[Tensor] = []
         self.statistics = self.trainer.new_statistics()
 
@@ -173,16 +184,20 @@ class Loop:
         if checkpoints is None:
             return
         found, problems = checkpoints.latest()
-        said = problems + ([] if found is None else restore(self, found))
-        if problems and found is None:
+        said = list(problems)
+        if found is not None:
+            said += restore(self, found)
+            self.starts.unpack(found)
+        elif problems:
             said.append("no checkpoint is whole: training begins again")
-        if len({*self.group.gathered(self.trainer.step)}) > 1:
+        places = self.group.gathered((self.trainer.step, self.starts.scores))
+        if any(place != places[0] for place in places):
             raise GatewiseError(
                 f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
             )
-        for watcher in self.watchers:
-            for line in said:
-                watcher.on_warning(line)
+        self.tell_restart()
+        for line in said:
+            self.tell(line)
 
     def keep(self, now: bool = False) -> None:
         """Write a checkpoint, where it is time."""
@@ -190,7 +205,7 @@ class Loop:
         due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
         if self.checkpoints is None or not self.group.leads or not due:
             return
-        self.checkpoints.save(capture(self))
+        self.checkpoints.save(self.starts.pack(capture(self)))
         self.kept_at = time.perf_counter()
 
     def prepare_experts(self, assignment: Tensor | None) -> None:
@@ -203,23 +218,13 @@ class Loop:
 
     def run(self) -> Fit:
         """All epochs, then the best weights."""
-        started = time.perf_counter()
+        self.started = time.perf_counter()
         for watcher in self.watchers:
             watcher.on_start(self.epochs, self.steps_per_epoch)
         try:
-            while True:
-                interrupted = self.train_epoch()
-                if not interrupted or not self.result.history:
-                    self.judge(self.epoch_metrics(), started)
-                if interrupted:
-                    self.result.stopped = "interrupted"
-                elif self.patience and self.epoch - max(self.result.best_epoch, self.warm_epochs) >= self.patience:
-                    self.result.stopped = "early"
-                if self.result.stopped or self.epoch == self.epochs:
-                    break
-                if self.epoch > self.warm_epochs:
-                    self.reseed(self.epoch)
-                self.begin_epoch(self.epoch + 1)
+            self.starts.run()
+            if not self.result.stopped:
+                self.train_until(self.epochs)
             self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
         finally:
             for watcher in self.watchers:
@@ -228,8 +233,34 @@ class Loop:
                 self.mixture.load_state_dict(self.best)
             self.mixture.eval()
             self.objective.hold_statistics(False)
-        self.result.seconds = time.perf_counter() - started
+        self.result.starts = self.starts.scores
+        self.result.seconds = time.perf_counter() - self.started
         return self.result
+
+    def train_until(self, last: int) -> None:
+        """Train epochs up to the last one, unless training ends before; `result.stopped` says why."""
+        while self.epoch <= last and not self.result.stopped:
+            interrupted = self.train_epoch()
+            if not interrupted or not self.result.history:
+                self.judge(self.epoch_metrics())
+            if interrupted:
+                self.result.stopped = "interrupted"
+            elif self.out_of_patience():
+                self.result.stopped = "early"
+            else:
+                if self.warm_epochs < self.epoch < self.epochs:
+                    self.reseed(self.epoch)
+                self.begin_epoch(self.epoch + 1)
+
+    def out_of_patience(self) -> bool:
+        """Whether no epoch has been the best for too long; not before the best start goes on."""
+        since = self.epoch - max(self.result.best_epoch, self.warm_epochs)
+        return self.starts.over and 0 < self.patience <= since
+
+    def tell_restart(self) -> None:
+        """Tell the watchers that training is not where it was."""
+        for watcher in self.watchers:
+            watcher.on_restart(self.result.history)
 
     def train_epoch(self) -> bool:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
@@ -242,31 +273,58 @@ class Loop:
         batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
         for rows, (x, y, *rest) in zip(self.batch_sizes[self.done :], batches, strict=True):
             given = dict(zip(besides, rest, strict=True))
-            self.seen.append(self.trainer.take_step(x, y, self.statistics, rows=rows, **given))
-            for watcher in self.watchers:
-                watcher.on_step(self.trainer.step)
+            try:
+                step = self.trainer.take_step(x, y, self.statistics, rows=rows, **given)
+            except NotFinite as found:
+                self.pass_over(found)
+            else:
+                self.seen.append(step)
+                for watcher in self.watchers:
+                    watcher.on_step(self.trainer.step)
+            self.done += 1
             interrupted = self.group.any(self.should_stop())
             self.keep(now=interrupted)
             if interrupted:
                 return True
         return False
 
+    def pass_over(self, found: NotFinite) -> None:
+        """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
+
+        Raises:
+            GatewiseError: if no more batches may be left out.
+        """
+        place = f"epoch {self.epoch}, batch {self.done + 1} of {self.steps_per_epoch} (after step {self.trainer.step})"
+        if self.trainer.passed_over < self.config.skip_nonfinite:
+            self.trainer.passed_over += 1
+            self.warn([f"passed over a batch that is not finite: {place}: {found}"])
+            return
+        kept = ""
+        if self.checkpoints is not None and (self.result.history or self.checkpoints.folder.exists()):
+            self.keep(now=True)
+            kept = f"; the state before it is kept in {self.checkpoints.folder}"
+        raise GatewiseError(f"training diverged: {place}: {found.advice(self.config)}{kept}")
+
     def epoch_metrics(self) -> dict[str, Any]:
         """The line of `metrics.jsonl` about the training rows."""
+        if not self.seen:
+            raise GatewiseError(
+                f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
+            )
         loss, objective = torch.stack(self.seen).mean(0).tolist()
-        if not math.isfinite(loss):
-            raise self.diverged("loss", loss)
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
+        figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
+        if self.config.skip_nonfinite:
+            figures["train_skipped"] = self.done - len(self.seen)
         return figures | self.statistics.metrics()
 
     def reseed(self, epoch: int) -> None:
         """Let dead experts start again, once the epoch is judged and its weights are kept, and say so."""
         reseeded = self.reseeding.after_epoch(epoch, self.statistics.argmax)
         self.result.reseeded += reseeded
-        for watcher in self.watchers:
-            for one in reseeded:
-                watcher.on_warning(in_words(one))
+        for one in reseeded:
+            self.tell(in_words(one))
 
     def diverged(self, what: str, value: float) -> GatewiseError:
         """What to say of a number that is not finite."""
@@ -275,13 +333,13 @@ class Loop:
             f"{self.config.lr}) or check the data for extreme values"
         )
 
-    def judge(self, metrics: dict[str, Any], started: float) -> None:
+    def judge(self, metrics: dict[str, Any]) -> None:
         """Validate, keep the weights if they are the best, and tell the watchers."""
         if self.validation is None:
             self.result.best_epoch = metrics["epoch"]
         else:
             self.validate(metrics, self.validation)
-        metrics["seconds"] = time.perf_counter() - started
+        metrics["seconds"] = time.perf_counter() - self.started
         self.result.history.append(metrics)
         for watcher in self.watchers:
             watcher.on_epoch(metrics)
@@ -299,8 +357,12 @@ class Loop:
             self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
 
     def warn(self, messages: list[str]) -> None:
-        """Keep warnings, and tell the watchers."""
+        """Keep warnings, and tell the watchers; those of a beginning only once it goes on."""
         self.result.warnings += messages
+        for message in messages if self.starts.over else ():
+            self.tell(message)
+
+    def tell(self, message: str) -> None:
+        """Tell the watchers of something that is wrong."""
         for watcher in self.watchers:
-            for message in messages:
-                watcher.on_warning(message)
+            watcher.on_warning(message)

@@ -1,9 +1,11 @@
 """The whole state of a training loop between two steps, as a checkpoint, and back."""
 
+import copy
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
@@ -29,7 +31,8 @@ def capture(loop: "Loop") -> Checkpoint:
     tensors["statistics"] = loop.statistics.sums
     state = {
         "epoch": loop.epoch,
-        "batches": len(loop.seen),
+        "batches": loop.done,
+        "passed_over": trainer.passed_over,
         "rows": loop.statistics.rows,
         "history": result.history,
         "best_epoch": result.best_epoch,
@@ -46,7 +49,8 @@ def capture(loop: "Loop") -> Checkpoint:
         "processes": loop.group.size,
     }
     # copies, as training goes on while nobody has written them yet, and safetensors takes no shared memory
-    return Checkpoint(trainer.step, {name: value.detach().cpu().clone() for name, value in tensors.items()}, state)
+    copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    return Checkpoint(trainer.step, copies, copy.deepcopy(state))
 
 
 def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
@@ -55,9 +59,10 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
     Raises:
         GatewiseError: if the checkpoint is of another model or training.
     """
-    trainer, result, health, reseeding, state = loop.trainer, loop.result, loop.health, loop.reseeding, checkpoint.state
-    device = trainer.device
+    trainer, result, health, reseeding = loop.trainer, loop.result, loop.health, loop.reseeding
+    state, device = copy.deepcopy(checkpoint.state), trainer.device  # training goes on to change its lists
     try:
+        _check(loop, checkpoint)
         loop.mixture.load_state_dict(checkpoint.part("mixture"))
         loop.objective.load_state_dict(checkpoint.part("objective"))
         _restore_optimiser(trainer.optimiser, checkpoint.part("optimiser"))
@@ -67,6 +72,7 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         trainer.generator.set_state(checkpoint.tensors["noise"])
         reseeding.generator.set_state(checkpoint.tensors["reseeding"])
         loop.epoch, loop.done = state["epoch"], state["batches"]
+        trainer.passed_over = state["passed_over"]
         loop.seen = list(checkpoint.tensors["seen"].to(device).unbind(0))
         loop.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
         result.history, result.best_epoch = state["history"], state["best_epoch"]
@@ -75,7 +81,7 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         health.said, health.lasted, health.most_used = set(state["said"]), state["lasted"], state["most_used"]
         reseeding.dead_for = state["dead_for"]
         set_random_states(checkpoint.part("random"), device)
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+    except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise GatewiseError(f"the checkpoint of step {checkpoint.step} is of another training ({reason})") from None
     # what older checkpoints do not tell was 1
@@ -85,6 +91,73 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
     if not changed:
         return []
     return [f"training goes on with {', '.join(changed)}: its numbers are no longer those to the bit"]
+
+
+class Judged(BaseModel):
+    """What is read of an epoch that is behind."""
+
+    epoch: int
+    train_experts_used: int
+    train_effective_experts: float
+    train_mutual_information: float
+
+
+class State(BaseModel):
+    """The state of a checkpoint, which may come from a stranger."""
+
+    epoch: int = Field(ge=1)
+    batches: int = Field(ge=0)
+    passed_over: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    history: list[Judged]
+    best_epoch: int = Field(ge=0)
+    best_nll: float | None
+    warnings: list[str]
+    reseeded: list[dict[str, int]]
+    said: list[str]
+    lasted: dict[str, int]
+    most_used: int
+    dead_for: list[int]
+
+
+def _history_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """The epochs that are behind.
+
+    Raises:
+        GatewiseError: if the state is not that of a training.
+    """
+    try:
+        State.model_validate(checkpoint.state)
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise GatewiseError(
+            f"the checkpoint of step {checkpoint.step} is damaged: {where} is not as it should be"
+        ) from None
+    return checkpoint.state["history"]
+
+
+def _check(loop: "Loop", checkpoint: Checkpoint) -> None:
+    """Refuse by a ValueError what would only fail later."""
+    state, tensors = checkpoint.state, checkpoint.tensors
+    history = _history_of(checkpoint)
+    if len(history) not in (state["epoch"], state["epoch"] - 1) or state["best_epoch"] > len(history):
+        raise ValueError(f"{len(history)} epochs in epoch {state['epoch']}")
+    if state["epoch"] > loop.epochs + 1 or state["lasted"].keys() != loop.health.lasted.keys():
+        raise ValueError("its epochs or warnings are others")
+    if len(state["dead_for"]) != loop.mixture.num_experts:
+        raise ValueError(f"it has {len(state['dead_for'])} experts")
+    if tensors["seen"].dim() != 2 or tensors["seen"].shape[1] != 2 or len(tensors["seen"]) > state["batches"]:
+        raise ValueError("its losses have another shape")
+    if tensors["statistics"].shape != loop.statistics.sums.shape:
+        raise ValueError("its gate statistics have another shape")
+    best, weights = checkpoint.part("best"), loop.mixture.state_dict()
+    if best and {n: v.shape for n, v in best.items()} != {n: v.shape for n, v in weights.items()}:
+        raise ValueError("its best weights have other names or shapes")
+    parameters = [p for group in loop.trainer.optimiser.param_groups for p in group["params"]]
+    for name, value in checkpoint.part("optimiser").items():
+        index, _, what = name.partition(".")
+        if value.shape != (torch.Size([]) if what == "step" else parameters[int(index)].shape):
+            raise ValueError(f"the optimiser's {name} has another shape")
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from gatewise.data import Form, Records, read, stream
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
-from gatewise.files import read_json
+from gatewise.files import check_links, read_json
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
-from gatewise.training.folder import Model
+from gatewise.training.folder import Model, differences
 from gatewise.training.model import choose_device
 from gatewise.training.numbers import evaluate_numbers
 from gatewise.training.parts import asked_for, form_of_rows, read_parts
@@ -39,10 +41,9 @@ class Run:
         folder = Path(folder)
         if not folder.is_dir():
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
+        check_links(folder)
         summary = read_json(folder / "summary.json")
-        missing = [key for key in ("data", "best_epoch") if key not in summary]
-        if missing:
-            raise GatewiseError(f"{folder / 'summary.json'} is damaged: it has no {missing[0]}; train the run again")
+        _check(summary, folder / "summary.json")
         config, model = config_of(folder), Model.load(folder / "model", choose_device(device))
         # older versions kept none, and a guess may be another today
         return cls(folder, config.model_copy(update={"head": model.spec.head}), model, summary)
@@ -104,6 +105,11 @@ class Run:
             )
         return test
 
+    def changes(self) -> list[str]:
+        """What is not as it was when this run was trained: packages, threads, the device; none where nobody knows."""
+        path = self.folder / "environment.json"
+        return differences(read_json(path)) if path.exists() else []
+
     def evaluate(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Evaluation:
         """The figures of the model on rows with labels, or on parts of them as `stream` gives them.
 
@@ -141,6 +147,34 @@ class Run:
             return self.evaluate(records).to_dict()
         parts = [records] if isinstance(records, Records) else records
         return evaluate_numbers(self.model.mixture, map(self.model.rows, parts))
+
+
+class _Data(BaseModel):
+    """What is read of the key `data` in `summary.json`."""
+
+    target: str | None
+    columns: int
+    hash: str
+    test_hash: str | None
+    images: bool = False
+
+
+class _Kept(BaseModel):
+    """What is read of `summary.json`."""
+
+    best_epoch: int
+    data: _Data
+
+
+def _check(summary: dict[str, Any], path: Path) -> None:
+    """Refuse a summary that is not of a run, in one line."""
+    try:
+        _Kept.model_validate(summary)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        said = "it has no " + where if first["type"] == "missing" else f"{where}: {first['msg']}"
+        raise GatewiseError(f"{path} is damaged: {said}; train the run again") from None
 
 
 def config_of(folder: Path) -> RunConfig:

@@ -54,6 +54,7 @@ def summarise(
         "test": figures.get("test"),
         **details,
         "typical": typical(model, unseen, *prepared.rows[part]) if can_be_told(model, unseen) else None,
+        "starts": result.starts,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",

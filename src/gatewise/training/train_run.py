@@ -6,22 +6,23 @@ import itertools
 import shlex
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gatewise.distributed import Group, joined, launch_name, own_device
 from gatewise.errors import GatewiseError
-from gatewise.files import held, read_json, write_json, write_text
+from gatewise.files import LOCK, check_links, held, read_json, sweep, write_json, write_text
 from gatewise.objectives import regularisers
 from gatewise.reporting import write_report
 from gatewise.training.audit_along import AuditAlong, check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import LoopConfig, RunConfig
+from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.folder import environment
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -32,7 +33,11 @@ from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
 from gatewise.training.summary import summarise
+from gatewise.training.tensorboard import TensorBoard, check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
+
+FREE = ("skip_nonfinite", "checkpoint_seconds")
+"""Keys that may be set anew when training goes on."""
 
 
 def train(
@@ -65,12 +70,13 @@ def train(
     with torch.random.fork_rng(devices=[]):
         build_objective(config, features=1)  # what cannot work is refused before the data are read
     check_audit_every(config)
+    check_tensorboard(config.tensorboard)
     check_gate(config)
     regularisers(config.regulariser, expert_prior=config.expert_prior)
     with joined(device) as group:
         before = group.of_leader(lambda: begun_before(out, config.data))
         if before is not None:
-            return _resumed(before, group, callbacks, should_stop)
+            return _resumed(before, group, {}, callbacks, should_stop, again=True)
         with group.agreed():
             parts = read_parts(config)
             config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
@@ -93,7 +99,11 @@ def train(
 
 
 def resume(
-    folder: str | Path, *, callbacks: Iterable[Callback] = (), should_stop: Callable[[], bool] = lambda: False
+    folder: str | Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Run:
     """Go on with a training that was interrupted or killed, as if it had not been.
 
@@ -102,44 +112,72 @@ def resume(
 
     Args:
         folder: the run folder.
+        settings: other values for keys of `FREE`, which decide nothing about the model.
         callbacks: see `Callback`.
         should_stop: see `train`.
 
     Raises:
-        GatewiseError: for a folder that is none, a run that is finished or is being trained, or data that have changed.
+        GatewiseError: for a folder that is none, a run that is finished or is being trained, another key, or data that
+            have changed.
     """
     folder = Path(folder)
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
+    check_links(folder)
     with joined(choose_device(config_of(folder).device)) as group:
-        if launch_name(again=True) is None and group.of_leader(lambda: _finished(folder)):
-            raise GatewiseError(
-                f"the run {folder} is finished; to train its model further, start another from it with "
-                f"--set start_from={folder}"
-            )
-        return _resumed(folder, group, callbacks, should_stop)
+        return _resumed(
+            folder, group, settings or {}, callbacks, should_stop, again=launch_name(again=True) is not None
+        )
 
 
-def _resumed(folder: Path, group: Group, callbacks: Iterable[Callback], should_stop: Callable[[], bool]) -> Run:
-    if group.of_leader(lambda: _finished(folder)):  # by processes of which one was lost behind the end
-        return Run.load(folder)
+def _resumed(
+    folder: Path,
+    group: Group,
+    settings: Mapping[str, Any],
+    callbacks: Iterable[Callback],
+    should_stop: Callable[[], bool],
+    again: bool,
+) -> Run:
+    """Go on in a run folder; where torchrun has started the processes again, it may be finished."""
     with _held(folder, group):
+        if group.of_leader(lambda: _ended(folder, again)):
+            return Run.load(folder)
         with group.agreed():
-            config = config_of(folder)
+            config = _with_settings(config_of(folder), settings)
             there = read_json(folder / "environment.json")
             parts = read_parts(config)
             if parts.whole.hash() != there.get("data"):
                 raise GatewiseError(
                     f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
                 )
+            if settings and group.leads:
+                write_text(folder / "config.toml", config.to_toml())
         return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop, group)
+
+
+def _ended(folder: Path, again: bool) -> bool:
+    """Whether the training of a run is over; finishes one that was killed at the very end.
+
+    Raises:
+        GatewiseError: if it was finished before, unless its processes were started again.
+    """
+    if not (folder / "summary.json").exists() or read_json(folder / "summary.json").get("interrupted"):
+        return False
+    if (folder / "checkpoints").exists() or not (folder / "report.html").exists():  # killed at the very end
+        _finish(folder)
+    elif not again:
+        raise GatewiseError(
+            f"the run {folder} is finished; to train its model further, start another from it with "
+            f"--set start_from={folder}"
+        )
+    return True
 
 
 def _begin(folder: Path, config: RunConfig, command: str, parts: Parts) -> None:
     """Write what a run folder has before its training."""
-    write_text(folder / "config.toml", config.to_toml())
     about = environment() | {"command": command, "data": parts.whole.hash()}
     write_json(folder / "environment.json", about | ({"launch": launch_name()} if launch_name() else {}))
+    write_text(folder / "config.toml", config.to_toml())  # the last: from here on the run can go on
 
 
 def _trained(
@@ -163,7 +201,7 @@ def _trained(
             watchers: list[Callback] = []
             with group.agreed():
                 if group.leads:
-                    watchers = _watchers(config, folder, prepared, checkpoints, open_files)
+                    watchers = _watchers(config, folder, prepared, open_files)
                     watchers += callbacks
             result = fit(
                 prepared.model.mixture,
@@ -179,6 +217,7 @@ def _trained(
                 should_stop=should_stop,
                 checkpoints=checkpoints,
                 group=group,
+                anew=None if config.start_from else prepared.model.spec.build,
             )
 
         def write() -> Run:
@@ -190,9 +229,10 @@ def _trained(
             summary = summarise(config, parts, replace(prepared, model=model), weights, result)
             summary |= {"command": command, "seconds": time.perf_counter() - started}
             write_json(folder / "summary.json", summary)
-            write_report(folder)
-            if not summary["interrupted"]:
-                checkpoints.clear()
+            if summary["interrupted"]:
+                write_report(folder)
+            else:
+                _finish(folder)
             return Run(folder, config, model, summary)
 
         with group.agreed():
@@ -200,16 +240,11 @@ def _trained(
     return Run.load(folder) if run is None else run
 
 
-def _watchers(
-    config: RunConfig, folder: Path, prepared: Prepared, checkpoints: Checkpoints, files: contextlib.ExitStack
-) -> list[Callback]:
-    """What writes into the run folder while it trains, with what was written until the last checkpoint."""
-    before, _ = checkpoints.latest()
-    history = [] if before is None else before.state["history"]
+def _watchers(config: RunConfig, folder: Path, prepared: Prepared, files: contextlib.ExitStack) -> list[Callback]:
+    """What writes into the run folder while it trains."""
     audits = _audits(config, folder, prepared)
-    for audit in audits:
-        audit.forget_after(len(history))
-    return [files.enter_context(MetricsFile(folder / "metrics.jsonl", history)), *audits]
+    metrics = files.enter_context(MetricsFile(folder / "metrics.jsonl"))
+    return [metrics, *audits, *_events(config, folder)]
 
 
 def begun_before(out: str | Path | None, data: str) -> Path | None:
@@ -224,12 +259,10 @@ def begun_before(out: str | Path | None, data: str) -> Path | None:
 
 
 def _launch_of(folder: Path) -> str | None:
+    """The start of processes that a run was begun in, if it can go on."""
     path = folder / "environment.json"
-    return read_json(path).get("launch") if path.is_file() else None
-
-
-def _finished(folder: Path) -> bool:
-    return (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted")
+    whole = path.is_file() and (folder / "config.toml").is_file()
+    return read_json(path).get("launch") if whole else None
 
 
 @contextlib.contextmanager
@@ -239,7 +272,14 @@ def _held(folder: Path, group: Group) -> Iterator[None]:
         with group.agreed():
             if group.leads:
                 stack.enter_context(held(folder, _busy(folder)))
+                sweep(folder)
         yield
+
+
+def _finish(folder: Path) -> None:
+    """Write the report of a run whose summary is written, and remove what it no longer needs."""
+    write_report(folder)
+    Checkpoints(folder / "checkpoints").clear()
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:
@@ -253,7 +293,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
         folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
-            if not any(folder.iterdir()) or (launch_name(again=True) and not _begun(folder)):
+            if all(map(_left_over, folder.iterdir())):
                 return folder
             raise GatewiseError(f"{folder} is there already; give another folder with --out")
         except FileExistsError:
@@ -261,6 +301,11 @@ def make_folder(out: str | Path | None, data: str) -> Path:
                 raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
         except OSError as error:
             raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
+
+
+def _left_over(path: Path) -> bool:
+    """Whether a file is what a training leaves that was killed before it began."""
+    return path.name in (LOCK, "environment.json") or (path.name.startswith(".") and path.suffix == ".part")
 
 
 def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
@@ -271,6 +316,24 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAl
     path = folder / "audits.jsonl"
     draws = samples_of(config) or 1
     return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
+
+
+def _events(config: RunConfig, folder: Path) -> list[TensorBoard]:
+    """What writes event files, where they are wanted."""
+    if not config.tensorboard:
+        return []
+    return [TensorBoard(folder / "tensorboard", config.to_toml())]
+
+
+def _with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration with other values for keys that are `FREE`."""
+    for key in settings:
+        if key not in FREE:
+            raise GatewiseError(
+                f"--resume goes on with what the run was begun with, but for {' and '.join(FREE)}; leave {key} out"
+            )
+    keys = config.model_dump(exclude_none=True) | dict(settings)
+    return load_config(keys, dict.fromkeys(settings, "the command line"))
 
 
 def _busy(folder: Path) -> str:

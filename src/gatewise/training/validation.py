@@ -6,8 +6,8 @@ from torch import Tensor
 from gatewise.diagnostics import evaluate
 from gatewise.distributed import ALONE, Group
 from gatewise.mixture import Categorical, DistributionHead, MixtureOfExperts
+from gatewise.training.epoch import Rows
 from gatewise.training.numbers import cheap_figures
-from gatewise.training.trainer import Rows
 
 BATCH = 4096
 """Rows at a time."""

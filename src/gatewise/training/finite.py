@@ -1,0 +1,153 @@
+"""Numbers that are not finite: a batch that has some is refused before the step, and traced to an expert and a term."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from gatewise.errors import GatewiseError
+from gatewise.training.checkpoints import random_states, set_random_states
+from gatewise.training.config import LoopConfig
+
+if TYPE_CHECKING:
+    from gatewise.training.terms import Terms
+    from gatewise.training.together import Piece
+    from gatewise.training.trainer import Trainer
+
+
+BEYOND = "the norm of the gradient is beyond what float32 holds"
+
+
+class NotFinite(GatewiseError):
+    """A batch whose loss or gradient is not finite: no step was taken. The message says where the numbers arise."""
+
+    def advice(self, config: LoopConfig) -> str:
+        """What was found, and what to do about it."""
+        return (
+            f"{self}; lower lr (it was {config.lr}), check the data for extreme values, or let training pass over "
+            "a few such batches with --set skip_nonfinite=3"
+        )
+
+
+class Before:
+    """What a batch moves besides the weights, as it was before: random states, and buffers such as running means.
+
+    Args:
+        trainer: about to take a step.
+    """
+
+    def __init__(self, trainer: "Trainer"):
+        self.trainer = trainer
+        self.noise, self.random = trainer.generator.get_state(), random_states(trainer.device)
+        self.buffers = [buffer.clone() for buffer in trainer.buffers]
+
+    def put_back(self) -> None:
+        """Leave the trainer as if the batch had not been seen."""
+        self.trainer.generator.set_state(self.noise)
+        set_random_states(self.random, self.trainer.device)
+        for buffer, before in zip(self.trainer.buffers, self.buffers, strict=True):
+            buffer.copy_(before)
+        self.trainer.optimiser.zero_grad(set_to_none=True)
+
+
+def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
+    """Where the first number that is not finite arises: the batch is run again, with the same noise.
+
+    The processes that train together say the same: what is nearest to the rows, of what each finds in its own.
+
+    Args:
+        trainer: as it was before the batch; its random states and buffers are moved again.
+        pieces: its micro-batches.
+    """
+    whole = trainer.whole_statistics(pieces)
+    own = (_of_piece(trainer, piece, whole) for piece in pieces)
+    first = next((found for found in own if found is not None), (4, BEYOND))
+    return min(trainer.group.gathered(first))[1]
+
+
+def _of_piece(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
+    """How many steps behind the rows, and where, the first such number of a micro-batch arises."""
+    if (bad := first_bad(piece.x)) is not None:
+        return 0, f"the rows hold {bad} ({_rows(piece.x)})"
+    with trainer.autocast():
+        terms = trainer.terms(piece, whole)
+    for depth, said in enumerate((_of_model(terms), _of_terms(trainer, terms)), start=1):
+        if said is not None:
+            return depth, said
+    said = _of_gradients(trainer, terms)
+    return None if said is None else (3, said)
+
+
+def first_bad(values: Tensor) -> str | None:
+    """The first number that is not finite, in words; None where all are."""
+    if not values.is_floating_point():
+        return None
+    bad = values[~values.isfinite()]
+    return f"{bad[0].item():g}" if len(bad) else None
+
+
+def _rows(values: Tensor) -> str:
+    """On how many rows of `[B, ...]` some number is not finite."""
+    bad = (~values.flatten(1).isfinite()).any(1) if values.dim() > 1 else ~values.isfinite()
+    return f"{int(bad.sum())} of {len(values)} rows of the batch"
+
+
+@torch.no_grad()
+def _of_model(terms: "Terms") -> str | None:
+    """The trunk, the gate or the experts that put out what is not finite; a gate may mask experts with -inf."""
+    observed = terms.observed
+    if (found := first_bad(observed.features)) is not None:
+        return f"the trunk puts out {found} on {_rows(observed.features)}"
+    masked = observed.logits == -torch.inf
+    logits = torch.where(masked & ~masked.all(-1, keepdim=True), 0.0, observed.logits)
+    if (found := first_bad(logits)) is not None:
+        return f"the gate puts out {found} on {_rows(logits)}"
+    log_probs = torch.where(masked, 0.0, observed.at_all())
+    for expert, values in enumerate(log_probs.T):
+        if (found := first_bad(values)) is not None:
+            return f"log p(y|z,x) of expert {expert} is {found} on {_rows(values)} (the likelihood term)"
+    return None
+
+
+def _of_terms(trainer: "Trainer", terms: "Terms") -> str | None:
+    """The term of the loss that is not finite, though the model is."""
+    for name, term in _named(trainer, terms):
+        if (found := first_bad(term.detach().reshape(1))) is not None:
+            return f"{name} is {found}"
+    return None
+
+
+def _of_gradients(trainer: "Trainer", terms: "Terms") -> str | None:
+    """The part of the model, and the term, of a gradient that is not finite."""
+    named = [*trainer.mixture.named_parameters(), *((f"own.{n}", p) for n, p in trainer.objective.named_parameters())]
+    named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    for what, term in _named(trainer, terms):
+        if not term.requires_grad:
+            continue
+        slopes = torch.autograd.grad(term, [p for _, p in named], retain_graph=True, allow_unused=True)
+        for (name, _), slope in zip(named, slopes, strict=True):
+            if slope is not None and (found := first_bad(slope)) is not None:
+                return f"the gradient of {what} for {_part(name, slope, trainer.mixture.num_experts)} is {found}"
+    return None
+
+
+def _named(trainer: "Trainer", terms: "Terms") -> Iterator[tuple[str, Tensor]]:
+    yield f"the likelihood term (objective {trainer.objective.name})", terms.value
+    for regulariser, penalty in zip(trainer.regularisers, terms.penalties, strict=True):
+        yield f"the regulariser {regulariser.name}", penalty
+    if terms.control is not None:
+        yield "the loss of the estimator's own parameters", terms.control
+
+
+def _part(name: str, slope: Tensor, num_experts: int) -> str:
+    """What a parameter belongs to."""
+    part, _, rest = name.partition(".")
+    if part != "experts":
+        return {"gate": "the gate", "trunk": "the trunk", "own": "the objective's own parameters"}.get(part, name)
+    kind, _, rest = rest.partition(".")
+    if kind == "members":  # a list of modules
+        return f"expert {rest.partition('.')[0]}"
+    if slope.dim() and len(slope) == num_experts:  # a bank, stacked
+        return f"expert {int((~slope.flatten(1).isfinite()).any(1).nonzero()[0])}"
+    return f"the experts ({name})"
