@@ -157,7 +157,7 @@ def stopped(group):
 
 
 def interrupted(folder, group, at=None):
-    """The weights after two starts and 5 epochs of 5 steps, from a checkpoint if there is one; or stopped `at` a step."""
+    """The weights after two starts and 5 epochs of 5 steps, from a checkpoint if any; or stopped `at` a step."""
     keys = {"epochs": 5, "patience": 0, "starts": 2}
     mixture, objective, config = made("jensen", {"estimator": "score-function"}, keys)
     calls = iter(range(1, 100))
