@@ -9,6 +9,7 @@
 # faults            60 trainings killed at random instants, and every objective on extreme inputs
 # fuzz              20,000 broken inputs of every kind
 # soak              memory over 10,000 steps and 1,000 batches of predictions
+# test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
 # audit-deps        known weaknesses of the versions that are installed; needs a network
 # docs              this documentation as a site, in build/site; in an environment of its own, .venv-docs
 # dist-test         wheel and sdist into dist/, and the sdist's tests against the installed wheel, outside this folder
@@ -16,7 +17,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz soak audit-deps docs dist-test clean
+.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz soak test-min audit-deps docs dist-test clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -86,6 +87,16 @@ fuzz: .venv/tested
 soak: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak
 
+MIN_TESTS ?= tests
+test-min:
+	rm -rf .venv-min
+	mkdir -p build
+	$(PYTHON) tests/lowest.py > build/lowest.txt
+	$(PYTHON) -m venv .venv-min
+	.venv-min/bin/pip install --quiet --disable-pip-version-check -c build/lowest.txt torch
+	.venv-min/bin/pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[embeddings,images,onnx,tensorboard]' pytest pytest-xdist hypothesis pandas
+	.venv-min/bin/python -m pytest -n auto $(MIN_TESTS)
+
 audit-deps: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check pip-audit
 	$(BIN)/pip-audit --skip-editable || echo "pip-audit found something, or could reach no network"
@@ -111,4 +122,4 @@ dist-test:
 	PYTHON="$(CURDIR)/.venv-dist/bin/python" tests/dist.sh dist/*.tar.gz $(DIST_TESTS)
 
 clean:
-	rm -rf .venv .venv-bench .venv-docs .venv-dist runs dist build docs/generated
+	rm -rf .venv .venv-bench .venv-docs .venv-dist .venv-min runs dist build docs/generated

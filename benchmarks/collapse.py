@@ -81,7 +81,6 @@ TEACHERS: dict[str, Line] = {
     "one start, gate_warmup = 0": ONE | {"gate_warmup": 0},
     "one start, importance 0.1, load 0.1": ONE | {"regulariser": {"importance": 0.1, "load": 0.1}},
     "one start, linear experts": ONE | {"expert": "linear"},
-    "linear experts": {"expert": "linear"},
 }
 TAUGHT = [
     (DEFAULTS, SEEDS),

@@ -18,7 +18,7 @@ from .test_imports import LAYERS
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "docs"))
 
-from sitegen import api, catalogue, docstrings, gallery, layers, pictures, public  # noqa: E402
+from sitegen import api, catalogue, docstrings, gallery, layers, licences, pictures, public  # noqa: E402
 
 PLACES = [gw, gw.estimators, gw.objectives, gw.mixture, gw.nn, gw.nn.routers, gw.sklearn, gatewise.testing]
 
@@ -127,6 +127,14 @@ def test_every_example_has_a_page():
     assert pages["transformer"].startswith("# ")
 
 
+def test_the_commands_of_an_example_stay_lines_of_their_own():
+    pages = gallery.pages()
+    start = "```console\npip install skorch\npython examples/loops/with_skorch.py"
+    assert start in pages["loops-with_skorch"]
+    assert start in pages["index"]
+    assert pages["loops-own_models"].count("```") == 2  # the code alone
+
+
 def test_the_examples_of_extending_pass_their_own_checks():
     """In a process of their own: they register what the other tests must not see."""
     files = sorted(str(path) for path in (ROOT / "examples" / "extending").glob("*.py"))
@@ -135,3 +143,9 @@ def test_the_examples_of_extending_pass_their_own_checks():
     assert answer.returncode == 0, answer.stdout
     assert "3 passed" in answer.stdout
     assert len((ROOT / "examples/extending/estimator.py").read_text().splitlines()) <= 60
+
+
+def test_every_dependency_is_listed_with_its_licence():
+    rows = re.findall(r"^\| ([\w.-]+) \| ([\w-]+) \| (.+) \|$", licences.PAGE.read_text(encoding="utf-8"), re.M)[1:]
+    assert {name: "" if extra == "always" else extra for name, extra, _ in rows} == licences.wanted()
+    assert all(re.search(r"MIT|BSD|Apache|Python Software Foundation", licence) for *_, licence in rows)

@@ -26,8 +26,8 @@ def pages() -> dict[str, str]:
         title, words = about(path)
         name = page_name(path)
         written[name] = page(path, title, words)
-        shown = pictures(path)
-        cards.append(f"## [{title}]({name}.md)\n\n" + (f"![]({_up(shown[0])})\n\n" if shown else "") + words)
+        drawn = pictures(path)
+        cards.append(f"## [{title}]({name}.md)\n\n" + (f"![]({_up(drawn[0])})\n\n" if drawn else "") + words)
     head = "# Examples\n\nComplete programs in `examples/`; each runs as it stands, and the tests run it.\n\n"
     return {"index": head + "\n\n".join(cards) + "\n\n" + toctree(list(written)), **written}
 
@@ -38,7 +38,15 @@ def about(path: Path) -> tuple[str, str]:
     first, *rest = doc.split("\n\n")
     line = " ".join(first.split())
     end = next((i + 1 for i, sign in enumerate(line) if sign in ".?" and line[i + 1 : i + 2] in ("", " ")), len(line))
-    return line[:end].rstrip("."), "\n\n".join([line[end:].strip(), *rest[:1]]).strip()
+    return line[:end].rstrip("."), "\n\n".join([line[end:].strip(), *map(shown, rest[:1])]).strip()
+
+
+def shown(paragraph: str) -> str:
+    """A paragraph of commands as a block of code; formatters take its indent away, so its words tell."""
+    lines = [line.strip() for line in paragraph.splitlines()]
+    if not all(line.startswith(("pip ", "python ")) for line in lines):
+        return paragraph
+    return "\n".join(["```console", *lines, "```"])
 
 
 def pictures(path: Path) -> list[Path]:
@@ -48,10 +56,10 @@ def pictures(path: Path) -> list[Path]:
 
 def page(path: Path, title: str, words: str) -> str:
     """Words, pictures, code."""
-    shown = "\n\n".join(f"![{picture.stem}]({_up(picture)})" for picture in pictures(path))
+    drawn = "\n\n".join(f"![{picture.stem}]({_up(picture)})" for picture in pictures(path))
     where = path.relative_to(ROOT)
     code = f"```{{literalinclude}} ../../../{where}\n:language: python\n```"
-    return f"# {title}\n\n{words}\n\n{shown}\n\n`{where}`:\n\n{code}\n"
+    return f"# {title}\n\n{words}\n\n{drawn}\n\n`{where}`:\n\n{code}\n"
 
 
 def _up(picture: Path) -> str:

@@ -4,6 +4,9 @@
 The loss is made in `forward`, since that alone is what a wrapper for several processes sees.
 """
 
+import argparse
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
@@ -111,3 +114,11 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
     """The share of rows whose most probable class is right."""
     model.eval()
     return (model(x).argmax(-1) == y).float().mean().item()
+
+
+def asked(about: str | None, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What the command line asks a loop for: its model, and for how many epochs."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--model", default="mixture", choices=MODELS)
+    parser.add_argument("--epochs", type=int, default=20)
+    return parser.parse_args(words)

@@ -3,18 +3,14 @@
 python examples/loops/plain_pytorch.py [--model expect|sample|mixture|layer] [--epochs 20]
 """
 
-import argparse
 from collections.abc import Sequence
 
 import torch
-from own_models import MODELS, accuracy, digits
+from own_models import MODELS, accuracy, asked, digits
 
 
 def main(words: Sequence[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mixture", choices=MODELS)
-    parser.add_argument("--epochs", type=int, default=20)
-    arguments = parser.parse_args(words)
+    arguments = asked(__doc__, words)
     torch.manual_seed(0)
     x, test_x, y, test_y = digits()
     model = MODELS[arguments.model]()

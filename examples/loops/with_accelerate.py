@@ -4,21 +4,17 @@ pip install accelerate
 python examples/loops/with_accelerate.py [--model expect|sample|mixture|layer] [--epochs 20]
 """
 
-import argparse
 from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from own_models import MODELS, accuracy, digits
+from own_models import MODELS, accuracy, asked, digits
 from torch.utils.data import DataLoader, TensorDataset
 
 
 def main(words: Sequence[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mixture", choices=MODELS)
-    parser.add_argument("--epochs", type=int, default=20)
-    arguments = parser.parse_args(words)
+    arguments = asked(__doc__, words)
     set_seed(0)
     x, test_x, y, test_y = digits()
     accelerator = Accelerator()

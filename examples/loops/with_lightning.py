@@ -4,13 +4,12 @@ pip install pytorch-lightning
 python examples/loops/with_lightning.py [--model expect|sample|mixture|layer] [--epochs 20]
 """
 
-import argparse
 from collections.abc import Sequence
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from own_models import MODELS, Choosing, accuracy, digits
+from own_models import MODELS, Choosing, accuracy, asked, digits
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -39,10 +38,7 @@ class Task(pl.LightningModule):
 
 
 def main(words: Sequence[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mixture", choices=MODELS)
-    parser.add_argument("--epochs", type=int, default=20)
-    arguments = parser.parse_args(words)
+    arguments = asked(__doc__, words)
     pl.seed_everything(0, verbose=False)
     x, test_x, y, test_y = digits()
     task = Task(MODELS[arguments.model]())

@@ -7,12 +7,11 @@ Where the exact likelihood is what you maximise, no class of your own is needed:
 log p(y|x) of every class, which `NeuralNetClassifier(mixture, criterion=torch.nn.CrossEntropyLoss)` trains as it is.
 """
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from own_models import MODELS, digits
+from own_models import MODELS, asked, digits
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.dataset import unpack_data
@@ -37,10 +36,7 @@ class Progress(Callback):
 
 
 def main(words: Sequence[str] | None = None) -> float:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mixture", choices=MODELS)
-    parser.add_argument("--epochs", type=int, default=20)
-    arguments = parser.parse_args(words)
+    arguments = asked(__doc__, words)
     torch.manual_seed(0)
     x, test_x, y, test_y = digits()
     net = Net(

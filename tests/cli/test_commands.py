@@ -209,7 +209,8 @@ def test_a_reader_that_goes_away_is_no_error(run_folder, table, words):
     line = words.format(run=run_folder, table=table)
     script = f"{sys.executable} -m gatewise {line}; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+    said = done.stderr.splitlines()
+    assert not [line for line in said if not line.startswith("not as it was in training: threads")]
     assert done.returncode == 0
 
 
@@ -265,7 +266,7 @@ main(["predict", {str(run_folder)!r}, {str(table)!r}, "-o", {str(tmp_path / "out
     assert not list(tmp_path.glob(".*"))
 
 
-@pytest.mark.parametrize("more", [["--seed", "0"], ["--set", "lr=0.1"], ["--config", "run.toml"], ["digits"]])
+@pytest.mark.parametrize("more", [["--seed", "0"], ["--config", "run.toml"], ["digits"]])
 def test_going_on_takes_no_other_word(gatewise, tmp_path, more):
     done = gatewise("train", "--resume", tmp_path / "run", *more)
     assert done.status == 2

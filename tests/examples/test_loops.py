@@ -21,8 +21,8 @@ def test_every_model_learns_in_every_loop(loop, model, monkeypatch, capsys, tmp_
     pytest.importorskip(PACKAGES[loop], reason=f"{PACKAGES[loop]} is not installed: pip install -e '.[examples]'")
     monkeypatch.syspath_prepend(LOOPS)
     monkeypatch.chdir(tmp_path)
-    found = importlib.import_module(loop).main(["--model", model, "--epochs", "3"])
-    assert found > 0.5  # 0.1 is where they begin
+    found = importlib.import_module(loop).main(["--model", model, "--epochs", "2"])
+    assert found > 0.7  # 0.1 is where they begin, 0.83 the least that was seen
     assert f"{model}: test accuracy {found:.3f}" in capsys.readouterr().out
 
 

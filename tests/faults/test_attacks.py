@@ -71,6 +71,14 @@ def trained(folder, *more):
     assert stopped.value.code in (None, 0)
 
 
+def copied(folder, tmp_path, monkeypatch):
+    """A copy of the folder, two folders down, to work in; returns the run in it."""
+    place = tmp_path / "a"
+    shutil.copytree(folder, place)
+    monkeypatch.chdir(place)
+    return place / "run"
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
@@ -80,11 +88,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def run(whole, tmp_path, monkeypatch):
-    """A copy of the run, two folders down."""
-    place = tmp_path / "a"
-    shutil.copytree(whole, place)
-    monkeypatch.chdir(place)
-    return place / "run"
+    return copied(whole, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
@@ -170,10 +174,7 @@ def begun(tmp_path_factory):
 
 @pytest.fixture
 def interrupted(begun, tmp_path, monkeypatch):
-    place = tmp_path / "a"
-    shutil.copytree(begun, place)
-    monkeypatch.chdir(place)
-    return place / "run"
+    return copied(begun, tmp_path, monkeypatch)
 
 
 def one_checkpoint(run):

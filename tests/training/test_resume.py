@@ -20,6 +20,8 @@ from gatewise.objectives import regularisers
 from gatewise.training import Callback, LoopConfig, RunConfig, fit, resume, train
 from gatewise.training.checkpoints import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
 
+from .alike import assert_same, without_times
+
 WAYS = {
     "jensen, enumeration": ("jensen", {}, {}),
     "jensen, a running mean": ("jensen", {"estimator": "score-function"}, {"accumulate": 2}),
@@ -76,16 +78,6 @@ def trained(way, stops=(), checkpoints=None, heard=None):
         checkpoints=checkpoints,
     )
     return mixture.state_dict() | {f"o.{k}": v for k, v in objective.state_dict().items()}, result
-
-
-def without_times(history):
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in history]
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
 
 
 @pytest.mark.parametrize("way", WAYS)

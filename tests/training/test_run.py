@@ -24,6 +24,17 @@ def run(tmp_path_factory):
     return train(quick(), tmp_path_factory.mktemp("runs") / "wine")
 
 
+def test_the_same_seed_gives_the_same_numbers_on_one_thread_and_on_two(run, tmp_path):
+    """To the bit on as many threads; on others sums are rounded in another order, where torch splits them."""
+    weights = {
+        threads: train(quick(threads=threads), tmp_path / str(threads)).model.mixture.state_dict() for threads in (1, 2)
+    }
+    again = train(quick(threads=2), tmp_path / "again").model.mixture.state_dict()
+    for name, value in weights[2].items():
+        assert torch.equal(again[name], value), name
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-5)
+
+
 def test_the_run_folder(run):
     names = {str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file()}
     assert {

@@ -10,6 +10,8 @@ from gatewise.errors import GatewiseError
 from gatewise.training import Callback, LoopConfig, RunConfig, fit, train
 from gatewise.training.checkpoints import Checkpoints
 
+from .alike import assert_same, without_times
+
 
 def blobs(rows=90, seed=0):
     draw = torch.Generator().manual_seed(seed)
@@ -58,16 +60,6 @@ def trained(starts, first=1.0, others=1.0, stops=(), checkpoints=None, validatio
         anew=lambda: anew(others),
     )
     return mixture.state_dict() | {f"o.{k}": v for k, v in objective.state_dict().items()}, result
-
-
-def without_times(history):
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in history]
-
-
-def assert_same(found, expected):
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        assert torch.equal(found[name], value), name
 
 
 @pytest.mark.parametrize("validation", [True, False])

@@ -1,7 +1,6 @@
 """`compare`: from a configuration and names to a folder of runs, a table and a page."""
 
 import contextlib
-import json
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -18,10 +17,11 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.errors import GatewiseError
-from gatewise.files import held, write_json
+from gatewise.files import LOCK, held, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
+from gatewise.training.config_text import written
 from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
@@ -182,7 +182,7 @@ def _outcome(cell: Cell, reason: str | None, rows: Rows) -> Outcome:
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Make the folder, and keep a second comparison out of it; the system lets go when this process ends."""
-    if folder.is_dir() and any(folder.iterdir()) and not any((folder / n).exists() for n in ("cells", ".lock")):
+    if folder.is_dir() and any(folder.iterdir()) and not any((folder / n).exists() for n in ("cells", LOCK)):
         raise GatewiseError(f"{folder} is there already and is no comparison; give another folder with --out")
     try:
         (folder / "cells").mkdir(parents=True, exist_ok=True)
@@ -206,12 +206,5 @@ def _command(base: RunConfig, combinations: Sequence[Combination], folder: Path,
             "threads",
             1,
         ):
-            words += ["--set", f"{key}={_inline(value)}"]
+            words += ["--set", f"{key}={written(value)}"]
     return shlex.join(words)
-
-
-def _inline(value: Any) -> str:
-    """A value as TOML on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value)

@@ -93,8 +93,6 @@ class _Parts(nn.Module):
     def __init__(self, parts: list[nn.Module]):
         super().__init__()
         self.parts = nn.ModuleList(parts)
-        # torch warns at the first step where it looks for parameters without a gradient and finds none
-        self.unused = nn.Parameter(torch.zeros(1))
         # has no gradient in any step: torch warns at the first where it finds none such
         self.unused = nn.Parameter(torch.zeros(1))
 

@@ -3,7 +3,6 @@
 import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -18,6 +17,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.calibration import Calibration
+from gatewise.training.machine import installed_version
 from gatewise.training.model import ModelSpec
 
 FAR = 100.0
@@ -145,7 +145,7 @@ def environment() -> dict[str, object]:
         "processors": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: _version(name) for name in packages},
+        "packages": {name: installed_version(name) for name in packages},
     }
 
 
@@ -159,10 +159,3 @@ def differences(there: dict[str, object]) -> list[str]:
     return [
         f"{name} {today[name]}, then {before[name]}" for name in today if name in before and before[name] != today[name]
     ]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

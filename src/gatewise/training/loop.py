@@ -245,17 +245,16 @@ class Loop:
                 self.judge(self.epoch_metrics())
             if interrupted:
                 self.result.stopped = "interrupted"
-            elif self.out_of_patience():
+            elif self.out_of_patience(self.epoch):
                 self.result.stopped = "early"
             else:
                 if self.warm_epochs < self.epoch < self.epochs:
                     self.reseed(self.epoch)
                 self.begin_epoch(self.epoch + 1)
 
-    def out_of_patience(self) -> bool:
-        """Whether no epoch has been the best for too long; not before the best start goes on."""
-        since = self.epoch - max(self.result.best_epoch, self.warm_epochs)
-        return self.starts.over and 0 < self.patience <= since
+    def out_of_patience(self, epoch: int) -> bool:
+        """Whether, after so many epochs, none has been the best for too long."""
+        return 0 < self.patience <= epoch - max(self.result.best_epoch, self.warm_epochs)
 
     def tell_restart(self) -> None:
         """Tell the watchers that training is not where it was."""

@@ -53,7 +53,7 @@ def packages() -> list[Package]:
         needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         if not needed and not extras:
             continue
-        installed = _installed(requirement.name)
+        installed = installed_version(requirement.name)
         fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
         use = None if needed else USES[extras[0]]
         found.append(Package(requirement.name, str(requirement.specifier), installed, fits, use))
@@ -67,7 +67,8 @@ def _requirements() -> list[str]:
         return []
 
 
-def _installed(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
+    """The version of a distribution that is installed; None where it is not."""
     try:
         return version(name)
     except PackageNotFoundError:

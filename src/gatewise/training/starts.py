@@ -70,9 +70,12 @@ class Starts:
         """Train what is left of the beginnings, and put the loop where the best ended, unless it is interrupted."""
         while not self.over:
             self.loop.train_until(self.epochs)
-            if self.loop.result.stopped:
+            if self.loop.result.stopped == "interrupted":
                 self._interrupted()
                 return
+            if self.loop.result.stopped:  # out of patience: this beginning ends here
+                self.loop.result.stopped = None
+                self.loop.begin_epoch(self.loop.epoch + 1)
             self._finish()
             if self.over:
                 self._choose()
@@ -140,7 +143,7 @@ class Starts:
         assert self.best is not None
         loop = self.loop
         restore(loop, self.best)
-        self.best = None
+        self.best = self.first = None  # their memory is free for the rest of the training
         loop.result.history = [{k: v for k, v in line.items() if k != "start"} for line in loop.result.history]
         found = ", ".join(f"{score:.4f}" for score in self.scores)
         what = "loss" if loop.validation is None else "validation NLL"
@@ -150,6 +153,8 @@ class Starts:
             watcher.on_choice(start, loop.result.history, said)
         for message in loop.result.warnings:
             loop.tell(message)
+        if loop.out_of_patience(loop.epoch - 1):
+            loop.result.stopped = "early"
 
     def _interrupted(self) -> None:
         """Leave what is best so far, where it is not the beginning that was interrupted."""
