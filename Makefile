@@ -6,7 +6,7 @@
 # processes         two and four processes give what one gives, over 50 steps
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
-# faults            60 trainings killed at random instants, and every objective on extreme inputs
+# faults            60 trainings killed at random instants, 20 that lose one of two processes, and extreme inputs
 # fuzz              20,000 broken inputs of every kind
 # soak              memory over 10,000 steps and 1,000 batches of predictions
 # test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
@@ -59,6 +59,7 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/predict.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
@@ -79,6 +80,7 @@ bench-dispatch: .venv-bench/installed
 
 faults: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --kills 60
+	$(BIN)/python -m tests.faults.losses --kills 20
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.extremes
 
 fuzz: .venv/tested

@@ -6,6 +6,7 @@ Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault, or 
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 import typer
@@ -53,7 +54,13 @@ def _root(
     pass
 
 
+PATIENCE = 10.0
+"""Seconds that the first of several processes has to say what all have found wrong; torchrun then ends the others."""
+
+
 def _complain(message: str) -> int:
+    if not is_leader():
+        time.sleep(PATIENCE)
     if message:  # there is none where the help was shown instead
         print(f"gatewise: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -65,14 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         status = app(args=words, obj=words, standalone_mode=False)
     except GatewiseError as error:
-        status = _complain(str(error) if is_leader() else "")  # processes that train together raise the same
+        status = _complain(str(error))
     except LostProcess as error:
         print(f"gatewise: {error}", file=sys.stderr)
         status = 1
     except UsageProblem as error:
-        status = _complain(error.format_message() if is_leader() else "")
+        status = _complain(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        print("gatewise: stopped", file=sys.stderr)
+        if is_leader():
+            print("gatewise: stopped", file=sys.stderr)
         status = 130
     except BrokenPipeError:
         # the reader of our output went away, as `head` does: not an error, and nothing more to flush

@@ -15,7 +15,7 @@ from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
 from gatewise.cli.tables import figures_table
-from gatewise.distributed import is_leader, launched
+from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
@@ -81,8 +81,8 @@ def train(
 
     Example: gatewise train adult.csv --target income --out runs/adult
     """
-    if processes and processes > 1 and not launched():
-        return launch(context.obj, processes)
+    several = 1 if processes is None or launched() else processes
+    end_with_launcher()
     flags = {
         "data": data,
         "target": target,
@@ -106,6 +106,8 @@ def train(
         if given := [name for name, value in others.items() if value is not None]:
             raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
         changed = dict(map(parse_setting, settings or []))
+        if several > 1:
+            return launch(context.obj, several)
         with stopping() as stop:
             return finish(resume_run(resume, settings=changed, callbacks=watchers(), should_stop=stop), stop, json_)
     keys, where = gather(config, settings, flags)
@@ -113,6 +115,8 @@ def train(
     if "data" not in keys:
         raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
     checked = load_config(keys, where)
+    if several > 1:
+        return launch(context.obj, several)
     words = shlex.join(["gatewise", *context.obj])
     with stopping() as stop:
         return finish(train_run(checked, out, callbacks=watchers(), should_stop=stop, command=words), stop, json_)
@@ -134,18 +138,17 @@ def finish(run: Run, stop: Stop, json_: bool) -> int:
     """Print what came of a training; returns the exit status."""
     folder = run.folder
     if not is_leader():
-        return stop.status if run.summary["interrupted"] and stop() else 0
+        return stop.status if stop() else 0
     if json_:
         print(json.dumps({"run": str(folder), **run.summary}))
     else:
         show(run.summary, folder)
-    if stop():
+    if stop() or run.summary["interrupted"]:  # another process of the training may have been asked
         console(stderr=True).print(
             f"stopped early; the best model so far is in {folder}; go on with: gatewise train --resume {folder}",
             soft_wrap=True,
         )
-        return stop.status
-    return 0
+    return stop.status if stop() else 0
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,10 @@
 """Training by several processes, on torch's own engine: torchrun starts them, torch.distributed joins them."""
 
-from gatewise.distributed.group import ALONE, Group, LostProcess, is_leader, joined, launch_name, launched, own_device
-from gatewise.distributed.shares import Copies, MicroBatch, micro_batches
+from gatewise.distributed.copies import Copies
+from gatewise.distributed.group import ALONE, Group, LostProcess
+from gatewise.distributed.joining import joined, own_device
+from gatewise.distributed.launched import end_with_launcher, is_leader, launched
+from gatewise.distributed.shares import MicroBatch, micro_batches
 
 __all__ = [
     "ALONE",
@@ -9,9 +12,9 @@ __all__ = [
     "Group",
     "LostProcess",
     "MicroBatch",
+    "end_with_launcher",
     "is_leader",
     "joined",
-    "launch_name",
     "launched",
     "micro_batches",
     "own_device",

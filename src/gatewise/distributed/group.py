@@ -1,9 +1,7 @@
-"""The processes that train together, as torchrun starts them, and what they tell each other."""
+"""The processes that train together, and what they tell each other."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -13,9 +11,6 @@ from torch import Tensor
 from gatewise.errors import GatewiseError
 
 T = TypeVar("T")
-
-PATIENCE = timedelta(hours=2)
-"""How long a process waits for the others, such as while the first one writes the report."""
 
 
 class LostProcess(RuntimeError):
@@ -31,10 +26,21 @@ class Group:
         rank: which of them this is, from 0; the first one writes files and speaks to the user.
         size: how many there are.
         handle: torch's process group of them; None is that of all processes.
+        launch: the first process's name for the launch that they belong to, the same however often they are started
+            again in it; None on others, and where nobody would start them again.
+        again: whether they were started again; known to the first process.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, handle: dist.ProcessGroup | None = None):
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        handle: dist.ProcessGroup | None = None,
+        launch: str | None = None,
+        again: bool = False,
+    ):
         self.rank, self.size, self.handle = rank, size, handle
+        self.launch, self.again = launch, again
 
     @property
     def leads(self) -> bool:
@@ -46,14 +52,28 @@ class Group:
         each, more = divmod(count, self.size)
         return self.rank * each + min(self.rank, more), each + (self.rank < more)
 
+    def add_up(self, tensor: Tensor) -> None:
+        """Make a contiguous tensor its sum over all processes."""
+        if self.size > 1:
+            with noticed():
+                dist.all_reduce(tensor, group=self.handle)
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes; the tensor itself where there is one."""
         if self.size == 1:
             return tensor
-        whole = tensor.detach().clone()
-        with _noticed():
-            dist.all_reduce(whole, group=self.handle)
+        whole = tensor.detach().clone(memory_format=torch.contiguous_format)
+        self.add_up(whole)
         return whole
+
+    def take_first(self, tensor: Tensor) -> None:
+        """Make a tensor that of the first process."""
+        if self.size > 1:
+            with noticed():
+                whole = tensor.contiguous()
+                dist.broadcast(whole, group=self.handle, group_src=0)
+                if whole is not tensor:
+                    tensor.copy_(whole)
 
     def any(self, flag: bool) -> bool:
         """Whether it is true on any process."""
@@ -64,7 +84,7 @@ class Group:
         if self.size == 1:
             return [value]
         found: list[T | None] = [None] * self.size
-        with _noticed():
+        with noticed():
             dist.all_gather_object(found, value, group=self.handle)
         return found  # pyrefly: ignore[bad-return]
 
@@ -102,70 +122,12 @@ ALONE = Group()
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
-    """The group of the processes that torchrun started, joined for the time of a block; alone where it did not.
-
-    A process group that is there already is used and left.
-
-    Args:
-        device: that they train on: NCCL carries what lies on CUDA, gloo what lies on the CPU.
+def noticed() -> Iterator[None]:
+    """Tell the failure of another process from one of this.
 
     Raises:
-        GatewiseError: if the processes do not find each other.
-        LostProcess: if another one ended.
+        LostProcess: where torch says in its own words that another one ended.
     """
-    if dist.is_available() and dist.is_initialized():
-        yield Group(dist.get_rank(), dist.get_world_size())
-        return
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "RANK" not in os.environ:
-        yield ALONE
-        return
-    if device.type == "mps":
-        raise GatewiseError("several processes train on the CPU or on CUDA, not on mps; use --device cpu")
-    try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    except (RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise GatewiseError(f"the processes did not find each other ({reason}); start them by torchrun") from None
-    try:
-        with _noticed():
-            yield Group(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
-
-
-def own_device(device: torch.device) -> torch.device:
-    """The device of this process: of several GPUs that of its number on the machine."""
-    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
-        torch.cuda.set_device(device)
-    return device
-
-
-def is_leader() -> bool:
-    """Whether this process is the first that torchrun started, or was not started by it."""
-    return not launched() or os.environ.get("RANK", "0") == "0"
-
-
-def launch_name(again: bool = False) -> str | None:
-    """What torchrun calls this start of processes, the same however often it starts them again; None without it.
-
-    Args:
-        again: None too where it has not started them again, after one failed.
-    """
-    if not launched() or (again and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"):
-        return None
-    return os.environ["TORCHELASTIC_RUN_ID"]
-
-
-def launched() -> bool:
-    """Whether torchrun has started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
-
-
-@contextlib.contextmanager
-def _noticed() -> Iterator[None]:
-    """Tell the failure of another process from one of this."""
     try:
         yield
     except GatewiseError:

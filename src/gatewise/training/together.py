@@ -81,13 +81,12 @@ def seed_dropout(seed: int, step: int, group: Group) -> None:
         torch.manual_seed((seed + step * group.size + group.rank) % 2**63)
 
 
-def over_all(seen: Tensor, statistics: GateStatistics, objective: Objective, group: Group) -> Tensor:
-    """The loss and the objective `[2]` over all processes; the statistics, and what baselines hold, become of all."""
+def over_all(statistics: GateStatistics, objective: Objective, group: Group) -> None:
+    """Make the statistics, and what baselines hold, those of all processes."""
     if group.size == 1:
-        return seen
+        return
     names = ((module, name) for module in objective.modules() for name in getattr(module, "held_sums", ()))
     held = [getattr(module, name) for module, name in names]
-    seen, *whole = statistics.reduce(group.sum, seen, *(each.reshape(1) for each in held))
+    whole = statistics.reduce(group.sum, *(each.reshape(1) for each in held))
     for each, value in zip(held, whole, strict=True):
         each.copy_(value[0])
-    return seen

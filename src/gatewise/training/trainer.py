@@ -139,10 +139,12 @@ class Trainer:
         before = Before(self)
         self.optimiser.zero_grad(set_to_none=True)
         seen, gates = self._backward(pieces)
+        if self.copies is not None:
+            seen = self.copies.add_up(seen)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         own = torch.nn.utils.get_total_norm([p.grad for p in self.own if p.grad is not None])
-        # the one moment of a step that waits for the device; the processes agree, so that none waits for the others
-        if self.group.any(not math.isfinite(float(seen.sum() + norm + own))):
+        # the one moment of a step that waits for the device; what is looked at is the same on all processes
+        if not math.isfinite(float(seen.sum() + norm + own)):
             before.put_back()
             said = trace(self, pieces)
             before.put_back()
@@ -150,7 +152,7 @@ class Trainer:
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
         self.optimiser.step()
-        seen = self._count(gates, statistics, seen)
+        self._count(gates, statistics)
         self.objective.commit()
         self.step += 1
         return seen
@@ -162,38 +164,24 @@ class Trainer:
         seen, gates = torch.zeros(2, device=self.device), []
         for piece in pieces:
             share = piece.part.rows / total
-            terms = self._learn(piece, share, whole, last=piece is pieces[-1])
-            seen += torch.stack([terms.loss.detach(), terms.value.detach()]) * share
+            with self.autocast():
+                terms = self.terms(piece, whole)
+                loss = terms.loss
+            ((loss if terms.control is None else loss + terms.control) * share).backward()
+            seen += torch.stack([loss.detach(), terms.value.detach()]) * share
             gates.append(terms.observed.logits.detach())
         return seen, gates
 
-    def _learn(self, piece: Piece, share: float, whole: dict[int, Tensor] | None, last: bool) -> Terms:
-        """Add the gradient of a micro-batch, which is `share` of the batch."""
-        found: list[Terms] = []
-
-        def loss() -> Tensor:
-            with self.autocast():
-                terms = self.terms(piece, whole)
-                found.append(terms)
-                return (terms.loss if terms.control is None else terms.loss + terms.control) * share
-
-        if self.copies is None:
-            loss().backward()
-        else:
-            self.copies.backward(loss, last)
-        return found[0]
-
-    def _count(self, gates: Sequence[Tensor], statistics: GateStatistics, seen: Tensor) -> Tensor:
-        """Add a step's logits to the statistics, and move the gate's biases by them; returns the whole `seen`."""
+    def _count(self, gates: Sequence[Tensor], statistics: GateStatistics) -> None:
+        """Add a step's logits to the statistics, and move the gate's biases by them."""
         gathered = self.new_statistics() if self.balances or self.group.size > 1 else statistics
         for logits in gates:
             gathered.update(logits)
-        seen = over_all(seen, gathered, self.objective, self.group)
+        over_all(gathered, self.objective, self.group)
         for balance in self.balances:
             balance.update(gathered.load, self.config.balance_rate)
         if gathered is not statistics:
             statistics.add(gathered)
-        return seen
 
     def terms(self, piece: Piece, whole: dict[int, Tensor] | None) -> Terms:
         """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it, None asks for it."""
