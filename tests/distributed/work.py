@@ -1,6 +1,7 @@
 """What the processes of these tests do: each case a training that one process could do alone."""
 
 import copy
+import importlib
 import multiprocessing
 import os
 import socket
@@ -16,6 +17,8 @@ from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.finite import NotFinite
 from gatewise.training.trainer import Trainer
 from tests.training.alike import without_times
+
+importlib.import_module("torch._dynamo")  # the first optimiser does it, in each process that is forked before
 
 STEPS = int(os.environ.get("GATEWISE_TEST_STEPS", "5"))
 PROCESSES = int(os.environ.get("GATEWISE_TEST_PROCESSES", "2"))
@@ -192,7 +195,8 @@ def together(size, cases, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")  # what they import is imported once
+    context.set_forkserver_preload([__name__])
     sent = context.Queue()
     processes = [context.Process(target=work, args=(rank, size, port, cases, folder, sent)) for rank in range(size)]
     for process in processes:
