@@ -54,7 +54,7 @@ def _root(
     pass
 
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds that the first of several processes has to say what all have found wrong; torchrun then ends the others."""
 
 
