@@ -37,8 +37,8 @@ def micro_batches(rows: int, pieces: int, group: Group) -> list[MicroBatch]:
     totals = [min(size, rows - start) for start in range(0, rows, size)]
     if min(totals) < group.size:
         raise GatewiseError(
-            f"a step on {rows} row{'s' * (rows > 1)} in {len(totals)} micro-batch{'es' * (len(totals) > 1)} does not give "
-            f"each of the {group.size} processes a row; take fewer processes, or a larger batch_size"
+            f"a step on {rows} row{'s' * (rows > 1)} in {len(totals)} micro-batch{'es' * (len(totals) > 1)} does not "
+            f"give each of the {group.size} processes a row; take fewer processes, or a larger batch_size"
         )
     parts = []
     for i, total in enumerate(totals):
