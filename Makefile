@@ -3,9 +3,10 @@
 # test              the whole suite
 # lint              ruff and pyrefly
 # bench             every benchmark that needs nothing more; results go to benchmarks/results
+# processes         two and four processes give what one gives, over 50 steps
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
-# faults            60 trainings killed at random instants, and every objective on extreme inputs
+# faults            60 trainings killed at random instants, 20 that lose one of two processes, and extreme inputs
 # fuzz              20,000 broken inputs of every kind
 # soak              memory over 10,000 steps and 1,000 batches of predictions
 # test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
@@ -16,7 +17,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-estimators bench-dispatch faults fuzz soak test-min audit-deps docs dist-test clean
+.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz soak test-min audit-deps docs dist-test clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -44,6 +45,10 @@ lint: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
 
+processes: setup
+	OMP_NUM_THREADS=1 GATEWISE_TEST_STEPS=50 GATEWISE_TEST_PROCESSES=2 $(BIN)/python -m pytest -q tests/distributed
+	OMP_NUM_THREADS=1 GATEWISE_TEST_STEPS=50 GATEWISE_TEST_PROCESSES=4 $(BIN)/python -m pytest -q tests/distributed
+
 bench: setup
 	$(BIN)/python benchmarks/loop_overhead.py
 	$(BIN)/python benchmarks/main_job.py
@@ -54,6 +59,7 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/ways.py
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/predict.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
@@ -74,6 +80,7 @@ bench-dispatch: .venv-bench/installed
 
 faults: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --kills 60
+	$(BIN)/python -m tests.faults.losses --kills 20
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.extremes
 
 fuzz: .venv/tested

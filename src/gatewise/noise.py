@@ -5,12 +5,29 @@ bias the draws visibly. Logits may be masked with -inf.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 FEW = 1024
 """Up to so many numbers the calls cost more than the numbers do, on CPU."""
+
+Shape = torch.Size | tuple[int, ...]
+
+
+class SharedGenerator(torch.Generator):
+    """A source of noise that several processes draw from alike, so that together they draw what one would alone.
+
+    Each process makes it from the same seed, draws the noise for all rows of a batch, and keeps that of its own.
+
+    Attributes:
+        first: the first of this process's rows.
+        total: rows of the batch over all processes.
+    """
+
+    first: int = 0
+    total: int = 0
 
 
 def working_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -24,8 +41,19 @@ def widened(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
 
 
-def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Exp(1) noise of `shape`, on the device of `like`, strictly positive."""
+def exponential(shape: Shape, like: Tensor, generator: torch.Generator | None = None, rows_dim: int = 1) -> Tensor:
+    """Exp(1) noise of `shape`, on the device of `like`, strictly positive.
+
+    Args:
+        shape: of the noise.
+        like: says type and device.
+        generator: the source of the noise.
+        rows_dim: the dimension of `shape` that counts the rows of a batch, for a `SharedGenerator`.
+    """
+    return _of_own_rows(shape, rows_dim, generator, lambda shape: _exponential(shape, like, generator))
+
+
+def _exponential(shape: Shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
     dtype = working_dtype(like.dtype)
     if like.is_cpu and math.prod(shape) > FEW:
         # exponential_ takes three times as long; in float64, because float32 uniforms are too coarse near 0 and 1
@@ -36,7 +64,17 @@ def exponential(shape: torch.Size | tuple[int, ...], like: Tensor, generator: to
     return noise.clamp_min_(torch.finfo(dtype).tiny)
 
 
-def gumbel(shape: torch.Size | tuple[int, ...], like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def _of_own_rows(
+    shape: Shape, rows_dim: int, generator: torch.Generator | None, draw: Callable[[Shape], Tensor]
+) -> Tensor:
+    """Noise of `shape`: from a shared generator, what belongs to this process's rows of that for all."""
+    if not isinstance(generator, SharedGenerator):
+        return draw(shape)
+    whole = draw((*shape[:rows_dim], generator.total, *shape[rows_dim + 1 :]))
+    return whole.narrow(rows_dim, generator.first, shape[rows_dim])
+
+
+def gumbel(shape: Shape, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Standard Gumbel noise of `shape`, on the device of `like`: -log E with E ~ Exp(1)."""
     return exponential(shape, like, generator).log_().neg_()
 
@@ -59,11 +97,17 @@ def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | N
     Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i.
     """
     probs = widened(logits.detach()).softmax(-1)
-    if num_samples * logits.numel() <= FEW or logits.is_mps:  # which has no float64
+    rows = generator.total if isinstance(generator, SharedGenerator) else len(logits)
+    count = rows * logits[:1].numel()
+    if num_samples * count <= FEW or logits.is_mps:  # which has no float64
         return (probs / exponential((num_samples, *logits.shape), logits, generator)).argmax(-1)
     cumulated = probs.cumsum(-1, dtype=torch.float64)
-    # strictly below 1, so that what is drawn has some mass
-    uniform = cumulated.new_empty((*logits.shape[:-1], num_samples)).uniform_(0, 1 - 2.0**-50, generator=generator)
+
+    def draw(shape: Shape) -> Tensor:
+        # strictly below 1, so that what is drawn has some mass
+        return cumulated.new_empty(shape).uniform_(0, 1 - 2.0**-50, generator=generator)
+
+    uniform = _of_own_rows((*logits.shape[:-1], num_samples), 0, generator, draw)
     index = torch.searchsorted(cumulated, uniform * cumulated[..., -1:], right=True)
     # where the logits are not numbers it lies beyond the last category: the value shows that, and no index fails
     return index.clamp_max_(logits.shape[-1] - 1).movedim(-1, 0)
@@ -82,7 +126,11 @@ def without_replacement(logits: Tensor, num_samples: int, generator: torch.Gener
 
 
 def conditional_perturbed(
-    log_probs: Tensor, order: Tensor, num_samples: int, generator: torch.Generator | None = None
+    log_probs: Tensor,
+    order: Tensor,
+    num_samples: int,
+    generator: torch.Generator | None = None,
+    rows_dim: int = 0,
 ) -> Tensor:
     """`log_probs` + Gumbel noise, conditioned on which categories came out highest, and in which order.
 
@@ -92,12 +140,13 @@ def conditional_perturbed(
             k = 1 conditions on the argmax.
         num_samples: M independent copies of the noise.
         generator: the source of the noise.
+        rows_dim: the dimension of `log_probs` that counts the rows of a batch, for a `SharedGenerator`.
 
     Returns:
         `[M, *batch, K]`. With x = -log t, the t are arrival times: the first is Exp(1), the (j + 1)-th comes
         Exp(mass of what is left) later, and all that are not in `order` come after its last, each at its own rate.
     """
-    noise = exponential((num_samples, *log_probs.shape), log_probs, generator).log()
+    noise = exponential((num_samples, *log_probs.shape), log_probs, generator, 1 + rows_dim).log()
     chosen = order.movedim(0, -1)
     log_times = [noise.gather(-1, chosen[..., :1].expand(num_samples, *order.shape[1:], 1))]
     left = log_probs

@@ -20,7 +20,7 @@ QUICK = ["--epochs", "2", "--experts", "2", "--set", "expert_hidden=[4]", "--job
 def plain_reports(monkeypatch):
     """The pictures of a cell's own report take longer than such a training."""
     monkeypatch.setattr(
-        "gatewise.training.train_run.write_report", lambda run: (run / "report.html").write_text("report")
+        "gatewise.training.run_folder.write_report", lambda run: (run / "report.html").write_text("report")
     )
 
 

@@ -22,7 +22,7 @@ ASKED = {"estimators": ESTIMATORS, "objectives": ["jensen", "marginal"], "seeds"
 def plain_reports(monkeypatch):
     """Pictures take longer than such a training; `small` has them."""
     monkeypatch.setattr(
-        "gatewise.training.train_run.write_report", lambda run: (run / "report.html").write_text("report")
+        "gatewise.training.run_folder.write_report", lambda run: (run / "report.html").write_text("report")
     )
 
 

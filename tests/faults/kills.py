@@ -22,6 +22,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def words(table: Path, run: Path) -> list[str]:
     return ["train", str(table), "--target", "y", *told, *(w for each in settings for w in ("--set", each))]
 
 
-def begin(arguments: list[str], log: Path) -> int:
-    """`gatewise …` in a process of its own, whose number is returned."""
+def begin(arguments: list[str], log: Path, command: Callable[[list[str]], None] = gatewise) -> int:
+    """`gatewise …`, or another command, in a process of its own, whose number is returned."""
     if process := os.fork():
         return process
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -61,7 +62,8 @@ def begin(arguments: list[str], log: Path) -> int:
     os.dup2(output, 2)
     status = 1
     try:
-        gatewise(arguments)
+        command(arguments)
+        status = 0
     except SystemExit as stopped:
         status = int(stopped.code or 0)
     except BaseException:

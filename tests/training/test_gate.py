@@ -11,7 +11,6 @@ from gatewise.diagnostics import evaluate
 from gatewise.mixture import BalanceBias, Gate, mlp
 from gatewise.training import LoopConfig, Run, fit, load_config, train
 from gatewise.training.gate import check_gate
-from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.model import ModelSpec, build_objective
 from gatewise.training.trainer import Trainer
 from tests.chance import seeded
@@ -27,10 +26,9 @@ def mixture_with(**options):
     return gw.MixtureOfExperts(gate, gw.MLPBank(K, 2, [8], 3))
 
 
-def trainer_of(mixture, reduce=None, objective="jensen", **config):
+def trainer_of(mixture, objective="jensen", **config):
     settings = LoopConfig(**{"lr": 0.01, "clip": 0, **config})
-    more = {} if reduce is None else {"reduce": reduce}
-    return Trainer(mixture, gw.objectives.get(objective), [], settings, steps=200, **more)
+    return Trainer(mixture, gw.objectives.get(objective), [], settings, steps=200)
 
 
 def skewed(top_k=None):
@@ -81,21 +79,6 @@ def test_micro_batches_move_it_as_the_whole_batch_does(top_k):
         found.append(mixture.gate.balance.bias)
     assert found[0].abs().min() > 0
     torch.testing.assert_close(found[0], found[1])
-
-
-def test_two_processes_move_it_as_one_does():
-    x, y = blobs(64)
-    whole = skewed(2)
-    trainer = trainer_of(whole, balance_rate=0.05)
-    trainer.take_step(x, y, trainer.new_statistics())
-    for mine, other in ((slice(0, 20), slice(20, 64)), (slice(20, 64), slice(0, 20))):
-        mixture = skewed(2)
-        elsewhere = GateStatistics(K, torch.device("cpu"), selected=True)
-        elsewhere.update(mixture.gate(x[other]))
-        load = elsewhere.load
-        trainer = trainer_of(mixture, reduce=lambda tensor, load=load: tensor + load, balance_rate=0.05)
-        trainer.take_step(x[mine], y[mine], trainer.new_statistics())
-        assert torch.equal(mixture.gate.balance.bias, whole.gate.balance.bias)
 
 
 def test_nothing_but_a_step_moves_it():

@@ -6,8 +6,9 @@ from gatewise.mixture import mlp
 from gatewise.objectives import regularisers
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training.epoch import batch_bounds, default_batch_size
 from gatewise.training.gate_statistics import GateStatistics
-from gatewise.training.trainer import Trainer, batch_bounds, default_batch_size
+from gatewise.training.trainer import Trainer
 
 
 def blobs(rows=400, seed=0):

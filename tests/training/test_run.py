@@ -12,7 +12,7 @@ from gatewise.training import Run, load_config, train
 from gatewise.training.folder import Model
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.predict import predictions
-from gatewise.training.train_run import make_folder
+from gatewise.training.run_folder import make_folder
 
 
 def quick(**keys):

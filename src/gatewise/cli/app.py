@@ -6,6 +6,7 @@ Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault, or 
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 import typer
@@ -21,6 +22,7 @@ from gatewise.cli.export import export
 from gatewise.cli.predict import predict
 from gatewise.cli.report import report
 from gatewise.cli.train import train
+from gatewise.distributed import LostProcess, is_leader
 from gatewise.errors import GatewiseError
 
 # the base of all that typer says of a command line: click's class in older releases, typer's own in newer ones
@@ -52,7 +54,13 @@ def _root(
     pass
 
 
+PATIENCE = 60.0
+"""Seconds that the first of several processes has to say what all have found wrong; torchrun then ends the others."""
+
+
 def _complain(message: str) -> int:
+    if not is_leader():
+        time.sleep(PATIENCE)
     if message:  # there is none where the help was shown instead
         print(f"gatewise: {' '.join(message.split())}", file=sys.stderr)
     return 2
@@ -65,10 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = app(args=words, obj=words, standalone_mode=False)
     except GatewiseError as error:
         status = _complain(str(error))
+    except LostProcess as error:
+        print(f"gatewise: {error}", file=sys.stderr)
+        status = 1
     except UsageProblem as error:
         status = _complain(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        print("gatewise: stopped", file=sys.stderr)
+        if is_leader():
+            print("gatewise: stopped", file=sys.stderr)
         status = 130
     except BrokenPipeError:
         # the reader of our output went away, as `head` does: not an error, and nothing more to flush

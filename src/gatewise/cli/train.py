@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +15,9 @@ from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
 from gatewise.cli.tables import figures_table
+from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
-from gatewise.training import Run, load_config
+from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
 from gatewise.wording import shown
@@ -66,6 +68,9 @@ def train(
         int | None, typer.Option(help="Audit the estimator's gradient every so many epochs; see gatewise audit.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Train with so many processes on this machine, by torchrun; default: 1.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of config.toml in a run folder; repeat."),
@@ -76,6 +81,8 @@ def train(
 
     Example: gatewise train adult.csv --target income --out runs/adult
     """
+    several = 1 if processes is None or launched() else processes
+    end_with_launcher()
     flags = {
         "data": data,
         "target": target,
@@ -98,33 +105,50 @@ def train(
         others = flags | {"config": config}
         if given := [name for name, value in others.items() if value is not None]:
             raise GatewiseError(f"--resume goes on with what the run was begun with; leave {given[0]} out")
-        changed, watchers = dict(map(parse_setting, settings or [])), [watcher(console(stderr=True))]
+        changed = dict(map(parse_setting, settings or []))
+        if several > 1:
+            return launch(context.obj, several)
         with stopping() as stop:
-            return finish(resume_run(resume, settings=changed, callbacks=watchers, should_stop=stop), stop, json_)
+            return finish(resume_run(resume, settings=changed, callbacks=watchers(), should_stop=stop), stop, json_)
     keys, where = gather(config, settings, flags)
     out = take_folder(keys, where)
     if "data" not in keys:
         raise GatewiseError("train needs DATA: a bundled name such as digits, or a file; see gatewise train --help")
     checked = load_config(keys, where)
-    words, watchers = shlex.join(["gatewise", *context.obj]), [watcher(console(stderr=True))]
+    if several > 1:
+        return launch(context.obj, several)
+    words = shlex.join(["gatewise", *context.obj])
     with stopping() as stop:
-        return finish(train_run(checked, out, callbacks=watchers, should_stop=stop, command=words), stop, json_)
+        return finish(train_run(checked, out, callbacks=watchers(), should_stop=stop, command=words), stop, json_)
+
+
+def launch(words: Sequence[str], processes: int) -> int:
+    """Run the command by so many processes; returns the exit status."""
+    from gatewise.distributed.launch import launch  # torchrun takes a while to import, and most trainings do without
+
+    return launch(words, processes)
+
+
+def watchers() -> list[Callback]:
+    """What shows the progress, where this is the process that does."""
+    return [watcher(console(stderr=True))] if is_leader() else []
 
 
 def finish(run: Run, stop: Stop, json_: bool) -> int:
     """Print what came of a training; returns the exit status."""
     folder = run.folder
+    if not is_leader():
+        return stop.status if stop() else 0
     if json_:
         print(json.dumps({"run": str(folder), **run.summary}))
     else:
         show(run.summary, folder)
-    if stop():
+    if stop() or run.summary["interrupted"]:  # another process of the training may have been asked
         console(stderr=True).print(
             f"stopped early; the best model so far is in {folder}; go on with: gatewise train --resume {folder}",
             soft_wrap=True,
         )
-        return stop.status
-    return 0
+    return stop.status if stop() else 0
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:

@@ -1,7 +1,7 @@
 """How well a mixture predicts, by the whole mixture and by its best expert alone, and what its gate does."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -155,6 +155,20 @@ class Tally:
         for row, weights in enumerate((torch.ones_like(gap), gap)):
             self.gaps[row].index_add_(0, torch.bucketize(gap, self.gap_edges, right=True), weights)
         self.selective.update(probs, right)
+
+    def reduce(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Make this the tally of the rows of all processes.
+
+        Args:
+            reduce: a tensor to its sum over the processes; called once.
+        """
+        kept = (self.sums, self.gate_by_class, self.argmax_counts, self.confusion, self.bins, self.gaps)
+        held = (*kept, self.selective.counts)
+        rows = self.sums.new_tensor([self.rows])
+        whole = reduce(torch.cat([each.flatten().to(self.sums.dtype) for each in held] + [rows]))
+        for each, part in zip(held, whole[:-1].split([each.numel() for each in held]), strict=True):
+            each.copy_(part.view_as(each))
+        self.rows = int(whole[-1])
 
     def result(self) -> Evaluation:
         """The figures of all rows so far.

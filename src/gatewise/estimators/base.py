@@ -21,6 +21,8 @@ class GradientEstimator(nn.Module):
         sample_counts: the values of `num_samples` that it takes.
         event_dims: the values of `event_dims` that it takes.
         joint: whether it treats L latents as one with K**L categories, which `expectation.JOINT_LIMIT` bounds.
+        whole_batch: whether what it makes of a row depends on the other rows of the batch, which processes that train
+            together do not see.
         compiles: whether it runs under `torch.compile(fullgraph=True)` without a generator; if not, its docstring
             says why.
         reference: the paper.
@@ -33,6 +35,7 @@ class GradientEstimator(nn.Module):
     event_dims: ClassVar[tuple[int, ...]] = (0, 1)
     joint: ClassVar[bool] = False
     compiles: ClassVar[bool] = True
+    whole_batch: bool = False
     reference: ClassVar[str]
 
     def evaluations(self, num_samples: int, num_categories: int) -> int:

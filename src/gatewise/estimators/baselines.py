@@ -14,10 +14,18 @@ from gatewise.wording import instead
 
 
 class Baseline(nn.Module):
-    """Base of all baselines: `forward` gives b, `observe` sees f after b was used."""
+    """Base of all baselines: `forward` gives b, `observe` sees f after b was used.
+
+    Attributes:
+        name: as estimators take it.
+        sample_counts: the values of `num_samples` that it serves.
+        held_sums: names of buffers that hold sums over rows until `commit`, where processes that train together add
+            them up.
+    """
 
     name: ClassVar[str]
     sample_counts: range = range(1, MANY)
+    held_sums: ClassVar[tuple[str, ...]] = ()
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """b, broadcastable to the detached values `[S, *batch]` of f."""
@@ -60,6 +68,7 @@ class RunningMean(Baseline):
     """
 
     name = "running-mean"
+    held_sums = ("held_sum", "held_count")
 
     mean: Tensor
     weight: Tensor

@@ -58,7 +58,9 @@ def conditional_softmax(
         generator: see `gatewise.expect`.
     """
     wide = log_probs.expand(*index.shape, log_probs.shape[-1])
-    return (conditional_perturbed(wide, index.unsqueeze(0), replicates, generator) / temperature).softmax(-1)
+    # its rows are counted by the dimension behind the S samples
+    noisy = conditional_perturbed(wide, index.unsqueeze(0), replicates, generator, rows_dim=1)
+    return (noisy / temperature).softmax(-1)
 
 
 def checked_replicates(name: str, replicates: int) -> int:

@@ -61,6 +61,7 @@ class ImplicitMLE(Tempered):
                 f"estimator {self.name!r}: rate must be positive and decay in [0, 1), got {rate} and {decay}"
             )
         self.adaptive, self.rate, self.decay = adaptive, rate, decay
+        self.whole_batch = adaptive
         if adaptive:
             self.register_buffer("alpha", torch.tensor(float(self.temperature)))
             self.register_buffer("nonzero", torch.ones(()))

@@ -1,5 +1,7 @@
 """Training that goes on from call to call, for `partial_fit`."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -7,9 +9,10 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, regularisers
 from gatewise.training import LoopConfig, RunConfig
+from gatewise.training.epoch import Rows, default_batch_size
 from gatewise.training.finite import NotFinite
 from gatewise.training.folder import Model
-from gatewise.training.trainer import Rows, Trainer, default_batch_size
+from gatewise.training.trainer import Trainer
 
 NO_END = 2**60
 """Steps of a training whose end nobody knows: schedules stay where they begin."""
@@ -50,8 +53,9 @@ def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: i
     trainer.objective.train()
     try:
         for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
+            given: dict[str, Any] = dict(zip(besides, rest, strict=True))
             try:
-                trainer.take_step(x_part, y_part, statistics, **dict(zip(besides, rest, strict=True)))
+                trainer.take_step(x_part, y_part, statistics, **given)
             except NotFinite as found:
                 if trainer.passed_over >= trainer.config.skip_nonfinite:
                     said = found.advice(trainer.config)

@@ -3,7 +3,8 @@
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
-from gatewise.training.loop import Fit, fit
+from gatewise.training.fitting import fit
+from gatewise.training.loop import Fit
 from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run
 from gatewise.training.tensorboard import TensorBoard

@@ -14,7 +14,7 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import RunConfig
-from gatewise.training.trainer import Rows
+from gatewise.training.epoch import Rows
 
 AUDITED = "jensen"
 """The objective whose gradient is audited."""

@@ -1,7 +1,7 @@
 """Numbers that are not finite: a batch that has some is refused before the step, and traced to an expert and a term."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,7 +11,12 @@ from gatewise.training.checkpoints import random_states, set_random_states
 from gatewise.training.config import LoopConfig
 
 if TYPE_CHECKING:
-    from gatewise.training.trainer import Terms, Trainer
+    from gatewise.training.terms import Terms
+    from gatewise.training.together import Piece
+    from gatewise.training.trainer import Trainer
+
+
+BEYOND = "the norm of the gradient is beyond what float32 holds"
 
 
 class NotFinite(GatewiseError):
@@ -46,22 +51,32 @@ class Before:
         self.trainer.optimiser.zero_grad(set_to_none=True)
 
 
-def trace(trainer: "Trainer", pieces: Sequence[Sequence[Any]]) -> str:
+def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
     """Where the first number that is not finite arises: the batch is run again, with the same noise.
+
+    The processes that train together say the same: what is nearest to the rows, of what each finds in its own.
 
     Args:
         trainer: as it was before the batch; its random states and buffers are moved again.
-        pieces: x, y, assignment and weight of each micro-batch.
+        pieces: its micro-batches.
     """
-    whole = trainer.whole_statistics([x for x, *_ in pieces])
-    for x, y, *besides in pieces:
-        if (found := first_bad(x)) is not None:
-            return f"the rows hold {found} ({_rows(x)})"
-        with trainer.autocast():
-            terms = trainer.terms(x, y, whole, *besides)
-        if said := _of_model(terms) or _of_terms(trainer, terms) or _of_gradients(trainer, terms):
-            return said
-    return "the norm of the gradient is beyond what float32 holds"
+    whole = trainer.whole_statistics(pieces)
+    own = (_of_piece(trainer, piece, whole) for piece in pieces)
+    first = next((found for found in own if found is not None), (4, BEYOND))
+    return min(trainer.group.gathered(first))[1]
+
+
+def _of_piece(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
+    """How many steps behind the rows, and where, the first such number of a micro-batch arises."""
+    if (bad := first_bad(piece.x)) is not None:
+        return 0, f"the rows hold {bad} ({_rows(piece.x)})"
+    with trainer.autocast():
+        terms = trainer.terms(piece, whole)
+    for depth, said in enumerate((_of_model(terms), _of_terms(trainer, terms)), start=1):
+        if said is not None:
+            return depth, said
+    said = _of_gradients(trainer, terms)
+    return None if said is None else (3, said)
 
 
 def first_bad(values: Tensor) -> str | None:

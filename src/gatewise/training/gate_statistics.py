@@ -11,11 +11,6 @@ Reduce = Callable[[Tensor], Tensor]
 """A tensor to its sum over all processes, the same on each."""
 
 
-def alone(tensor: Tensor) -> Tensor:
-    """The sum over the processes where there is one."""
-    return tensor
-
-
 class GateStatistics:
     """Sums over rows of the gate's logits, gathered without a synchronisation.
 
@@ -60,17 +55,26 @@ class GateStatistics:
         if self.selected:
             self.load += (logits > -torch.inf).sum(0)
 
-    def reduce(self, reduce: Reduce) -> None:
+    def add(self, more: "GateStatistics") -> None:
+        """Add the rows of another one, of the same experts."""
+        self.rows += more.rows
+        self.sums += more.sums
+
+    def reduce(self, reduce: Reduce, *besides: Tensor) -> list[Tensor]:
         """Make these the statistics of all processes; of float32, so counts are exact to 16 million rows.
 
         Args:
-            reduce: is called once, with the one tensor of all sums and the number of rows.
+            reduce: is called once, with one tensor of all sums, the number of rows, and what is given besides.
+            besides: vectors to sum along with them.
+
+        Returns:
+            The vectors over all processes.
         """
-        if reduce is alone:
-            return
-        whole = reduce(torch.cat([self.sums, self.sums.new_tensor([self.rows])]))
-        self.rows = int(whole[-1])
-        self._hold(whole[:-1])
+        parts = [self.sums, self.sums.new_tensor([self.rows]), *(each.to(self.sums) for each in besides)]
+        sums, rows, *summed = reduce(torch.cat(parts)).split([len(part) for part in parts])
+        self.rows = int(rows)
+        self._hold(sums)
+        return summed
 
     def metrics(self) -> dict[str, float | int]:
         """The epoch's figures, with the prefix of `metrics.jsonl`."""

@@ -7,9 +7,9 @@ from typing import Any
 from gatewise.data import Records
 from gatewise.diagnostics import evaluate
 from gatewise.training.calibration import calibration_figures
+from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.numbers import evaluate_numbers
-from gatewise.training.trainer import Rows
 
 
 def judge(

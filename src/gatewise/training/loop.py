@@ -2,36 +2,36 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
-from gatewise.training.finite import NotFinite
-from gatewise.training.health import Health
-from gatewise.training.loop_state import capture, restore
-from gatewise.training.reseeding import Reseeding, in_words
-from gatewise.training.starts import Starts
-from gatewise.training.trainer import (
+from gatewise.training.epoch import (
     Rows,
-    Trainer,
-    batch_bounds,
+    batch_sizes,
     default_batch_size,
     default_epochs,
     default_patience,
     seeds,
 )
+from gatewise.training.finite import NotFinite
+from gatewise.training.health import Health
+from gatewise.training.loop_state import capture, restore
+from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.starts import Starts
+from gatewise.training.trainer import Trainer
 from gatewise.training.validation import figures_of
 from gatewise.training.warm_start import warm_start
-from gatewise.training.weights import check_weight
 
 
 @dataclass
@@ -59,72 +59,6 @@ class Fit:
     stopped: str | None = None
 
 
-def fit(
-    mixture: MixtureOfExperts,
-    objective: Objective,
-    train: Rows,
-    validation: Rows | None,
-    config: LoopConfig | None = None,
-    *,
-    weight: Tensor | None = None,
-    validation_weight: Tensor | None = None,
-    regularisers: Sequence[Regulariser] = (),
-    num_classes: int | None = None,
-    callbacks: Iterable[Callback] = (),
-    should_stop: Callable[[], bool] = lambda: False,
-    assignment: Tensor | None = None,
-    checkpoints: Checkpoints | None = None,
-    anew: Callable[[], MixtureOfExperts] | None = None,
-) -> Fit:
-    """Train a mixture, and leave it with the weights of the lowest validation NLL.
-
-    `config.seed` fixes the order of rows, the estimator's noise and dropout; torch's global random state is left as
-    it was (on the CPU and CUDA).
-
-    Args:
-        mixture: the model; trained in place on the device it is on.
-        objective: what is maximised, from `gatewise.objectives`.
-        train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`.
-        validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
-        config: see `LoopConfig`.
-        weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.
-        validation_weight: of the validation rows; the weighted NLL is then what decides when to stop.
-        regularisers: of the gate.
-        num_classes: C; None takes the largest class in the rows, plus one.
-        callbacks: see `Callback`.
-        should_stop: asked after every step; true ends training with what there is.
-        assignment: for a warm start of one's own: the expert of each training row, int64 `[N]`, held fixed for the
-            first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
-        checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
-            training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
-        anew: makes the same mixture with weights drawn from torch's global random state, for `config.starts`; None:
-            training has one start, from the weights as they are.
-
-    Raises:
-        GatewiseError: if there are no rows, nothing to train, weights that are none, or the loss is not finite.
-    """
-    config = config or LoopConfig()
-    if not isinstance(objective, Objective):
-        raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
-    if not isinstance(config, LoopConfig):
-        raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
-    if not len(train[0]) or (validation is not None and not len(validation[0])):
-        raise GatewiseError("training needs at least one training row and one validation row")
-    weights = (
-        check_weight(weight, len(train[0]), "weight"),
-        None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
-    )
-    rows = (train, validation, weights)
-    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop)
-    loop.prepare_experts(assignment)
-    loop.starts = Starts(loop, config.starts, anew)
-    device = loop.trainer.device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(loop.trainer.dropout_seed)
-        loop.go_on_from(checkpoints)
-        return loop.run()
-
-
 class Loop:
     """The state of one `fit` between epochs."""
 
@@ -138,6 +72,7 @@ class Loop:
         num_classes: int | None,
         watchers: list[Callback],
         should_stop: Callable[[], bool],
+        group: Group = ALONE,
     ):
         device = next(mixture.parameters()).device
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
@@ -146,13 +81,17 @@ class Loop:
         self.validation = None if validation is None else (validation[0].to(device), validation[1].to(device))
         self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
         self.num_classes = num_classes or int(max(y.max() for _, y in (self.train, self.validation or self.train))) + 1
-        self.watchers, self.should_stop = watchers, should_stop
+        self.watchers, self.should_stop, self.group = watchers, should_stop, group
         count = len(self.train[0])
         self.batch_size = min(config.batch_size or default_batch_size(count), count)
-        self.steps_per_epoch = len(batch_bounds(count, self.batch_size)) + 1
+        self.batch_sizes = batch_sizes(count, self.batch_size)
+        for size in {*self.batch_sizes}:
+            micro_batches(size, config.accumulate, group)  # refuses what leaves a process without a row
+        self.steps_per_epoch = len(self.batch_sizes)
         self.epochs = config.epochs or default_epochs(self.steps_per_epoch)
         self.patience = default_patience(self.epochs) if config.patience is None else config.patience
-        self.trainer = Trainer(mixture, objective, regularisers, config, self.epochs * self.steps_per_epoch)
+        steps = self.epochs * self.steps_per_epoch
+        self.trainer = Trainer(mixture, objective, regularisers, config, steps, group)
         self.health = Health(mixture.num_experts, self.epochs, objective.name)
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
@@ -180,6 +119,11 @@ class Loop:
             self.starts.unpack(found)
         elif problems:
             said.append("no checkpoint is whole: training begins again")
+        places = self.group.gathered((self.trainer.step, self.starts.scores))
+        if any(place != places[0] for place in places):
+            raise GatewiseError(
+                f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
+            )
         self.tell_restart()
         for line in said:
             self.tell(line)
@@ -187,7 +131,8 @@ class Loop:
     def keep(self, now: bool = False) -> None:
         """Write a checkpoint, where it is time."""
         seconds = self.config.checkpoint_seconds
-        if self.checkpoints is None or not (now or (seconds and time.perf_counter() - self.kept_at >= seconds)):
+        due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
+        if self.checkpoints is None or not self.group.leads or not due:
             return
         self.checkpoints.save(self.starts.pack(capture(self)))
         self.kept_at = time.perf_counter()
@@ -253,9 +198,11 @@ class Loop:
         if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
             besides["assignment"] = self.trainer.warm_start.assignment
         columns = (*self.train, *besides.values())
-        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
+        batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
+        for rows, (x, y, *rest) in zip(self.batch_sizes[self.done :], batches, strict=True):
+            given = dict(zip(besides, rest, strict=True))
             try:
-                step = self.trainer.take_step(x, y, self.statistics, **dict(zip(besides, rest, strict=True)))
+                step = self.trainer.take_step(x, y, self.statistics, rows=rows, **given)
             except NotFinite as found:
                 self.pass_over(found)
             else:
@@ -263,7 +210,7 @@ class Loop:
                 for watcher in self.watchers:
                     watcher.on_step(self.trainer.step)
             self.done += 1
-            interrupted = self.should_stop()
+            interrupted = self.group.any(self.should_stop())
             self.keep(now=interrupted)
             if interrupted:
                 return True
@@ -293,7 +240,6 @@ class Loop:
                 f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
             )
         loss, objective = torch.stack(self.seen).mean(0).tolist()
-        self.statistics.reduce(self.trainer.reduce)
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
         figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
@@ -329,7 +275,7 @@ class Loop:
 
     def validate(self, metrics: dict[str, Any], rows: Rows) -> None:
         """Add the validation figures to the metrics, and keep the weights if they are the best."""
-        figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes)
+        figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes, self.group)
         nll = figures.get("weighted_nll", figures["nll"])
         if not math.isfinite(nll):
             raise self.diverged("validation NLL", nll)

@@ -46,6 +46,7 @@ def capture(loop: "Loop") -> Checkpoint:
         "threads": torch.get_num_threads(),
         "device": str(trainer.device.type),
         "torch": torch.__version__,
+        "processes": loop.group.size,
     }
     # copies, as training goes on while nobody has written them yet, and safetensors takes no shared memory
     copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
@@ -83,8 +84,10 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise GatewiseError(f"the checkpoint of step {checkpoint.step} is of another training ({reason})") from None
+    # what older checkpoints do not tell was 1
     now = {"threads": torch.get_num_threads(), "device": device.type, "torch": torch.__version__}
-    changed = [f"{name} {now[name]} instead of {state.get(name)}" for name in now if now[name] != state.get(name)]
+    now["processes"], before = loop.group.size, {"processes": 1, **state}
+    changed = [f"{name} {now[name]} instead of {before.get(name)}" for name in now if now[name] != before.get(name)]
     if not changed:
         return []
     return [f"training goes on with {', '.join(changed)}: its numbers are no longer those to the bit"]

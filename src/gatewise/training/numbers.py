@@ -1,7 +1,7 @@
 """How well a mixture predicts numbers: the likelihood, the error, and whether its intervals hold what they promise."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ LEVELS = (0.5, 0.9)
 POINTS = 64
 """Quantiles that stand for each expert where its CRPS has no closed form."""
 BATCH = 1024
+CHEAP = ("rmse", "mae", "nll", "nll_top1", "jensen", "gate_entropy")
+"""What an epoch is judged by, of each row."""
 
 
 class NumberTally:
@@ -63,6 +65,18 @@ class NumberTally:
         }
         return {"rmse": off**2, "mae": off.abs()} | {name: term.cpu().double() for name, term in terms.items()}
 
+    def reduce(self, reduce: Callable[[Tensor], Tensor]) -> None:
+        """Make this the tally of the rows of all processes, of what is cheap.
+
+        Args:
+            reduce: a tensor to its sum over the processes; called once.
+        """
+        numbers = torch.tensor([self.rows, *(self.sums.get(name, 0.0) for name in CHEAP)], dtype=torch.float64)
+        whole = reduce(torch.cat([numbers, self.gate, self.argmax_counts]))
+        self.rows, self.sums = int(whole[0]), dict(zip(CHEAP, whole[1 : 1 + len(CHEAP)].tolist(), strict=True))
+        self.gate, counts = whole[1 + len(CHEAP) :].chunk(2)
+        self.argmax_counts = counts.long()
+
     def result(self) -> dict[str, float | int]:
         """The figures of all rows so far.
 
@@ -88,10 +102,14 @@ class NumberTally:
         }
 
 
-def cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> dict[str, float | int]:
-    """What an epoch is judged by, of rows x `[N, ...]` and numbers y `[N]`."""
+def cheap_figures(
+    mixture: MixtureOfExperts, x: Tensor, y: Tensor, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
+) -> dict[str, float | int]:
+    """What an epoch is judged by, of rows x `[N, ...]` and numbers y `[N]`; `reduce`: see `NumberTally.reduce`."""
     tally = NumberTally(mixture, costly=False)
-    tally.update(x, y)
+    if len(x):
+        tally.update(x, y)
+    tally.reduce(reduce)
     return tally.result()
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import Checkpoint
+from gatewise.training.epoch import seeds
 from gatewise.training.loop_state import capture, restore
-from gatewise.training.trainer import seeds
 
 if TYPE_CHECKING:
     from gatewise.training.loop import Loop

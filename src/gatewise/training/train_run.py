@@ -1,7 +1,6 @@
 """From a configuration to a run folder, and on from where a training was interrupted."""
 
 import contextlib
-import itertools
 import shlex
 import shutil
 import time
@@ -12,26 +11,27 @@ from typing import Any
 
 import torch
 
+from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError
-from gatewise.files import LOCK, check_links, held, read_json, sweep, write_json, write_text
+from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.objectives import regularisers
-from gatewise.reporting import write_report
-from gatewise.training.audit_along import AuditAlong, check_audit_every
+from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config
-from gatewise.training.folder import environment
+from gatewise.training.fitting import fit
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
-from gatewise.training.loop import fit
-from gatewise.training.metrics_file import MetricsFile
-from gatewise.training.model import build_objective, choose_device, samples_of
+from gatewise.training.loop import Fit
+from gatewise.training.model import build_objective, choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
+from gatewise.training.run_folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
+from gatewise.training.run_watchers import run_watchers
 from gatewise.training.summary import summarise
-from gatewise.training.tensorboard import TensorBoard, check_tensorboard
+from gatewise.training.tensorboard import check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
 
 FREE = ("skip_nonfinite", "checkpoint_seconds")
@@ -49,7 +49,8 @@ def train(
     """Train a mixture on data and write a run folder.
 
     The same configuration gives the same weights on the same machine and number of threads; torch's global random
-    state is left as it was (on the CPU and CUDA).
+    state is left as it was (on the CPU and CUDA). Processes that torchrun started train together, and the first one
+    writes the folder; started again after one of them failed, they go on from the last checkpoint.
 
     Args:
         config: see `RunConfig`.
@@ -62,10 +63,34 @@ def train(
         GatewiseError: for a configuration or data that cannot be used, or a loss that is not finite; a run without
             one finished epoch leaves no folder behind.
     """
+    with joined(choose_device(config.device), should_stop) as group:
+        before = group.of_leader(lambda: begun_before(out, config.data, group))
+        if before is not None:
+            return _resumed(before, group, {}, callbacks, should_stop)
+        with group.agreed():
+            config, parts = _checked(config)
+        folder = group.of_leader(lambda: make_folder(out, config.data))
+        command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
+        with holding(folder, group):
+            try:
+                with group.agreed():
+                    if group.leads:
+                        begin(folder, config, command, parts, group)
+                return _trained(config, folder, parts, command, callbacks, should_stop, group)
+            except GatewiseError:
+                if group.leads and not worth_keeping(folder):
+                    shutil.rmtree(folder)
+                    if out is None:
+                        with contextlib.suppress(OSError):  # other runs are in it
+                            folder.parent.rmdir()
+                raise
+
+
+def _checked(config: RunConfig) -> tuple[RunConfig, Parts]:
+    """The configuration with what the data decide, and the data; what cannot work is refused before they are read."""
     config = continued(config)
-    choose_device(config.device)
     with torch.random.fork_rng(devices=[]):
-        build_objective(config, features=1)  # what cannot work is refused before the data are read
+        build_objective(config, features=1)
     check_audit_every(config)
     check_tensorboard(config.tensorboard)
     check_gate(config)
@@ -73,21 +98,7 @@ def train(
     parts = read_parts(config)
     config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
     check_gate(config)
-    folder = make_folder(out, config.data)
-    with held(folder, _busy(folder)):
-        sweep(folder)
-        command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
-        write_json(folder / "environment.json", environment() | {"command": command, "data": parts.whole.hash()})
-        write_text(folder / "config.toml", config.to_toml())  # the last: from here on the run can go on
-        try:
-            return _trained(config, folder, parts, command, callbacks, should_stop)
-        except GatewiseError:
-            if not _begun(folder):
-                shutil.rmtree(folder)
-                if out is None:
-                    with contextlib.suppress(OSError):  # other runs are in it
-                        folder.parent.rmdir()
-            raise
+    return config, parts
 
 
 def resume(
@@ -116,26 +127,32 @@ def resume(
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
     check_links(folder)
-    with held(folder, _busy(folder)):
-        sweep(folder)
-        if (folder / "summary.json").exists() and not read_json(folder / "summary.json").get("interrupted"):
-            if (folder / "checkpoints").exists() or not (folder / "report.html").exists():  # killed at the very end
-                _finish(folder)
-                return Run.load(folder)
-            raise GatewiseError(
-                f"the run {folder} is finished; to train its model further, start another from it with "
-                f"--set start_from={folder}"
-            )
-        config = _with_settings(config_of(folder), settings or {})
-        there = read_json(folder / "environment.json")
-        parts = read_parts(config)
-        if parts.whole.hash() != there.get("data"):
-            raise GatewiseError(
-                f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
-            )
-        if settings:
-            write_text(folder / "config.toml", config.to_toml())
-        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop)
+    with joined(choose_device(config_of(folder).device), should_stop) as group:
+        return _resumed(folder, group, settings or {}, callbacks, should_stop)
+
+
+def _resumed(
+    folder: Path,
+    group: Group,
+    settings: Mapping[str, Any],
+    callbacks: Iterable[Callback],
+    should_stop: Callable[[], bool],
+) -> Run:
+    """Go on in a run folder; where the processes were started again, it may be finished."""
+    with holding(folder, group):
+        if group.of_leader(lambda: ended(folder, group)):
+            return Run.load(folder)
+        with group.agreed():
+            config = _with_settings(config_of(folder), settings)
+            there = read_json(folder / "environment.json")
+            parts = read_parts(config)
+            if parts.whole.hash() != there.get("data"):
+                raise GatewiseError(
+                    f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
+                )
+            if settings and group.leads:
+                write_text(folder / "config.toml", config.to_toml())
+        return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop, group)
 
 
 def _trained(
@@ -145,92 +162,76 @@ def _trained(
     command: str,
     callbacks: Iterable[Callback],
     should_stop: Callable[[], bool],
+    group: Group,
 ) -> Run:
     """Train in a run folder, from its last checkpoint where it has one, and write what came of it."""
-    started, device = time.perf_counter(), choose_device(config.device)
-    checkpoints = Checkpoints(folder / "checkpoints")
+    started, device = time.perf_counter(), own_device(choose_device(config.device))
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        prepared = prepare(config, parts, device)
+        with group.agreed():
+            prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        audits = _audits(config, folder, prepared)
-        with MetricsFile(folder / "metrics.jsonl") as metrics:
-            result = fit(
-                prepared.model.mixture,
-                prepared.objective,
-                prepared.rows["train"],
-                prepared.rows["validation"],
-                LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
-                weight=of_rows(weights, prepared.rows["train"][1]),
-                validation_weight=of_rows(weights, prepared.rows["validation"][1]),
-                regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
-                num_classes=len(prepared.model.spec.classes),
-                callbacks=[metrics, *audits, *_events(config, folder), *callbacks],
-                should_stop=should_stop,
-                checkpoints=checkpoints,
-                anew=None if config.start_from else prepared.model.spec.build,
-            )
-        if parts.head == "categorical":
-            calibration = fit_calibration(prepared.model.mixture, *prepared.rows["validation"])
-            prepared = replace(prepared, model=replace(prepared.model, calibration=calibration))
-        prepared.model.save(folder / "model")
-        summary = summarise(config, parts, prepared, weights, result)
+        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group)
+        run = None
+        with group.agreed():
+            if group.leads:
+                run = _written(config, folder, parts, prepared, weights, result, command, started)
+    return Run.load(folder) if run is None else run
+
+
+def _fitted(
+    config: RunConfig,
+    folder: Path,
+    prepared: Prepared,
+    weights: torch.Tensor | None,
+    callbacks: Iterable[Callback],
+    should_stop: Callable[[], bool],
+    group: Group,
+) -> Fit:
+    """Train the model, with what the first process writes and shows meanwhile."""
+    with contextlib.ExitStack() as open_files:
+        watchers: list[Callback] = []
+        with group.agreed():
+            if group.leads:
+                watchers = [*run_watchers(config, folder, prepared, open_files), *callbacks]
+        return fit(
+            prepared.model.mixture,
+            prepared.objective,
+            prepared.rows["train"],
+            prepared.rows["validation"],
+            LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
+            weight=of_rows(weights, prepared.rows["train"][1]),
+            validation_weight=of_rows(weights, prepared.rows["validation"][1]),
+            regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
+            num_classes=len(prepared.model.spec.classes),
+            callbacks=watchers,
+            should_stop=should_stop,
+            checkpoints=Checkpoints(folder / "checkpoints"),
+            group=group,
+            anew=None if config.start_from else prepared.model.spec.build,
+        )
+
+
+def _written(
+    config: RunConfig,
+    folder: Path,
+    parts: Parts,
+    prepared: Prepared,
+    weights: torch.Tensor | None,
+    result: Fit,
+    command: str,
+    started: float,
+) -> Run:
+    """Write the model, the summary and the report."""
+    model = prepared.model
+    if parts.head == "categorical":
+        model = replace(model, calibration=fit_calibration(model.mixture, *prepared.rows["validation"]))
+    model.save(folder / "model")
+    summary = summarise(config, parts, replace(prepared, model=model), weights, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
-    if summary["interrupted"]:
-        write_report(folder)
-    else:
-        _finish(folder)
-    return Run(folder, config, prepared.model, summary)
-
-
-def _finish(folder: Path) -> None:
-    """Write the report of a run whose summary is written, and remove what it no longer needs."""
-    write_report(folder)
-    Checkpoints(folder / "checkpoints").clear()
-
-
-def make_folder(out: str | Path | None, data: str) -> Path:
-    """Make the run folder: `out`, or the first of runs/NAME-1, runs/NAME-2, … that is not there.
-
-    Raises:
-        GatewiseError: if `out` is in use, or cannot be made.
-    """
-    numbers = itertools.count(1)
-    while True:
-        folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
-        try:
-            folder.mkdir(parents=True, exist_ok=out is not None)
-            if all(map(_left_over, folder.iterdir())):
-                return folder
-            raise GatewiseError(f"{folder} is there already; give another folder with --out")
-        except FileExistsError:
-            if out is not None:
-                raise GatewiseError(f"{folder} is a file; give a folder with --out") from None
-        except OSError as error:
-            raise GatewiseError(f"cannot make the run folder {folder}: {error.strerror}; give another --out") from None
-
-
-def _left_over(path: Path) -> bool:
-    """Whether a file is what a training leaves that was killed before it began."""
-    return path.name in (LOCK, "environment.json") or (path.name.startswith(".") and path.suffix == ".part")
-
-
-def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
-    """The audit along training, where it is wanted."""
-    if not config.audit_every:
-        return []
-    model, rows = prepared.model.mixture, prepared.rows["train"]
-    path = folder / "audits.jsonl"
-    draws = samples_of(config) or 1
-    return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
-
-
-def _events(config: RunConfig, folder: Path) -> list[TensorBoard]:
-    """What writes event files, where they are wanted."""
-    if not config.tensorboard:
-        return []
-    return [TensorBoard(folder / "tensorboard", config.to_toml())]
+    finish(folder, interrupted=summary["interrupted"])
+    return Run(folder, config, model, summary)
 
 
 def _with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
@@ -242,16 +243,6 @@ def _with_settings(config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
             )
     keys = config.model_dump(exclude_none=True) | dict(settings)
     return load_config(keys, dict.fromkeys(settings, "the command line"))
-
-
-def _busy(folder: Path) -> str:
-    return f"another process trains in {folder}; wait until it ends, or give another folder with --out"
-
-
-def _begun(folder: Path) -> bool:
-    """Whether there is anything in a run folder that took time to make."""
-    metrics = folder / "metrics.jsonl"
-    return (folder / "checkpoints").exists() or (metrics.exists() and metrics.stat().st_size > 0)
 
 
 @contextlib.contextmanager

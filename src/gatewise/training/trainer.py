@@ -3,77 +3,32 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.errors import GatewiseError
-from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK, Observed
+from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
+from gatewise.training.epoch import batch_bounds, seeds
 from gatewise.training.finite import Before, NotFinite, trace
-from gatewise.training.gate_statistics import GateStatistics, Reduce, alone
+from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.parameter_groups import parameter_groups, rate_at
+from gatewise.training.terms import Terms
+from gatewise.training.together import (
+    Piece,
+    copies_of,
+    noise_source,
+    over_all,
+    own_rows,
+    pieces_of,
+    point_at,
+    seed_dropout,
+)
 from gatewise.training.warm_start import WarmStart
-
-Rows = tuple[Tensor, Tensor]
-"""x `[N, ...]` and classes y int64 `[N]`."""
-
-
-def seeds(seed: int, count: int) -> list[int]:
-    """Seeds of streams that have nothing to do with each other, from one."""
-    return torch.randint(2**62, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def default_batch_size(rows: int) -> int:
-    """A twentieth of the rows, as a power of two from 64 to 256.
-
-    Not fewer, as the balance of a smaller batch is mostly chance: a gate that is sure and balanced over all rows has an
-    expected importance of about (K - 1) / B in a batch of B, and is pressed to choose less.
-    """
-    return 2 ** round(math.log2(min(max(rows / 20, 64), 256)))
-
-
-def default_epochs(steps_per_epoch: int) -> int:
-    """As many as make 2000 steps, from 15 to 300."""
-    return min(max(round(2000 / steps_per_epoch), 15), 300)
-
-
-def default_patience(epochs: int) -> int:
-    """A quarter of the epochs, at least 5."""
-    return max(5, epochs // 4)
-
-
-def batch_bounds(rows: int, batch_size: int) -> tuple[int, ...]:
-    """Where an epoch's rows are cut into batches; a last batch of at most half the size joins the one before it."""
-    return tuple(range(batch_size, rows - batch_size // 2, batch_size))
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What the loss of a batch is made of.
-
-    Attributes:
-        observed: the mixture at the batch.
-        value: the mean (weighted) objective, a scalar.
-        penalties: of the regularisers, scalars.
-        control: the loss of what the estimator learns, a scalar, or None.
-    """
-
-    observed: Observed
-    value: Tensor
-    penalties: list[Tensor]
-    control: Tensor | None
-
-    @property
-    def loss(self) -> Tensor:
-        """The mean loss of the mixture, without that of the estimator."""
-        loss = -self.value
-        for penalty in self.penalties:
-            loss = loss + penalty
-        return loss
 
 
 class Trainer:
@@ -85,7 +40,7 @@ class Trainer:
         regularisers: of the gate.
         config: see `LoopConfig`.
         steps: optimiser steps in all, for the schedules.
-        reduce: sums a tensor over the processes that train together.
+        group: the processes that train together, each on its part of every batch.
 
     Raises:
         GatewiseError: if nothing is left to train, or a balance bias is to be moved that the gate does not have.
@@ -98,16 +53,16 @@ class Trainer:
         regularisers: Sequence[Regulariser],
         config: LoopConfig,
         steps: int,
-        reduce: Reduce = alone,
+        group: Group = ALONE,
     ):
         self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
-        self.config, self.steps, self.step, self.reduce = config, steps, 0, reduce
+        self.config, self.steps, self.step, self.group = config, steps, 0, group
         self.passed_over = 0
         self.device = next(mixture.parameters()).device
         order, noise, self.dropout_seed = seeds(config.seed, 3)
         self.order = torch.Generator(self.device).manual_seed(order)
         self.order_before = self.order.get_state()
-        self.generator = torch.Generator(self.device).manual_seed(noise)
+        self.generator = noise_source(noise, self.device, group)
         self.parameters = [p for p in mixture.parameters() if p.requires_grad]
         self.own = [p for p in objective.parameters() if p.requires_grad]
         self.buffers = [*mixture.buffers(), *objective.buffers()]
@@ -116,6 +71,7 @@ class Trainer:
         self.warm_start: WarmStart | None = None
         self.optimiser = torch.optim.AdamW(groups, lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
+        self.copies = copies_of(mixture, objective, group)
 
     def _balances(self) -> list[BalanceBias]:
         """The biases that each step moves."""
@@ -162,25 +118,33 @@ class Trainer:
         statistics: GateStatistics,
         assignment: Tensor | None = None,
         weight: Tensor | None = None,
+        rows: int | None = None,
     ) -> Tensor:
         """One optimiser step on a batch; returns its loss and its objective `[2]`, detached.
 
         With an assignment `[B]` it is a step of the warm start. Rows may have weights `[B]`, by which their objective
         is multiplied before the mean; the gate's regularisers and statistics count rows, whatever they weigh.
 
+        Where several processes train, the rows given are this one's, as `batches` gives them, `rows` is how many the
+        whole batch has, and what is returned and gathered is of the whole batch.
+
         Raises:
-            NotFinite: if the loss or a gradient is not finite. No step was taken then, and everything is as it was.
+            NotFinite: if the loss or a gradient is not finite, of any process on all. No step was taken then, and
+                everything is as it was.
         """
         self.set_progress()
-        before, count = Before(self), self.config.accumulate
-        columns = [x.chunk(count), y.chunk(count)]
-        columns += [[None] * len(columns[0]) if each is None else each.chunk(count) for each in (assignment, weight)]
-        pieces = list(zip(*columns, strict=True))
+        parts = micro_batches(len(y) if rows is None else rows, self.config.accumulate, self.group)
+        pieces = pieces_of((x, y, assignment, weight), parts)
+        seed_dropout(self.dropout_seed, self.step, self.group)
+        before = Before(self)
         self.optimiser.zero_grad(set_to_none=True)
-        seen, gates = self._backward(pieces, len(y))
+        seen, gates = self._backward(pieces)
+        if self.copies is not None:
+            seen = self.copies.add_up(seen)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         own = torch.nn.utils.get_total_norm([p.grad for p in self.own if p.grad is not None])
-        if not math.isfinite(float(seen.sum() + norm + own)):  # the one moment of a step that waits for the device
+        # the one moment of a step that waits for the device; what is looked at is the same on all processes
+        if not math.isfinite(float(seen.sum() + norm + own)):
             before.put_back()
             said = trace(self, pieces)
             before.put_back()
@@ -188,20 +152,21 @@ class Trainer:
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
         self.optimiser.step()
-        self.objective.commit()
         self._count(gates, statistics)
+        self.objective.commit()
         self.step += 1
         return seen
 
-    def _backward(self, pieces: Sequence[Sequence[Any]], rows: int) -> tuple[Tensor, list[Tensor]]:
+    def _backward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Tensor]]:
         """Gather the gradient over micro-batches; returns the loss and the objective `[2]`, and the gate's logits."""
-        whole = self.whole_statistics([x for x, *_ in pieces])
+        whole = self.whole_statistics(pieces) if len(pieces) > 1 else None
+        total = sum(piece.part.total for piece in pieces)
         seen, gates = torch.zeros(2, device=self.device), []
-        for x, y, *besides in pieces:
+        for piece in pieces:
+            share = piece.part.rows / total
             with self.autocast():
-                terms = self.terms(x, y, whole, *besides)
+                terms = self.terms(piece, whole)
                 loss = terms.loss
-            share = len(y) / rows
             ((loss if terms.control is None else loss + terms.control) * share).backward()
             seen += torch.stack([loss.detach(), terms.value.detach()]) * share
             gates.append(terms.observed.logits.detach())
@@ -209,30 +174,27 @@ class Trainer:
 
     def _count(self, gates: Sequence[Tensor], statistics: GateStatistics) -> None:
         """Add a step's logits to the statistics, and move the gate's biases by them."""
-        load_before = statistics.load.clone() if self.balances else None
+        gathered = self.new_statistics() if self.balances or self.group.size > 1 else statistics
         for logits in gates:
-            statistics.update(logits)
-        if load_before is not None:
-            load = self.reduce(statistics.load - load_before)
-            for balance in self.balances:
-                balance.update(load, self.config.balance_rate)
+            gathered.update(logits)
+        over_all(gathered, self.objective, self.group)
+        for balance in self.balances:
+            balance.update(gathered.load, self.config.balance_rate)
+        if gathered is not statistics:
+            statistics.add(gathered)
 
-    def terms(
-        self,
-        x: Tensor,
-        y: Tensor,
-        whole: dict[int, Tensor],
-        assignment: Tensor | None = None,
-        weight: Tensor | None = None,
-    ) -> Terms:
-        """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it."""
-        observed = self.mixture.observe(x, y)
-        if assignment is None or self.warm_start is None:
+    def terms(self, piece: Piece, whole: dict[int, Tensor] | None) -> Terms:
+        """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it, None asks for it."""
+        point_at(self.generator, piece.part)
+        observed = self.mixture.observe(piece.x, piece.y)
+        if piece.assignment is None or self.warm_start is None:
             estimate = self.objective(observed, self.generator)
         else:
-            estimate = self.warm_start(observed, assignment)
-        value = (estimate.value if weight is None else estimate.value * weight).mean()
+            estimate = self.warm_start(observed, piece.assignment)
+        value = (estimate.value if piece.weight is None else estimate.value * piece.weight).mean()
         logits = observed.logits.float()
+        if whole is None:
+            whole = self.whole_statistics([piece], [logits])
         penalties = [
             regulariser.linearised(logits, whole[i]) if i in whole else regulariser(logits)
             for i, regulariser in enumerate(self.regularisers)
@@ -240,23 +202,29 @@ class Trainer:
         return Terms(observed, value, penalties, estimate.control_loss)
 
     @torch.no_grad()
-    def whole_statistics(self, parts: list[Tensor]) -> dict[int, Tensor]:
-        """For regularisers that do not add up over several micro-batches: the whole batch's gate statistics."""
+    def whole_statistics(self, pieces: Sequence[Piece], gates: Sequence[Tensor] = ()) -> dict[int, Tensor]:
+        """For regularisers that do not add up over several parts of a batch: the whole batch's gate statistics.
+
+        The gate's logits may be given, where they are known. All processes call this together.
+        """
         wanted = {i: r for i, r in enumerate(self.regularisers) if not r.linear}
-        if not wanted or len(parts) == 1:
+        if not wanted or (len(pieces) == 1 and self.group.size == 1):
             return {}
-        rows = sum(map(len, parts))
+        total = sum(piece.part.total for piece in pieces)
         whole: dict[int, Tensor] = {}
-        for part in parts:
+        for index, piece in enumerate(pieces):
             with self.autocast():
-                logits = self.mixture.read(part)[1].float()
+                logits = gates[index] if gates else self.mixture.read(piece.x)[1].float()
             for i, regulariser in wanted.items():
-                term = regulariser.statistics(logits) * (len(part) / rows)
+                term = regulariser.statistics(logits) * (piece.part.rows / total)
                 whole[i] = whole[i] + term if i in whole else term
-        return whole
+        if self.group.size == 1:
+            return whole
+        summed = self.group.sum(torch.cat(list(whole.values())))
+        return dict(zip(whole, summed.split([len(each) for each in whole.values()]), strict=True))
 
     def batches(self, *columns: Tensor, batch_size: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """The rows in a new random order, without the first `skip` batches.
+        """The rows in a new random order, without the first `skip` batches; of each batch those of this process.
 
         A last batch of at most half the size joins the one before it. `order_before` is what drew the order.
         """
@@ -264,4 +232,5 @@ class Trainer:
         self.order_before = self.order.get_state()
         order = torch.randperm(count, generator=self.order, device=self.device)
         for rows in order.tensor_split(batch_bounds(count, batch_size))[skip:]:
-            yield tuple(column[rows] for column in columns)
+            own = own_rows(rows, self.config.accumulate, self.group)
+            yield tuple(column[own] for column in columns)

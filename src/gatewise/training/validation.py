@@ -4,16 +4,17 @@ import torch
 from torch import Tensor
 
 from gatewise.diagnostics import evaluate
+from gatewise.distributed import ALONE, Group
 from gatewise.mixture import Categorical, DistributionHead, MixtureOfExperts
+from gatewise.training.epoch import Rows
 from gatewise.training.numbers import cheap_figures
-from gatewise.training.trainer import Rows
 
 BATCH = 4096
 """Rows at a time."""
 
 
 def figures_of(
-    mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int
+    mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int, group: Group = ALONE
 ) -> dict[str, float | int]:
     """The validation figures by name: those of `Evaluation` for classes, of `cheap_figures` for numbers.
 
@@ -24,27 +25,34 @@ def figures_of(
         rows: x and y, on the mixture's device.
         weight: of the rows, `[N]`, with mean 1.
         num_classes: C, where y are classes.
+        group: the processes that run a part of the rows each.
     """
+    first, count = group.share(len(rows[0]))
+    x, y = (column[first : first + count] for column in rows)
     figures: dict[str, float | int] = {}
     if isinstance(mixture.head, Categorical):
-        figures = evaluate(mixture, *rows, num_classes=num_classes).result().to_dict()
+        tally = evaluate(mixture, x, y, num_classes=num_classes)
+        tally.reduce(group.sum)
+        figures = tally.result().to_dict()
         if weight is None:
             return figures
     elif not getattr(mixture.head, "event_dims", 0) and isinstance(mixture.head, DistributionHead):
-        figures = _cheap_figures(mixture, *rows)
+        figures = _cheap_figures(mixture, x, y, group)
         if weight is None:
             return figures
-    nll = _nll(mixture, *rows)
+    nll = _nll(mixture, x, y)
+    weighted = nll if weight is None else weight[first : first + count] * nll
+    mean, weighted_mean = (group.sum(torch.stack([nll.sum(), weighted.sum()])) / len(rows[0])).tolist()
     if weight is not None:
-        figures["weighted_nll"] = float((weight * nll).mean())
-    return {"nll": float(nll.mean()), **figures}
+        figures["weighted_nll"] = weighted_mean
+    return {"nll": mean, **figures}
 
 
-def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> dict[str, float | int]:
+def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor, group: Group) -> dict[str, float | int]:
     was_training = mixture.training
     mixture.eval()
     try:
-        return cheap_figures(mixture, x, y)
+        return cheap_figures(mixture, x, y, group.sum)
     finally:
         mixture.train(was_training)
 
@@ -52,6 +60,8 @@ def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> dict[str,
 @torch.no_grad()
 def _nll(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> Tensor:
     """-log p(y|x) of each row, `[N]`."""
+    if not len(x):
+        return torch.zeros(0, device=x.device)
     was_training = mixture.training
     mixture.eval()
     try:

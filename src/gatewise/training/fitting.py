@@ -1,0 +1,88 @@
+"""Training a mixture from Python: `fit`."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from gatewise.distributed import ALONE, Group
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.objectives import Objective, Regulariser
+from gatewise.training.callbacks import Callback
+from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.config import LoopConfig
+from gatewise.training.epoch import Rows
+from gatewise.training.loop import Fit, Loop
+from gatewise.training.starts import Starts
+from gatewise.training.weights import check_weight
+
+
+def fit(
+    mixture: MixtureOfExperts,
+    objective: Objective,
+    train: Rows,
+    validation: Rows | None,
+    config: LoopConfig | None = None,
+    *,
+    weight: Tensor | None = None,
+    validation_weight: Tensor | None = None,
+    regularisers: Sequence[Regulariser] = (),
+    num_classes: int | None = None,
+    callbacks: Iterable[Callback] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+    assignment: Tensor | None = None,
+    checkpoints: Checkpoints | None = None,
+    group: Group = ALONE,
+    anew: Callable[[], MixtureOfExperts] | None = None,
+) -> Fit:
+    """Train a mixture, and leave it with the weights of the lowest validation NLL.
+
+    `config.seed` fixes the order of rows, the estimator's noise and dropout; torch's global random state is left as
+    it was (on the CPU and CUDA).
+
+    Args:
+        mixture: the model; trained in place on the device it is on.
+        objective: what is maximised, from `gatewise.objectives`.
+        train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`.
+        validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
+        config: see `LoopConfig`.
+        weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.
+        validation_weight: of the validation rows; the weighted NLL is then what decides when to stop.
+        regularisers: of the gate.
+        num_classes: C; None takes the largest class in the rows, plus one.
+        callbacks: see `Callback`.
+        should_stop: asked after every step; true ends training with what there is.
+        assignment: for a warm start of one's own: the expert of each training row, int64 `[N]`, held fixed for the
+            first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
+        checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
+            training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
+        group: the processes that train together: all call this with the same arguments but the watchers, and end with
+            the same weights. The first one writes the checkpoints. See docs/scaling.md.
+        anew: makes the same mixture with weights drawn from torch's global random state, for `config.starts`; None:
+            training has one start, from the weights as they are.
+
+    Raises:
+        GatewiseError: if there are no rows, nothing to train, weights that are none, the loss is not finite, or a step
+            has fewer rows than there are processes.
+    """
+    config = config or LoopConfig()
+    if not isinstance(objective, Objective):
+        raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
+    if not isinstance(config, LoopConfig):
+        raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
+    if not len(train[0]) or (validation is not None and not len(validation[0])):
+        raise GatewiseError("training needs at least one training row and one validation row")
+    weights = (
+        check_weight(weight, len(train[0]), "weight"),
+        None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
+    )
+    rows = (train, validation, weights)
+    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)
+    loop.prepare_experts(assignment)
+    loop.starts = Starts(loop, config.starts, anew)
+    device = loop.trainer.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(loop.trainer.dropout_seed)
+        loop.go_on_from(checkpoints)
+        return loop.run()

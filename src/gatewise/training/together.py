@@ -1,0 +1,92 @@
+"""What one process has of a training step: its rows of every micro-batch; and what all of them put together."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from gatewise.distributed import Copies, Group, MicroBatch, micro_batches
+from gatewise.errors import GatewiseError
+from gatewise.mixture import MixtureOfExperts
+from gatewise.noise import SharedGenerator
+from gatewise.objectives import Objective
+from gatewise.training.gate_statistics import GateStatistics
+
+
+class Piece(NamedTuple):
+    """This process's part of a micro-batch, and its rows.
+
+    Attributes:
+        part: where the rows are in the batch.
+        x: `[B, ...]`.
+        y: `[B]`.
+        assignment: of the warm start, `[B]`, or None.
+        weight: of the rows, `[B]`, or None.
+    """
+
+    part: MicroBatch
+    x: Tensor
+    y: Tensor
+    assignment: Tensor | None
+    weight: Tensor | None
+
+
+def pieces_of(columns: tuple[Tensor, Tensor, Tensor | None, Tensor | None], parts: list[MicroBatch]) -> list[Piece]:
+    """A process's rows (x, y, assignment, weight) of a batch, cut into those of its parts."""
+    cut = [part.rows for part in parts]
+    x, y, *besides = columns
+    optional = ([None] * len(cut) if each is None else each.split(cut) for each in besides)
+    return [Piece(*each) for each in zip(parts, x.split(cut), y.split(cut), *optional, strict=True)]
+
+
+def own_rows(rows: Tensor, pieces: int, group: Group) -> Tensor:
+    """Of a whole batch `[B]` what this process takes, in the order of the micro-batches."""
+    if group.size == 1:
+        return rows
+    return torch.cat([rows[part.start : part.start + part.rows] for part in micro_batches(len(rows), pieces, group)])
+
+
+def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> Copies | None:
+    """What puts the gradients of the processes together; None where there is one.
+
+    Raises:
+        GatewiseError: for an estimator that several processes cannot have.
+    """
+    if group.size == 1:
+        return None
+    for estimator in objective.estimators():
+        if estimator.whole_batch:
+            raise GatewiseError(
+                f"estimator {estimator.name!r} with these options looks at a whole batch at once, which several "
+                "processes do not have; train with one process, or choose other options"
+            )
+    return Copies([mixture, objective], group)
+
+
+def noise_source(seed: int, device: torch.device, group: Group) -> torch.Generator:
+    """The estimator's noise: of several processes one and the same."""
+    source = torch.Generator if group.size == 1 else SharedGenerator
+    return source(device).manual_seed(seed)
+
+
+def point_at(generator: torch.Generator, part: MicroBatch) -> None:
+    """Let noise that the processes share be that of this part's rows."""
+    if isinstance(generator, SharedGenerator):
+        generator.first, generator.total = part.first, part.total
+
+
+def seed_dropout(seed: int, step: int, group: Group) -> None:
+    """Let each of several processes draw its own dropout, by the step, so that it is known where training goes on."""
+    if group.size > 1:
+        torch.manual_seed((seed + step * group.size + group.rank) % 2**63)
+
+
+def over_all(statistics: GateStatistics, objective: Objective, group: Group) -> None:
+    """Make the statistics, and what baselines hold, those of all processes."""
+    if group.size == 1:
+        return
+    names = ((module, name) for module in objective.modules() for name in getattr(module, "held_sums", ()))
+    held = [getattr(module, name) for module, name in names]
+    whole = statistics.reduce(group.sum, *(each.reshape(1) for each in held))
+    for each, value in zip(held, whole, strict=True):
+        each.copy_(value[0])
