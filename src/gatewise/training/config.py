@@ -130,6 +130,9 @@ class RunConfig(LoopConfig):
     )
     numeric_width: int = Field(8, ge=1, le=4096, description="numbers in the vector of numeric_embedding")
     numeric_bins: int = Field(48, ge=2, le=4096, description="bins of a number, at most, for piecewise-linear")
+    numeric_frequency: float = Field(
+        0.01, gt=0, le=1000, description="spread of the frequencies of periodic at the start; larger: finer steps"
+    )
     drop: list[str] = Field([], description="columns of a table that are not used")
     keep: list[str] = Field([], description='columns that are used though nearly every value is different; ["*"]: all')
 

@@ -58,6 +58,7 @@ class ModelSpec(BaseModel):
     balance_rate: float = Field(0.0, ge=0)
     numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = "none"
     numeric_width: int = Field(8, ge=1, le=4096)
+    numeric_frequency: float = Field(0.01, gt=0, le=1000)
     numbers: int = Field(0, ge=0, le=2**20)
     bin_counts: list[Size] = []
     head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
@@ -125,7 +126,9 @@ class ModelSpec(BaseModel):
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         if self.numeric_embedding != "none":
             edges = any_bins(self.bin_counts) if bins is None else bins
-            embedding = NumericEmbedding(self.numeric_embedding, self.numbers, self.numeric_width, edges)
+            embedding = NumericEmbedding(
+                self.numeric_embedding, self.numbers, self.numeric_width, edges, self.numeric_frequency
+            )
             trunk = embedding if trunk is None else nn.Sequential(embedding, *trunk)
         try:
             return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=self._head())

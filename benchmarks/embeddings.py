@@ -1,0 +1,144 @@
+"""Numbers of Adult as learned vectors (`numeric_embedding`), beside the same search without them.
+
+`DRAWS` settings with an embedding and as many as `PLAIN` without are drawn at random from `SPACE`, and each is trained
+once, with seed 0. The `FINALISTS` of each kind with the least validation NLL are trained with seeds 1 and 2 too, which
+have another split, and the least mean validation NLL chooses. Test rows judge the two settings that were chosen, and
+nothing else. Adult is read from the folder in `GATEWISE_DATA`.
+
+Writes `results/embeddings.json` and the tables of docs/embeddings.md; exits with status 1 if a bound is missed. About
+half an hour on 1 core.
+
+    OMP_NUM_THREADS=1 python benchmarks/embeddings.py
+"""
+
+import argparse
+import json
+import operator
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from common import data_file, fill_page, table, write_result
+
+from gatewise.training import Run, load_config, train
+
+Settings = dict[str, Any]
+DRAWS, PLAIN, FINALISTS, SEEDS = 24, 12, 3, 3
+FIXED: Settings = {"target": "income", "starts": 1, "batch_size": 256, "epochs": 20, "patience": 5}
+SPACE: dict[str, list[Any]] = {
+    "experts": [4, 8],
+    "expert_hidden": [[256], [512], [256, 256]],
+    "lr": [5e-4, 1e-3, 2e-3],
+    "weight_decay": [1e-4, 1e-2, 1e-1],
+    "dropout": [0.1, 0.2, 0.3],
+    "numeric": ["standard", "quantile"],
+}
+EMBEDDINGS: list[dict[str, list[Any]]] = [
+    {"numeric_embedding": ["piecewise-linear"], "numeric_bins": [48, 128, 256], "numeric_width": [8, 16, 32]},
+    {"numeric_embedding": ["periodic"], "numeric_frequency": [0.03, 0.1, 0.3], "numeric_width": [8, 16, 32]},
+]
+SHARES = [2, 1]
+"""How often each kind of embedding is drawn."""
+BOUNDS = (("test accuracy", "accuracy", ">=", 0.866), ("test NLL", "nll", "<=", 0.295))
+HOLDS = {">=": operator.ge, "<=": operator.le}
+JUDGED = ("accuracy", "nll", "accuracy_top1", "nll_top1")
+
+
+def drawn(embedded: bool, chance: random.Random) -> Settings:
+    """One value of each key."""
+    space = SPACE | (chance.choices(EMBEDDINGS, SHARES)[0] if embedded else {})
+    return {key: chance.choice(values) for key, values in space.items()}
+
+
+def different(count: int, embedded: bool) -> list[Settings]:
+    """So many settings, no two of them the same."""
+    chance, found = random.Random(0), []
+    while len(found) < count:
+        if (settings := drawn(embedded, chance)) not in found:
+            found.append(settings)
+    return found
+
+
+def trained(settings: Settings, seed: int) -> dict[str, Any]:
+    """One training: what it was, its validation figures and its test figures."""
+    files = {"data": str(data_file("adult-train.csv")), "test": str(data_file("adult-test.csv"))}
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        run: Run = train(load_config({**FIXED, **files, **settings, "seed": seed}), Path(folder) / "run")
+    found = {part: {key: run.summary[part][key] for key in JUDGED} for part in ("validation", "test")}
+    line = {"settings": settings, "seed": seed, "epoch": run.summary["best_epoch"], **found}
+    line |= {"parameters": run.summary["model"]["parameters"], "seconds": round(time.perf_counter() - started, 1)}
+    told = f"NLL {found['validation']['nll']:.4f}  accuracy {found['validation']['accuracy']:.4f}"
+    print(f"{line['seconds']:6.1f} s  {told}  seed {seed}  {json.dumps(settings)}", flush=True)
+    return line
+
+
+def chosen(settings: list[Settings], seeds: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All trainings, and those of the settings that the validation rows choose, one a seed."""
+    first = [trained(each, 0) for each in settings]
+    best = sorted(first, key=lambda line: line["validation"]["nll"])[:FINALISTS]
+    finals = [[line, *(trained(line["settings"], seed) for seed in range(1, seeds))] for line in best]
+    lines = first + [line for final in finals for line in final[1:]]
+    return lines, min(finals, key=lambda final: mean(line["validation"]["nll"] for line in final))
+
+
+def said(values: list[float]) -> str:
+    """Their mean and standard deviation."""
+    return f"{mean(values):.4f} ± {stdev(values):.4f}" if len(values) > 1 else f"{values[0]:.4f}"
+
+
+def compared(finals: dict[str, list[dict[str, Any]]]) -> str:
+    rows = []
+    for name, lines in finals.items():
+        row = {"numbers": name, "test accuracy": said([line["test"]["accuracy"] for line in lines])}
+        row |= {"test NLL": said([line["test"]["nll"] for line in lines])}
+        row |= {"top-1 accuracy": said([line["test"]["accuracy_top1"] for line in lines])}
+        row |= {"validation NLL": said([line["validation"]["nll"] for line in lines])}
+        row |= {"parameters": lines[0]["parameters"], "seconds a training": f"{mean(x['seconds'] for x in lines):.0f}"}
+        rows.append(row)
+    return table(rows)
+
+
+def commands(finals: dict[str, list[dict[str, Any]]]) -> str:
+    """What was chosen, as settings of the command line."""
+    lines = []
+    for name, (first, *_) in finals.items():
+        words = " ".join(f"{key}={json.dumps(value)}" for key, value in (FIXED | first["settings"]).items())
+        lines.append(f"- {name}: `{words}`")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=DRAWS, help="settings with an embedding")
+    parser.add_argument("--plain", type=int, default=PLAIN, help="settings without")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    asked = parser.parse_args()
+    lines: list[dict[str, Any]] = []
+    finals: dict[str, list[dict[str, Any]]] = {}
+    for name, count in (("embedded", asked.draws), ("as they are", asked.plain)):
+        found, finals[name] = chosen(different(count, name == "embedded"), asked.seeds)
+        lines += [{"numbers": name, "chosen": line in finals[name], **line} for line in found]
+    embedded = {key: mean(line["test"][key] for line in finals["embedded"]) for key in JUDGED}
+    bounds = [
+        {"what": f"embedded, {what}", "measured": embedded[key], "bound": f"{sign} {bound}",
+         "met": HOLDS[sign](embedded[key], bound)}
+        for what, key, sign, bound in BOUNDS
+    ]  # fmt: skip
+    shown = table([{**row, "met": "yes" if row["met"] else "no"} for row in bounds])
+    size = f"{asked.draws} settings with an embedding and {asked.plain} without, {len(lines)} trainings in all, "
+    size += f"{sum(line['seconds'] for line in lines) / 60:.0f} minutes."
+    text = f"{compared(finals)}\n\n{shown}\n\nThe search: {size} What it chose:\n\n{commands(finals)}"
+    print(f"\n{text}")
+    if (asked.draws, asked.plain, asked.seeds) == (DRAWS, PLAIN, SEEDS):
+        write_result("embeddings", bounds + lines)
+        fill_page("docs/embeddings.md", "embeddings", text)
+    sys.exit(0 if all(row["met"] for row in bounds) else 1)
+
+
+if __name__ == "__main__":
+    main()
