@@ -1,13 +1,13 @@
 """`gatewise evaluate`."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
-from gatewise.cli.tables import coverage_table, figures_table
+from gatewise.cli.tables import coverage_table, figures_table, labels_table
 from gatewise.data import Records
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
@@ -31,6 +31,7 @@ def evaluate(
         # on standard error, where it spoils no JSON
         console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
+    figures: dict[str, Any]
     if loaded.model.spec.head == "categorical":
         tally = loaded.tally(records, calibrated=calibrated)
         figures, selective = tally.result().to_dict(), tally.selective.table()
@@ -45,6 +46,9 @@ def evaluate(
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
+        if labels := figures.get("labels"):
+            screen.print()
+            screen.print(labels_table(labels))
         if selective is not None:
             screen.print()
             screen.print(coverage_table(selective))

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from gatewise.diagnostics import evaluate
-from gatewise.mixture import Categorical, DistributionHead, MixtureOfExperts
-from gatewise.training.numbers import cheap_figures
+from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
+from gatewise.training.labels import LabelTally
+from gatewise.training.numbers import NumberTally
+from gatewise.training.tally import TargetTally
 from gatewise.training.trainer import Rows
 
 BATCH = 4096
@@ -15,7 +17,7 @@ BATCH = 4096
 def figures_of(
     mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int
 ) -> dict[str, float | int]:
-    """The validation figures by name: those of `Evaluation` for classes, of `cheap_figures` for numbers.
+    """The validation figures by name: those of `Evaluation` for classes, of a `TargetTally` for numbers and labels.
 
     With weights there is `weighted_nll` too.
 
@@ -30,8 +32,8 @@ def figures_of(
         figures = evaluate(mixture, *rows, num_classes=num_classes).result().to_dict()
         if weight is None:
             return figures
-    elif not getattr(mixture.head, "event_dims", 0) and isinstance(mixture.head, DistributionHead):
-        figures = _cheap_figures(mixture, *rows)
+    elif (tally := _tally(mixture)) is not None:
+        figures = _cheap_figures(tally, *rows)
         if weight is None:
             return figures
     nll = _nll(mixture, *rows)
@@ -40,13 +42,21 @@ def figures_of(
     return {"nll": float(nll.mean()), **figures}
 
 
-def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> dict[str, float | int]:
-    was_training = mixture.training
-    mixture.eval()
+def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
+    """What the figures are made from; None for a head of one's own that has more than a number a row."""
+    if isinstance(mixture.head, Bernoulli):
+        return LabelTally(mixture, costly=False)
+    one = isinstance(mixture.head, DistributionHead) and not mixture.head.event_dims
+    return NumberTally(mixture, costly=False) if one else None
+
+
+def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor) -> dict[str, float | int]:
+    was_training = tally.mixture.training
+    tally.mixture.eval()
     try:
-        return cheap_figures(mixture, x, y)
+        return tally.all_of([(x, y)]).result()
     finally:
-        mixture.train(was_training)
+        tally.mixture.train(was_training)
 
 
 @torch.no_grad()
