@@ -147,10 +147,10 @@ def test_the_page_holds_its_sections_in_order():
 def test_the_page_of_several_labels_tells_of_each():
     page = shown("labels")
     assert len(page.pictures()) == 6
-    for piece in ("3 labels", "right on 91.0\N{NO-BREAK SPACE}% of the single labels and on all labels of 77.2", "l1"):
+    for piece in ("3 labels", "right on 91.0 % of the single labels and on all labels of 77.2", "l1"):
         assert piece in page.text
     # two of them are there on 30 % of the rows, and one never
-    assert "its more frequent value would be right on 80.0\N{NO-BREAK SPACE}%" in page.text
+    assert "its more frequent value would be right on 80.0 %" in page.text
     assert "An empty row: no row has that label." in page.text
     assert "the first 50 of 200" in shown("many labels").text
 
