@@ -61,6 +61,7 @@ bench: setup
 	$(BIN)/python benchmarks/predict.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/embeddings.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py

@@ -102,3 +102,20 @@ def test_bad_folders_of_images(gatewise, photos):
     (photos / "photos/cow").mkdir()
     refused(gatewise("train", "photos"), "photos/cow", "a class without images")
     assert not (photos / "runs").exists()
+
+
+def test_a_column_of_numbers_that_a_few_words_make_categories_is_named(gatewise, tmp_path):
+    path = tmp_path / "flats.csv"
+    rooms = ["n/a" if i % 10 == 0 else str(i % 7) for i in range(120)]
+    path.write_text("rooms,area,sold\n" + "".join(f"{r},{i % 13},{i % 2}\n" for i, r in enumerate(rooms)))
+    words = ["train", path, "--target", "sold", "--epochs", "1", "--experts", "2", "--set", "expert_hidden=[4]"]
+    told = gatewise(*words, "--out", tmp_path / "text")
+    (line,) = [line for line in told.out.splitlines() if "Read as categories" in line]
+    assert "'rooms' ('n/a' in 12 rows)" in line
+    setting = line.rpartition("--set ")[2].removesuffix(".").strip("'")
+    assert setting == 'missing=["", "?", "NA", "n/a"]'
+    again = gatewise(*words, "--out", tmp_path / "numbers", "--set", setting)
+    assert "2 as numbers, 0 as categories" in again.out
+    assert "Read as categories" not in again.out
+    dropped = gatewise(*words, "--out", tmp_path / "dropped", "--set", "drop=['rooms']")
+    assert "Read as categories" not in dropped.out

@@ -95,6 +95,23 @@ def make_summary(experts: int = 8, classes: int = 10, **changes: Any) -> dict[st
     return {**copy.deepcopy(summary), **changes}
 
 
+def make_label_summary(experts: int = 4, labels: int = 3, **changes: Any) -> dict[str, Any]:
+    """Of a run that predicts labels called l0, l1, …; the last one is never there."""
+    summary, draw = make_summary(experts, 2, typical=make_values(experts)), np.random.default_rng(3)
+    names = [f"l{i}" for i in range(labels)]
+    each = [{"name": name, "share": 0.3, "accuracy": 0.91, "f1": 0.84, "brier": 0.07} for name in names]
+    each[-1] |= {"share": 0.0}
+    figures = {"accuracy": 0.91, "accuracy_top1": 0.905, "hamming_loss": 0.09, "exact_match": 0.772, "f1_micro": 0.84}
+    figures |= {"f1_macro": 0.81, "ece": None, "labels": each}
+    summary["data"] |= {"classes": [], "labels": [{"name": name, "values": ["no", "yes"]} for name in names]}
+    summary["model"]["head"] = "bernoulli"
+    by_label = [*draw.dirichlet(np.full(experts, 0.5), labels - 1).tolist(), [None] * experts]
+    used = draw.dirichlet(np.full(experts, 4.0)).tolist()
+    summary["details"] = {"expert_share": used, "mean_gate": used, "gate_by_class": by_label}
+    summary["test"], summary["validation"] = (make_metrics(experts, rows, **figures) for rows in (360, 180))
+    return {**summary, **changes}
+
+
 def make_history(epochs: int = 60) -> list[dict[str, Any]]:
     draw = np.random.default_rng(1)
     history = []

@@ -10,7 +10,7 @@ import pytest
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting import render
-from tests.reporting.runs import make_history, make_images, make_metrics, make_summary
+from tests.reporting.runs import make_history, make_images, make_label_summary, make_metrics, make_summary
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 LOADS = {"src", "href", "xlink:href", "data", "action", "poster", "srcset"}
@@ -108,6 +108,9 @@ CASES = {
         ),
         [{"epoch": n, "validation_nll": float("nan") if n % 2 else 10**400, "temperature": "?"} for n in range(4)],
     ),
+    "labels": (make_label_summary(), make_history()),
+    "many labels": (make_label_summary(64, 200), make_history(3)),
+    "labels, one expert": (make_label_summary(1, 1, details=None), []),
     "no best epoch": (make_summary(interrupted=True, best_epoch=0, details=None), make_history(2)),
 }
 
@@ -139,6 +142,17 @@ def test_the_page_holds_its_sections_in_order():
     assert len(page.pictures()) == 9
     for piece in ("No warnings.", make_summary()["command"], "9f9f9f", "linear:1:0.3", "not set", "0.1.0"):
         assert piece in page.text
+
+
+def test_the_page_of_several_labels_tells_of_each():
+    page = shown("labels")
+    assert len(page.pictures()) == 6
+    for piece in ("3 labels", "right on 91.0 % of the single labels and on all labels of 77.2", "l1"):
+        assert piece in page.text
+    # two of them are there on 30 % of the rows, and one never
+    assert "its more frequent value would be right on 80.0 %" in page.text
+    assert "An empty row: no row has that label." in page.text
+    assert "the first 50 of 200" in shown("many labels").text
 
 
 def test_labels_are_text_and_nothing_else():
@@ -218,6 +232,11 @@ def forged(png: str) -> dict:
         (short_details("mean_gate"), "details.mean_gate"),
         (short_details("gate_by_class"), "details.gate_by_class"),
         (short_details("confusion"), "details.confusion"),
+        (make_summary(details={"expert_share": [1.0] * 8, "mean_gate": [1.0] * 8}), "details.reliability"),
+        (
+            make_label_summary(details={**make_label_summary()["details"], "gate_by_class": []}),
+            "3 rows, one for each label",
+        ),
         (make_summary(details={**make_summary()["details"], "bound_gap": GAPS}), "one bin more than edges"),
         (make_summary(2, typical=make_images(3)), "typical.experts must have numbers below 2"),
         (make_summary(typical=forged('iVBORw0KGgo"><script>')), "typical.experts.0.images.0.png"),

@@ -4,7 +4,7 @@ import pytest
 
 from gatewise.reporting.schema import parse_summary
 from gatewise.reporting.verdict import Finding, verdict
-from tests.reporting.runs import make_metrics, make_summary
+from tests.reporting.runs import make_label_summary, make_metrics, make_summary
 
 
 def findings(experts: int = 8, changes: dict | None = None, **metrics: object) -> list[Finding]:
@@ -89,3 +89,10 @@ def test_the_most_frequent_class_is_told_only_of_the_same_rows():
     assert "most frequent class" in said(findings())
     assert "most frequent class" not in said(findings(rows=361))
     assert "most frequent class" not in said(findings(changes={"details": None}))
+
+
+def test_labels_that_are_told_worse_than_always_the_same_are_bad_news():
+    worse = make_label_summary()
+    worse["test"]["accuracy"] = 0.79  # always the more frequent value: 80 %
+    for summary, expected in ((make_label_summary(), "fact"), (worse, "bad")):
+        assert level(verdict(parse_summary(summary, "summary")), "its more frequent value") == expected

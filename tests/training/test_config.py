@@ -63,3 +63,10 @@ def test_toml_that_cannot_be_read(tmp_path):
 
 def test_every_key_says_what_it_is():
     assert all(field.description for field in RunConfig.model_fields.values())
+
+
+def test_several_targets_may_be_a_list():
+    assert load_config({"data": "d.csv", "target": ["rain", "hot, dry"]}).target == 'rain,"hot, dry"'
+    assert load_config({"data": "d.csv", "target": [0, -1]}).target == "0,-1"
+    with pytest.raises(GatewiseError, match="target: "):
+        load_config({"data": "d.csv", "target": ["rain", 3.5]})

@@ -7,7 +7,7 @@ import torch
 
 from gatewise import MixtureOfExperts, MLPBank
 from gatewise.mixture import Gaussian, Poisson, StudentT, mlp
-from gatewise.training.numbers import crps, evaluate_numbers, gate_and_experts, predicted_numbers
+from gatewise.training.numbers import NumberTally, crps, gate_and_experts, predicted_numbers
 from gatewise.training.quantiles import of_scipy
 
 HEADS = {"gaussian": (Gaussian(location=50.0, unit=10.0), 2), "student-t": (StudentT(location=50.0, unit=10.0), 3)}
@@ -24,6 +24,10 @@ def made(head, outputs, rows=400):
         return mixture, x, mixture.distribution(x).sample()
 
 
+def figures(mixture, *batches):
+    return NumberTally(mixture).all_of(batches).result()
+
+
 @pytest.fixture(params=ALL, scope="module")
 def scene(request):
     return made(*ALL[request.param])
@@ -31,7 +35,7 @@ def scene(request):
 
 def test_the_likelihood_and_the_errors_are_those_of_the_definitions(scene):
     mixture, x, y = scene
-    found = evaluate_numbers(mixture, [(x[:150], y[:150]), (x[150:], y[150:])])
+    found = figures(mixture, (x[:150], y[:150]), (x[150:], y[150:]))
     with torch.no_grad():
         off = (mixture.predict_mean(x)[:, 0] - y).double()
         observed = mixture.observe(x, y)
@@ -48,14 +52,14 @@ def test_the_nll_is_a_density_in_units_of_y():
     mixture, x, y = made(*HEADS["gaussian"])
     gate, of_experts = gate_and_experts(mixture, x)
     density = (gate * scipy.stats.norm(of_experts.loc, of_experts.scale).pdf(y.numpy()[:, None])).sum(1)
-    assert evaluate_numbers(mixture, [(x, y)])["nll"] == pytest.approx(-np.log(density).mean(), rel=1e-5)
+    assert figures(mixture, (x, y))["nll"] == pytest.approx(-np.log(density).mean(), rel=1e-5)
 
 
 def test_intervals_hold_what_they_promise_of_rows_drawn_from_the_model(scene):
     # coverage has a standard error of at most 2.5 % (400 rows): 4 of them; an interval from the wrong expert would hold
     # far fewer. Counts have atoms, so theirs hold more
     mixture, x, y = scene
-    found = evaluate_numbers(mixture, [(x, y)])
+    found = figures(mixture, (x, y))
     for level in (50, 90):
         error = math.sqrt(level / 100 * (1 - level / 100) / 400)
         assert found[f"coverage_{level}"] > level / 100 - 4 * error
@@ -127,3 +131,16 @@ def test_far_from_zero_no_digits_are_lost(name):
     put_out, inside = torch.randn(50, outputs), torch.randn(50, dtype=torch.float64)
     wanted = plain.log_prob(put_out, inside.float()) - math.log(2)
     torch.testing.assert_close(far.log_prob(put_out, 1e9 + 2 * inside), wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cut", [1, 150])
+def test_the_tallies_of_several_processes_are_that_of_all_rows(scene, cut):
+    mixture, x, y = scene
+    shares = [NumberTally(mixture, costly=False) for _ in range(2)]
+    for share, rows in zip(shares, (slice(cut), slice(cut, None)), strict=True):
+        share.update(x[rows], y[rows])
+    sent = []
+    shares[0].reduce(lambda whole: sent.append(whole) or whole)
+    shares[1].reduce(lambda whole: whole + sent[0])
+    whole = NumberTally(mixture, costly=False).all_of([(x, y)])
+    assert shares[1].result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)

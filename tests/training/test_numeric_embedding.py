@@ -71,6 +71,33 @@ def test_a_run_keeps_its_embedding(data, tmp_path, kind, trunk):
     assert further.model.spec.bin_counts == run.model.spec.bin_counts
 
 
+@pytest.mark.parametrize("kind", ["piecewise-linear", "periodic"])
+def test_an_exported_run_answers_as_predict_does(data, tmp_path, kind):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    frame = pl.read_csv(data)
+    frame.with_columns(pl.Series("flag", [0, 1, 1] * 80)).write_csv(tmp_path / "flag.csv")  # a number with one bin
+    run = train(keys(str(tmp_path / "flag.csv"), kind, numeric_frequency=0.5), tmp_path / "run")
+    x = run.model.inputs(run.read(str(tmp_path / "flag.csv"), require_target=False))
+    for route in ("mixture", "top1"):
+        wanted = run.predict(str(tmp_path / "flag.csv"), route=route).frame().select("p_down", "p_up").to_numpy()
+        for format in ("pt2", "onnx"):
+            export(run.model, path := tmp_path / f"{route}.{format}", format, route)
+            if format == "pt2":
+                found = torch.export.load(path).module()(x).detach().numpy()
+            else:
+                session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+                (found,) = session.run(None, {"x": x.numpy()})
+            np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=f"{route} {format}")
+
+
+def test_the_first_frequencies_are_as_wide_as_asked_for():
+    for frequency in (0.05, 2.0):
+        weight = NumericEmbedding("periodic", 40, 4, frequency=frequency).embedding.periodic.weight
+        # 1920 draws: the standard deviation is known to 2 %, and is 1 % less than asked for, as the tails are cut
+        assert weight.std().item() == pytest.approx(frequency, rel=0.1)
+
+
 def test_the_estimators_of_scikit_learn_take_it():
     x = np.random.default_rng(0).uniform(-3, 3, (300, 1))
     y = (np.sin(4 * x[:, 0]) > 0).astype(int)

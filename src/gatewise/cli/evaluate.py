@@ -1,13 +1,13 @@
 """`gatewise evaluate`."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
-from gatewise.cli.tables import coverage_table, figures_table
+from gatewise.cli.tables import coverage_table, figures_table, labels_table
 from gatewise.data import Records
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
@@ -45,6 +45,10 @@ def evaluate(
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
+        labels: Any = figures.get("labels")
+        if labels:
+            screen.print()
+            screen.print(labels_table(labels))
         if selective is not None:
             screen.print()
             screen.print(coverage_table(selective))

@@ -38,6 +38,8 @@ def predict(
 ) -> None:
     """Write the predicted label, the probability of every class, and the gate's expert for each row of DATA.
 
+    Of numbers it writes mean, sd and quantiles, of several labels the probability that each is there.
+
     Tables are read, predicted and written part by part, so they may be larger than memory. The file is there when all
     rows are in it, and not before.
 

@@ -8,6 +8,9 @@ MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
 """What stands before a finding of a verdict."""
 
 ANSWERS = (
+    ("rows with all labels right", "exact_match"),
+    ("F1, micro", "f1_micro"),
+    ("F1, macro", "f1_macro"),
     ("calibration error (ECE)", "ece"),
     ("Brier score", "brier"),
     ("root mean squared error", "rmse"),
@@ -41,6 +44,18 @@ def figures_table(figures: dict[str, Any]) -> Table:
     table.add_row("gate entropy H(z|x), nats", f"{figures['gate_entropy']:.3f}", "")
     table.add_row("what the gate tells, I(z;x), nats", f"{figures['mutual_information']:.3f}", "")
     table.add_row("bound gap, nats", f"{figures['bound_gap']:.4f}", "")
+    return table
+
+
+def labels_table(labels: list[dict[str, Any]]) -> Table:
+    """Each of several labels: the share of the rows that have it, and how well it is told."""
+    table = Table(show_edge=False, pad_edge=False)
+    table.add_column("label")
+    for heading in ("rows that have it", "accuracy", "F1", "Brier"):
+        table.add_column(heading, justify="right")
+    for label in labels:
+        told = (f"{label[key]:.4f}" for key in ("accuracy", "f1", "brier"))
+        table.add_row(label["name"], f"{100 * label['share']:.1f} %", *told)
     return table
 
 

@@ -14,7 +14,7 @@ from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
-from gatewise.cli.tables import figures_table
+from gatewise.cli.tables import figures_table, labels_table
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.training import Callback, Run, load_config
@@ -33,10 +33,20 @@ def train(
             show_default=False,
         ),
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(
+            help="The column to predict; several labels, each there or not, with commas between them (a name with a "
+            "comma of its own in double quotes: --target '\"size, cm\",colour').",
+            show_default=False,
+        ),
+    ] = None,
     head: Annotated[
         str | None,
-        typer.Option(help="What the target is: categorical, gaussian, student-t or poisson; default: guessed from it."),
+        typer.Option(
+            help="What the target is: categorical, gaussian, student-t, poisson, or bernoulli (labels, each there or "
+            "not); default: guessed from it."
+        ),
     ] = None,
     out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
     class_weight: Annotated[
@@ -162,14 +172,26 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         f"{summary['seconds']:.0f} s.",
         soft_wrap=True,
     )
-    for told in (summary["data"]["used"], summary["data"]["guessed"]):
+    for told in (rows["used"], rows["strays"], rows["guessed"]):
         if told:
             screen.print(told, soft_wrap=True)
+    if rows["labels"]:
+        screen.print(said_of_labels(rows["labels"]), soft_wrap=True)
     if summary["class_weights"]:
         screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
+    if rows["labels"]:
+        screen.print()
+        screen.print(labels_table(summary[part]["labels"]))
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
+
+
+def said_of_labels(labels: list[dict[str, Any]], limit: int = 10) -> str:
+    """A sentence on the value of each label that counts as 1."""
+    said = ", ".join(f"{shown(label['name'])} {shown(label['values'][1])}" for label in labels[:limit])
+    more = f", … ({len(labels)} in all)" if len(labels) > limit else ""
+    return f"Labels, each with the value that counts as 1: {said}{more}."
 
 
 def said_of_weights(weights: dict[str, float], limit: int = 5) -> str:

@@ -23,6 +23,7 @@ from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
 from gatewise.training.config_text import written
 from gatewise.training.gate import check_gate
+from gatewise.training.kinds import KINDS
 from gatewise.training.model import choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import continued, prepare
@@ -93,10 +94,10 @@ def compare(
     base = continued(base).model_copy(update={"threads": base.threads or 1})
     _check_names(base, combine(base, estimators, objectives))
     parts = read_parts(base)
-    if parts.head != "categorical":
+    if parts.head in KINDS:
         raise GatewiseError(
-            f"compare judges by accuracy, and the target is numbers (head {parts.head}); train runs and give them to "
-            "gatewise report, or give --set head=categorical"
+            f"compare judges by accuracy, and the target is {KINDS[parts.head].name} (head {parts.head}); train runs "
+            "and give them to gatewise report, or give one target of classes (--set head=categorical)"
         )
     base = base.settled(len(parts.train)).model_copy(update={"head": parts.head})
     rows = _checked(base, combine(base, estimators, objectives), parts)

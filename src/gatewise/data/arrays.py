@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import LARGEST, label_text
+from gatewise.data.columns import LARGEST, labels_of
 from gatewise.data.records import Records, Source
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
@@ -21,8 +21,9 @@ def read_npz(path: Path, require_target: bool) -> Source:
     """Arrays `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`; other arrays are left out.
 
     x is numbers [N, ...] with two or more dimensions; y is [N], of integers, text, booleans or whole
-    numbers. Where labels are not required `x` may stand alone. Raises GatewiseError for a file that cannot
-    be read without pickle, declares more than 16 GiB, or holds NaN or infinite numbers in x.
+    numbers, or [N, L] for several labels a row. Where labels are not required `x` may stand alone. Raises
+    GatewiseError for a file that cannot be read without pickle, declares more than 16 GiB, or holds NaN or infinite
+    numbers in x.
     """
     arrays = _load(path)
     parts = ("",) if "x" in arrays else ("_train", "_test")
@@ -47,14 +48,17 @@ def _records(path: Path, arrays: dict[str, np.ndarray], part: str, require_targe
     check_numbers(x, f"{path}: x{part}")
     labels = None
     if y is not None:
-        if y.ndim != 1 or len(y) != len(x):
+        if y.ndim not in (1, 2) or len(y) != len(x) or not y.size:
             raise GatewiseError(
-                f"{path}: y{part} has shape {y.shape} and x{part} {x.shape}; give one label a row, shape [N]"
+                f"{path}: y{part} has shape {y.shape} and x{part} {x.shape}; give one label a row, shape [N], or "
+                "several, shape [N, L]"
             )
         if y.dtype.kind not in "biufU" or (y.dtype.itemsize > 8 and y.dtype.kind == "f"):
             raise GatewiseError(f"{path}: y{part} holds {y.dtype} values; give integers or text")
-        column = pl.Series(f"y{part}", y.astype(np.float64) if y.dtype.kind == "f" else y)
-        labels = label_text(column, lambda row: f"{path}, y{part}[{row}]", require_target)
+        known = (y.astype(np.float64) if y.dtype.kind == "f" else y).reshape(len(y), -1)
+        names = [f"y{part}"] if y.ndim == 1 else [f"y{i}" for i in range(y.shape[1])]
+        columns = pl.DataFrame([pl.Series(name, known[:, i]) for i, name in enumerate(names)])
+        labels = labels_of(columns, lambda row: f"{path}, y{part}[{row}]", require_target)
     return Records(features=x, labels=labels, name=str(path))
 
 

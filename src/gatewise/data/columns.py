@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import polars as pl
 
+from gatewise.data.target_names import RULE, target_columns
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, nearest, shown
 
@@ -123,8 +124,8 @@ def check_range(numbers: np.ndarray, name: str, place: Place) -> None:
 
 def split_target(
     frame: pl.DataFrame, target: str | None, require: bool, name: str
-) -> tuple[pl.DataFrame, pl.Series | None]:
-    """The feature columns, and the target column or None where the frame has none and none is required.
+) -> tuple[pl.DataFrame, pl.DataFrame | None]:
+    """The feature columns, and those of the target; None where the frame lacks one of these and none is required.
 
     Raises GatewiseError where a required target is not named or not there, and where no feature is left.
     """
@@ -132,18 +133,30 @@ def split_target(
         raise GatewiseError(
             f"{name}: say which column holds the labels with --target; columns: {listing(frame.columns)}"
         )
-    if target is not None and target not in frame.columns and require:
-        raise GatewiseError(_no_such_column(frame.columns, target, name))
-    if target is None or target not in frame.columns:
+    names = [] if target is None else target_columns(target, frame.columns)
+    there = [column for column in names if column in frame.columns]
+    if require and len(there) < len(names):
+        lacking = next(column for column in names if column not in there)
+        raise GatewiseError(_no_such_column(frame.columns, lacking, name, len(names) > 1))
+    if not there:
         return frame, None
-    if frame.width == 1:
+    if frame.width == len(there):
         raise GatewiseError(f"{name}: no column besides the target {shown(target)}; add feature columns")
-    return frame.drop(target), frame[target]
+    return frame.drop(there), frame.select(names) if len(there) == len(names) else None
 
 
-def _no_such_column(columns: list[str], target: str, name: str) -> str:
-    hint = nearest(target, columns)
-    return f"{name}: no column {shown(target)} to take the labels from; {hint}columns: {listing(columns)}"
+def _no_such_column(columns: list[str], target: str, name: str, several: bool) -> str:
+    hint, rule = nearest(target, columns), f" ({RULE})" if several else ""
+    return f"{name}: no column {shown(target)} to take the labels from{rule}; {hint}columns: {listing(columns)}"
+
+
+def labels_of(columns: pl.DataFrame, place: Place, require: bool = True) -> np.ndarray | None:
+    """The labels as written, str objects: [N] of one column, [N, L] of several. Errors and None: as `label_text`."""
+    found = [label_text(column, place, require) for column in columns.iter_columns()]
+    known = [labels for labels in found if labels is not None]
+    if len(known) < len(found):
+        return None
+    return known[0] if len(known) == 1 else np.stack(known, axis=1)
 
 
 def label_text(column: pl.Series, place: Place, require: bool = True) -> np.ndarray | None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import label_text, split_target
+from gatewise.data.columns import labels_of, split_target
 from gatewise.data.csv_table import blanks, check_text, fields_of, header_of, quoted, rows_of, undecodable, unquoted
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, generated, numbered
 from gatewise.data.records import VALUES, Records
+from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
 
 DEFAULT = Form()
@@ -41,14 +42,14 @@ def stream_csv(
             target = numbered(target, frame.width) if form.header is False else target
             check_header(frame, name, form)
         found = True
-        features, column = split_target(frame, target, require_target, name)
+        features, labels = split_target(frame, target, require_target, name)
         if columns is not None and set(columns) <= set(features.columns):
             features = features.select(columns)
         records = Records(
             features, None, name, missing=tuple(missing), numbers=numbers, unit="line", decimal=form.decimal
         )
-        if column is not None and require_target:
-            records = replace(records, labels=label_text(column, records.place), target=target)
+        if labels is not None and require_target:
+            records = replace(records, labels=labels_of(labels, records.place), target=joined(labels.columns))
         yield records
     if not found:
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import label_text, parse_decimals, plain, split_target, strip_missing
+from gatewise.data.columns import labels_of, parse_decimals, plain, split_target, strip_missing
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, generated, numbered
 from gatewise.data.records import Records
+from gatewise.data.strays import stray_words
+from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
@@ -25,6 +27,7 @@ def read_csv(
     """The rows of a file in UTF-8 of fields with commas between them, or as `form` says, below a header line.
 
     Without a header the columns are c0, c1, …, and `target` may be the number of a column.
+    Of several target columns (`gatewise.data.target_names`) the labels are [N, L].
 
     Spaces around names and fields are dropped. A feature column becomes Float64 where all its values that
     are not missing read as numbers, else it stays text. Labels stay as written, whatever they look like.
@@ -52,11 +55,16 @@ def read_csv(
     columns = [parse_decimals(strip_missing(each, missing), form.decimal, place) for each in features.iter_columns()]
     return Records(
         features=pl.DataFrame([plain(column, (), place) for column in columns]),
-        labels=None if labels is None else label_text(labels, place, require_target),
+        labels=None if labels is None else labels_of(labels, place, require_target),
         name=name,
-        target=None if labels is None else target,
+        target=None if labels is None else joined(labels.columns),
         missing=tuple(missing),
         decimal=form.decimal,
+        strays={
+            column.name: words
+            for column in columns
+            if column.dtype == pl.String and (words := stray_words(column, form.decimal))
+        },
     )
 
 

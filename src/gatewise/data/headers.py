@@ -5,6 +5,7 @@ import math
 import polars as pl
 
 from gatewise.data.form import Form
+from gatewise.data.target_names import joined, names_of
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
 
@@ -12,28 +13,38 @@ SAMPLE = 1000  # rows in which a name is looked for among the values of its colu
 
 
 def numbered(target: str | None, width: int) -> str | None:
-    """The column c3 where the target is its number, "3", or "-1" counted from the last; else the target itself."""
+    """The column c3 where the target is its number, "3", or "-1" counted from the last; else the target itself.
+
+    Several are numbered each for itself.
+    """
+    return None if target is None else joined([_numbered(name, width) for name in names_of(target)])
+
+
+def _numbered(name: str, width: int) -> str:
     try:
-        column = int(target or "")
+        column = int(name)
     except ValueError:
-        return target
+        return name
     column += width if column < 0 else 0
-    return f"c{column}" if 0 <= column < width else target
+    return f"c{column}" if 0 <= column < width else name
 
 
 def generated(width: int, target: str | None, features: int | None, name: str) -> list[str]:
     """The names c0, c1, … of so many columns.
 
-    Where a model was trained on so many `features`, a file with just these has no column of labels: the number of the
-    target is then passed over. Raises GatewiseError for a file with more or fewer columns than with or without it.
+    Where a model was trained on so many `features`, a file with just these has no column of labels: the numbers of
+    the target are then passed over. Raises GatewiseError for a file with more or fewer columns than with or without.
     """
-    names = [f"c{i}" for i in range(width + 1)]
-    if features is not None and width == features and target in names:
-        return [each for each in names if each != target]
-    if features is not None and width != features + 1:
+    targets = [] if target is None else names_of(target)
+    whole = (features or 0) + max(1, len(targets))
+    names = [f"c{i}" for i in range(width + max(1, len(targets)))]
+    if features is not None and width == features and targets and set(targets) <= set(names):
+        return [each for each in names if each not in targets]
+    if features is not None and width != whole:
+        label = "label" if len(targets) < 2 else "labels"
         raise GatewiseError(
-            f"{name}: {width} columns, but the model was trained on {features} and the label ({target}); without a "
-            f"header the columns are told by their place, so give {features}, or {features + 1} with the labels"
+            f"{name}: {width} columns, but the model was trained on {features} and the {label} ({target}); without a "
+            f"header the columns are told by their place, so give {features}, or {whole} with the labels"
         )
     return names[:width]
 

@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet
 
-from gatewise.data.columns import label_text, plain, split_target
+from gatewise.data.columns import labels_of, plain, split_target
 from gatewise.data.records import VALUES, Records
+from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
@@ -24,7 +25,7 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
     with other endings are left out. Raises GatewiseError for a file that cannot be read, for files whose
     columns differ, and for columns that are neither numbers nor text.
     """
-    parts, labels, schema = [], [], None
+    parts, labels, schema, named = [], [], None, None
     for file in _files(path):
         with _open(file) as opened:
             frame = _frame(opened.read())
@@ -37,9 +38,10 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
         def place(row: int, file: Path = file) -> str:
             return f"{file}, row {row + 1}"
 
-        features, column = split_target(frame, target, require_target, str(file))
+        features, columns = split_target(frame, target, require_target, str(file))
         parts.append(pl.DataFrame([plain(feature, missing, place) for feature in features.iter_columns()]))
-        labels.append(None if column is None else label_text(column, place, require_target))
+        labels.append(None if columns is None else labels_of(columns, place, require_target))
+        named = None if columns is None else joined(columns.columns)
     if not parts:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
     known = all(part is not None for part in labels)
@@ -47,7 +49,7 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
         features=pl.concat(parts),
         labels=np.concatenate(labels) if known else None,
         name=str(path),
-        target=target if target in (schema or ()) else None,
+        target=named,
         missing=tuple(missing),
     )
 
@@ -66,10 +68,10 @@ def stream_parquet(
     at before the first row. Raises GatewiseError as `read_parquet` does, but for values in columns that are not read.
     """
     files = _files(path)
-    names = _checked(files, target, require_target)
+    names, targets = _checked(files, target, require_target)
     if columns is None or not set(columns) <= set(names):
         columns = names
-    wanted = [*columns, target] if target is not None and require_target else list(columns)
+    wanted = [*columns, *targets]
     rows, found = max(1, values // max(1, len(wanted))), False
     for file in files:
         start = 1
@@ -81,9 +83,9 @@ def stream_parquet(
                 numbers = range(start, start + len(part))
                 start += len(part)
                 records = Records(part.select(columns), None, str(file), missing=tuple(missing), numbers=numbers)
-                if target is not None and require_target:
-                    labels = label_text(part[target], records.place)
-                    records = replace(records, labels=labels, target=target)
+                if targets:
+                    labels = labels_of(part.select(targets), records.place)
+                    records = replace(records, labels=labels, target=joined(targets))
                 yield records
     if not found:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
@@ -101,8 +103,11 @@ def _batches(file: pyarrow.parquet.ParquetFile, rows: int, columns: Sequence[str
             groups, held = [], 0
 
 
-def _checked(files: Sequence[Path], target: str | None, require_target: bool) -> list[str]:
-    """The names of the feature columns, where all files have the same columns, of types that can be used."""
+def _checked(files: Sequence[Path], target: str | None, require_target: bool) -> tuple[list[str], list[str]]:
+    """The names of the feature columns and of those of a target that is required.
+
+    Raises GatewiseError for files whose columns differ, and for types that cannot be used.
+    """
     first = None
     for file in files:
         with _open(file) as opened:
@@ -118,9 +123,10 @@ def _checked(files: Sequence[Path], target: str | None, require_target: bool) ->
     features, labels = split_target(first, target, require_target, str(files[0]))
     for feature in features.iter_columns():
         plain(feature, (), place)
-    if labels is not None and require_target:
-        label_text(labels, place)
-    return features.columns
+    if labels is None or not require_target:
+        return features.columns, []
+    labels_of(labels, place)
+    return features.columns, labels.columns
 
 
 def _files(path: Path) -> list[Path]:

@@ -1,14 +1,16 @@
 """Rows as they were read, before any preprocessing."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from gatewise.data.target_names import names_of
 from gatewise.errors import GatewiseError
+from gatewise.wording import listing
 
 MISSING = ("", "?", "NA")
 """What stands for a missing value in a text field, unless the user says otherwise."""
@@ -20,10 +22,12 @@ VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
 class Records:
     """Rows as read: a table (columns of Float64 or String) or an array [N, ...] of numbers.
 
-    `labels` are str objects [N] as they were written, `name` is the source for messages, `target` the label
-    column's name where there was one, `truth` the known z (int64 [N]) of synthetic data, and `missing` the
-    texts that were read as missing values. `note` says how `images` were read. Rows that are part of a file are called
-    by their `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text.
+    `labels` are str objects [N] as they were written, or [N, L] where the target is several columns, `name` is the
+    source for messages, `target` the label column's name where there was one (of several all, as
+    `target_names.joined` writes them), `truth` the known z (int64 [N]) of synthetic data, and `missing` the texts that
+    were read as missing values. `note` says how `images` were read. Rows that are part of a file are called by their
+    `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text, and
+    `strays` are words in columns that are otherwise numbers (`gatewise.data.strays`).
     """
 
     features: pl.DataFrame | np.ndarray
@@ -37,6 +41,7 @@ class Records:
     numbers: Sequence[int] | None = None
     unit: str = "row"
     decimal: str | None = None
+    strays: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -56,10 +61,27 @@ class Records:
         return f"{self.name}, {self.unit} {row + 1 if self.numbers is None else self.numbers[row]}"
 
     def known_labels(self) -> np.ndarray:
-        """The labels, where they are needed; raises GatewiseError where there are none."""
+        """The labels [N], where they are needed; raises GatewiseError where there are none, or several a row."""
+        labels = self.known_label_sets()
+        if labels.shape[1] > 1:
+            raise GatewiseError(
+                f"{self.name}: {labels.shape[1]} labels a row ({listing(self.label_names, 5)}), and one is needed; "
+                "several at once are for the head bernoulli"
+            )
+        return labels[:, 0]
+
+    def known_label_sets(self) -> np.ndarray:
+        """The labels [N, L], of one column too; raises GatewiseError where there are none."""
         if self.labels is None:
             raise GatewiseError(f"{self.name}: no labels, and they are needed here; give rows with their labels")
-        return self.labels
+        return self.labels if self.labels.ndim == 2 else self.labels[:, None]
+
+    @property
+    def label_names(self) -> list[str]:
+        """What each column of the labels is called: y0, y1, … where they have no names."""
+        if self.target is not None:
+            return names_of(self.target)
+        return [f"y{i}" for i in range(1 if self.labels is None or self.labels.ndim == 1 else self.labels.shape[1])]
 
     def take(self, rows: np.ndarray) -> "Records":
         """The rows at these positions (int [M]), in that order."""
@@ -92,7 +114,7 @@ class Records:
             array = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))
             yield f"{array.dtype.str} {array.shape}".encode()
             yield array.reshape(-1).view(np.uint8).data
-        yield from _text_parts([] if self.labels is None else self.labels.tolist())
+        yield from _text_parts([] if self.labels is None else self.labels.ravel().tolist())
 
 
 class Source(NamedTuple):

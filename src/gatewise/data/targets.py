@@ -1,10 +1,14 @@
-"""Targets that are numbers: told from classes, and read from the labels as they were written."""
+"""Targets that are numbers or several labels: told from classes, and read from the labels as they were written."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from gatewise.data.columns import Place
+from gatewise.data.labels import Classes
+from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
-from gatewise.wording import shown
+from gatewise.wording import listing, shown
 
 FEW = 20
 """Whole numbers of so few values are classes, where nothing else is said."""
@@ -15,7 +19,12 @@ OFTEN = 8
 
 
 def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
-    """What labels `[N]` call for, "categorical" or "gaussian", and a sentence on why where it could be otherwise."""
+    """What labels `[N]` call for, and a sentence on why where it could be otherwise.
+
+    It is "categorical" or "gaussian", or for several labels a row, `[N, L]`, "bernoulli".
+    """
+    if labels.ndim == 2:
+        return "bernoulli", None
     names, counts = np.unique(labels.astype(str), return_counts=True)
     try:
         values = np.array([float(name) for name in names])
@@ -56,6 +65,52 @@ def target_numbers(labels: np.ndarray, head: str, place: Place) -> np.ndarray:
         bad = (values < 0) | (values != np.round(values))
         _refuse(bad, labels, place, "which is no count; the head poisson takes whole numbers from 0, so try gaussian")
     return values
+
+
+def two_valued(records: Records) -> list[tuple[str, Classes]]:
+    """Each column of the labels with its two values, in the order in which they count as 0 and 1.
+
+    The order is that of `Classes`: by value where both are numbers, else by letters.
+
+    Raises:
+        GatewiseError: for a column with another number of values.
+    """
+    found = []
+    for name, column in zip(records.label_names, records.known_label_sets().T, strict=True):
+        values = sorted(set(column.tolist()))
+        if len(values) != 2:
+            held = f"{len(values)} values ({listing(values, 5)})" if len(values) > 2 else f"only {shown(values[0])}"
+            raise GatewiseError(
+                f"{records.name}: the target {shown(name)} has {held}, and a label of the head bernoulli has two, such "
+                f"as 0 and 1; mend or drop {shown(name)}, or train on one target alone"
+            )
+        found.append((name, Classes.from_labels(column)))
+    return found
+
+
+def target_labels(records: Records, names: Sequence[str], values: Sequence[Sequence[str]]) -> np.ndarray:
+    """The labels as float32 `[N, L]` of 0 and 1.
+
+    Args:
+        records: rows with their labels.
+        names: of the labels, as trained on.
+        values: of each label the one that counts as 0 and the one that counts as 1.
+
+    Raises:
+        GatewiseError: for other labels, or a value that is none of the two.
+    """
+    labels = records.known_label_sets()
+    if records.label_names != list(names):
+        raise GatewiseError(
+            f"{records.name}: the labels are {listing(records.label_names)}, but the model was trained on "
+            f"{listing(names)}; give these, in this order"
+        )
+
+    def encoded(name: str, pair: Sequence[str], column: np.ndarray) -> np.ndarray:
+        return Classes(tuple(pair)).encode(column, lambda row: f"{records.place(row)}, target {shown(name)}")
+
+    columns = [encoded(*each) for each in zip(names, values, labels.T, strict=True)]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _refuse(bad: np.ndarray, labels: np.ndarray, place: Place, why: str) -> None:

@@ -66,31 +66,39 @@ class Calibration(Part):
 
 
 class Details(Part):
-    """Who answered what, on rows that were not trained on: K experts, C classes."""
+    """Who answered what, on rows that were not trained on: K experts, C classes.
+
+    Of several labels `gate_by_class` has those rows that have each; reliability and confusion are of classes alone.
+    """
 
     expert_share: list[Number]
     mean_gate: list[Number]
-    gate_by_class: list[list[Number]]
-    reliability: Reliability
-    confusion: list[list[NonNegativeInt]]
+    gate_by_class: list[list[Number]] = Field([])
+    reliability: Reliability | None = None
+    confusion: list[list[NonNegativeInt]] = Field([])
     bound_gap: GapBins | None = None
     selective: list[Kept] = Field([])
 
-    def check(self, num_experts: int, num_classes: int) -> None:
-        """Raise ValueError where the lengths do not fit K and C."""
-        bins = len(self.reliability.count)
+    def check(self, num_experts: int, num_classes: int, num_labels: int = 0) -> None:
+        """Raise ValueError where the lengths do not fit K and C, or the number of labels."""
+        drawn = self.reliability
+        if bool(num_classes) != (drawn is not None):
+            raise ValueError("details.reliability must be there for classes, and for them alone")
         for name, rows, length in (
             ("expert_share", [self.expert_share], num_experts),
             ("mean_gate", [self.mean_gate], num_experts),
             ("gate_by_class", self.gate_by_class, num_experts),
             ("confusion", self.confusion, num_classes),
-            ("reliability", [self.reliability.confidence, self.reliability.accuracy], bins),
+            ("reliability", [drawn.confidence, drawn.accuracy] if drawn else [], len(drawn.count) if drawn else 0),
         ):
             if any(len(row) != length for row in rows):
                 raise ValueError(f"details.{name} must have rows of {length} numbers")
-        for name, rows in (("gate_by_class", self.gate_by_class), ("confusion", self.confusion)):
-            if len(rows) != num_classes:
-                raise ValueError(f"details.{name} must have {num_classes} rows, one for each class")
+        for name, rows, count, each in (
+            ("gate_by_class", self.gate_by_class, num_classes + num_labels, "label" if num_labels else "class"),
+            ("confusion", self.confusion, num_classes, "class"),
+        ):
+            if len(rows) != count:
+                raise ValueError(f"details.{name} must have {count} rows, one for each {each}")
         if self.bound_gap is not None:
             self.bound_gap.check()
 

@@ -94,6 +94,22 @@ def experts_by_class(gate: Sequence[Sequence[float | None]], classes: Sequence[s
     return Picture(svg, "Which expert answers which class", caption)
 
 
+def experts_by_label(gate: Sequence[Sequence[float | None]], labels: Sequence[str]) -> Picture:
+    """One row for each label and one column for each expert: the mean gate of the rows that have the label."""
+    values = as_array(gate)
+    top = float(np.nanmax(values)) if np.nan_to_num(values).any() else 1.0
+    experts = [str(expert) for expert in range(values.shape[1])]
+    cells = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+    label = (
+        f"Heat map of {count(len(labels), 'label')} by {count(len(experts), 'expert')}: the mean gate of the rows "
+        f"that have the label, at most {number(top, 2)}."
+    )
+    absent = " An empty row: no row has that label." if np.isnan(values).any() else ""
+    caption = f"The mean gate of the rows that have the label; the full colour is {number(top, 2)}.{absent}"
+    svg = HeatMap(values / top, cells, labels, experts, "expert", "label").draw("experts-by-label", label)
+    return Picture(svg, "Which expert answers rows with which label", caption)
+
+
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Picture:
     """True against predicted classes, coloured by the share of the true class."""
     counts = as_array(confusion)

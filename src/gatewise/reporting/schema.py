@@ -11,6 +11,13 @@ from gatewise.reporting.details import Calibration, Details, Typical
 from gatewise.reporting.fields import Number, Part, Text, finite
 
 
+class Label(Part):
+    """One of several labels, and the values that count as 0 and as 1."""
+
+    name: Text
+    values: list[Text]
+
+
 class Data(Part):
     """The rows that the run saw."""
 
@@ -21,6 +28,7 @@ class Data(Part):
     test_rows: NonNegativeInt
     columns: NonNegativeInt
     classes: list[Text] = Field([])
+    labels: list[Label] = Field([])
     hash: Text
     test_hash: Text | None = None
 
@@ -34,6 +42,16 @@ class Model(Part):
     evaluations: NonNegativeInt
     objective: Text
     estimator: Text | None = None
+
+
+class LabelMetrics(Part):
+    """The measures of one label: the share of the rows that have it, and how well it is told."""
+
+    name: Text
+    share: Number = None
+    accuracy: Number = None
+    f1: Number = None
+    brier: Number = None
 
 
 class Metrics(Part):
@@ -61,6 +79,11 @@ class Metrics(Part):
     width_50: Number = None
     coverage_90: Number = None
     width_90: Number = None
+    exact_match: Number = None
+    hamming_loss: Number = None
+    f1_micro: Number = None
+    f1_macro: Number = None
+    labels: list[LabelMetrics] = Field([])
 
 
 class Reseeded(Part):
@@ -97,7 +120,7 @@ class Summary(Part):
         if (self.model.head == "categorical") != bool(self.data.classes):
             raise ValueError(f"data.classes must name classes for the head categorical alone, not {self.model.head}")
         if self.details is not None:
-            self.details.check(self.model.experts, len(self.data.classes))
+            self.details.check(self.model.experts, len(self.data.classes), len(self.data.labels))
         if self.typical is not None:
             self.typical.check(self.model.experts)
         return self

@@ -8,7 +8,8 @@ from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Stack, T
 from gatewise.reporting.course import course
 from gatewise.reporting.curves import History, learning_pictures
 from gatewise.reporting.figures import bound_gaps, expert_use, reliability_diagram
-from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class
+from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class, experts_by_label
+from gatewise.reporting.labels import results_of_labels
 from gatewise.reporting.numbers import results_of_numbers
 from gatewise.reporting.schema import Metrics, Summary
 from gatewise.reporting.trust import trust
@@ -21,8 +22,9 @@ NO_DETAILS = Paragraph("The run recorded no details of single experts and classe
 def results(summary: Summary) -> Section:
     """How well it does: mixture and top-1 side by side, then all other measures."""
     parts = _parts(summary)
-    if summary.model.head != "categorical":
-        return results_of_numbers(parts, _measures(summary)[0] if summary.model.experts > 1 else [])
+    if not summary.data.classes:
+        of_targets = results_of_labels if summary.data.labels else results_of_numbers
+        return of_targets(parts, _measures(summary)[0] if summary.model.experts > 1 else [])
     answers = [
         row
         for part, metrics in parts
@@ -64,16 +66,20 @@ def experts(summary: Summary) -> Section:
     if details is None:
         return Section(title, [NO_DETAILS])
     use = expert_use(details.expert_share, details.mean_gate)
-    return Section(title, [experts_by_class(details.gate_by_class, summary.data.classes), use])
+    labels = [label.name for label in summary.data.labels]
+    by_label = [experts_by_label(details.gate_by_class, labels)] if labels else []
+    by_class = [experts_by_class(details.gate_by_class, summary.data.classes)] if summary.data.classes else []
+    return Section(title, [*by_class, *by_label, use])
 
 
 def mistakes(summary: Summary) -> Section:
     """Whether its probabilities can be trusted, what it confuses, and on which rows the bound is loose."""
     title, details, classes = "Calibration and mistakes", summary.details, summary.data.classes
-    if summary.model.head != "categorical":
+    if not classes:
         told = "How often intervals hold what they promise is told under Results; numbers have no classes to confuse."
-        return Section(title, [Paragraph(told)])
-    if details is None:
+        of_labels = "How often each label is right is told under Results; labels are not confused with each other."
+        return Section(title, [Paragraph(of_labels if summary.data.labels else told)])
+    if details is None or details.reliability is None:
         return Section(title, [NO_DETAILS])
     if len(classes) <= MOST_CLASSES:
         confusion = confusion_matrix(details.confusion, classes)

@@ -41,7 +41,9 @@ def _trained(summary: Summary) -> Finding:
     by = f"the objective {model.objective}" + (f" and the estimator {model.estimator}" if model.estimator else "")
     run = "all" if model.evaluations >= model.experts else f"at most {model.evaluations}"
     effort = f", running {run} of its {model.experts} experts for an example" if model.experts > 1 else ""
-    target = count(len(data.classes), "class", "classes") if data.classes else f"a target of numbers, head {model.head}"
+    target = f"a target of numbers, head {model.head}"
+    if data.classes or data.labels:
+        target = count(len(data.labels), "label") if data.labels else count(len(data.classes), "class", "classes")
     best = f", the best of them epoch {summary.best_epoch}" if summary.epochs > 1 and summary.best_epoch else ""
     return Finding(
         "fact",
@@ -60,7 +62,9 @@ def _interrupted(summary: Summary) -> Finding | None:
 
 def _quality(summary: Summary, part: str, metrics: Metrics) -> Finding:
     rows = count(metrics.rows, f"{part} row")
-    if summary.model.head != "categorical":
+    if summary.data.labels:
+        return _labels(rows, metrics)
+    if not summary.data.classes:
         return _numbers(rows, metrics)
     if metrics.accuracy is None or metrics.nll is None:
         return Finding("bad", f"On {rows} the accuracy or the NLL is not a finite number: training has failed.")
@@ -84,14 +88,38 @@ def _numbers(rows: str, metrics: Metrics) -> Finding:
     )
 
 
+def _labels(rows: str, metrics: Metrics) -> Finding:
+    if metrics.nll is None or metrics.accuracy is None or metrics.exact_match is None:
+        return Finding("bad", f"On {rows} the NLL or the accuracy is not a finite number: training has failed.")
+    return Finding(
+        "fact",
+        f"On {rows} it is right on {percent(metrics.accuracy)} of the single labels and on all labels of "
+        f"{percent(metrics.exact_match)} of the rows; its NLL is {number(metrics.nll)} nats an example.",
+    )
+
+
 def _most_frequent(summary: Summary, metrics: Metrics) -> Finding | None:
     """Accuracy against always giving the commonest class, where the confusion matrix is of the same rows."""
+    if metrics.labels:
+        return _usual_labels(metrics)
     totals = [sum(row) for row in summary.details.confusion] if summary.details else []
     if not metrics.rows or sum(totals) != metrics.rows or metrics.accuracy is None:
         return None
     share = max(totals) / metrics.rows
     told = f"Always answering the most frequent class would be right on {percent(share)}"
     if metrics.accuracy > share:
+        return Finding("fact", f"{told}.")
+    return Finding("bad", f"{told}, so the labels that the model gives are worth nothing yet.")
+
+
+def _usual_labels(metrics: Metrics) -> Finding | None:
+    """Accuracy against giving each label the value that most rows have."""
+    shares = [label.share for label in metrics.labels if label.share is not None]
+    if not shares or metrics.accuracy is None:
+        return None
+    usual = sum(max(share, 1 - share) for share in shares) / len(shares)
+    told = f"Always giving each label its more frequent value would be right on {percent(usual)}"
+    if metrics.accuracy > usual:
         return Finding("fact", f"{told}.")
     return Finding("bad", f"{told}, so the labels that the model gives are worth nothing yet.")
 

@@ -17,7 +17,7 @@ from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kep
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
 from gatewise.training import RunConfig
-from gatewise.training.model import HEADS
+from gatewise.training.kinds import KINDS, Numbers
 from gatewise.training.quantiles import mixture_quantile, routed
 from gatewise.wording import instead
 
@@ -204,7 +204,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     def _config(self) -> RunConfig:
         """The configuration, for a head that is known and an objective that needs no classes."""
-        known = [name for name in HEADS if name != "categorical"]
+        known = [name for name, kind in KINDS.items() if isinstance(kind, Numbers)]
         if self.head not in known:
             raise GatewiseError(f"unknown head {self.head!r}{instead(str(self.head), known)}")
         config = to_config(self)

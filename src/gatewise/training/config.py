@@ -12,6 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatewise.data.form import Form, as_separator
+from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
 from gatewise.schedules import as_schedule
@@ -92,10 +93,15 @@ class RunConfig(LoopConfig):
         description="a bundled name, a .csv, .tsv, .parquet or .npz file, or a folder of Parquet files or images"
     )
     target: str | None = Field(
-        None, examples=["income"], description="the column to predict; its number where there is no header"
+        None,
+        examples=["income"],
+        description="the column to predict, its number where there is no header; several with commas between them, a "
+        "name with a comma of its own then in double quotes",
     )
-    head: Literal["categorical", "gaussian", "student-t", "poisson"] | None = Field(
-        None, description="what the target is: classes, numbers, numbers with outliers, counts; unset: guessed from it"
+    head: Literal["categorical", "gaussian", "student-t", "poisson", "bernoulli"] | None = Field(
+        None,
+        description="what the target is: classes, numbers, numbers with outliers, counts, labels that are there or "
+        "not; unset: guessed from it",
     )
     test: str | None = Field(
         None, examples=["test.csv"], description="a file of test rows; unset: split off by test_size"
@@ -130,6 +136,9 @@ class RunConfig(LoopConfig):
     )
     numeric_width: int = Field(8, ge=1, le=4096, description="numbers in the vector of numeric_embedding")
     numeric_bins: int = Field(48, ge=2, le=4096, description="bins of a number, at most, for piecewise-linear")
+    numeric_frequency: float = Field(
+        0.01, gt=0, le=1000, description="spread of the frequencies of periodic at the start; larger: finer steps"
+    )
     drop: list[str] = Field([], description="columns of a table that are not used")
     keep: list[str] = Field([], description='columns that are used though nearly every value is different; ["*"]: all')
 
@@ -199,7 +208,11 @@ class RunConfig(LoopConfig):
     @field_validator("target", mode="before")
     @classmethod
     def _number_of_a_column(cls, value: Any) -> Any:
-        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        """Take numbers, and a list of columns."""
+        names = value if isinstance(value, list) else [value]
+        if not names or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in names):
+            return value
+        return joined([str(name) for name in names]) if isinstance(value, list) else str(value)
 
     @field_validator("separator")
     @classmethod

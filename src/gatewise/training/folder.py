@@ -12,16 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
-from gatewise.data.targets import target_numbers
 from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, read_json, replacing, write_json
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.calibration import Calibration
+from gatewise.training.kinds import KINDS
 from gatewise.training.machine import installed_version
 from gatewise.training.model import ModelSpec
-
-FAR = 100.0
-"""Standard deviations from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,12 @@ class Model:
         return torch.from_numpy(self.preprocessing.transform(records))
 
     def rows(self, records: Records) -> tuple[Tensor, Tensor]:
-        """Rows and their classes or numbers, for `fit` and `evaluate`."""
-        labels = records.known_labels()
-        if self.spec.head == "categorical":
-            return self.inputs(records), torch.from_numpy(self.classes.encode(labels, records.place))
-        numbers = torch.from_numpy(target_numbers(labels, self.spec.head, records.place))
-        far = abs(self.spec.target_location) > FAR * self.spec.target_unit
-        return self.inputs(records), numbers if far else numbers.float()
+        """Rows and their targets, for `fit` and `evaluate`: classes int64 `[N]`, or as their `Kind` has them."""
+        if self.spec.head in KINDS:
+            y = KINDS[self.spec.head].encoded(self.spec, records)
+        else:
+            y = torch.from_numpy(self.classes.encode(records.known_labels(), records.place))
+        return self.inputs(records), y
 
     def known_calibration(self) -> Calibration:
         """The temperatures, where they are needed.

@@ -9,13 +9,11 @@ from gatewise.diagnostics import evaluate
 from gatewise.training.calibration import calibration_figures
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
-from gatewise.training.numbers import evaluate_numbers
+from gatewise.training.kinds import KINDS, tally_of
 
 
-def judge(
-    model: Model, rows: Mapping[str, Rows], part: str
-) -> tuple[dict[str, dict[str, float | int]], dict[str, Any]]:
-    """The figures of each part, and for classes the keys `calibration` and `details` of one of them.
+def judge(model: Model, rows: Mapping[str, Rows], part: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The figures of each part, and the key `details` of one of them, for classes `calibration` too.
 
     Args:
         model: in inference mode, with its calibration where it has classes.
@@ -23,8 +21,9 @@ def judge(
         part: which the report draws.
     """
     judged = rows.keys() - {"train"}
-    if model.spec.head != "categorical":
-        return {name: evaluate_numbers(model.mixture, [rows[name]]) for name in judged}, {"details": None}
+    if model.spec.head in KINDS:
+        counted = {name: tally_of(model.spec, model.mixture, [rows[name]]) for name in judged}
+        return {name: tally.result() for name, tally in counted.items()}, {"details": counted[part].details()}
     tallies = {name: evaluate(model.mixture, *rows[name], len(model.spec.classes)) for name in judged}
     calibration = calibration_figures(model.mixture, model.known_calibration(), *rows[part])
     figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
@@ -33,4 +32,4 @@ def judge(
 
 def can_be_told(model: Model, records: Records) -> bool:
     """Whether what is typical of experts can be told: of pictures only with their classes."""
-    return model.spec.head == "categorical" or records.is_table
+    return model.spec.head not in KINDS or records.is_table

@@ -1,8 +1,9 @@
 """From a configuration to modules: the mixtures that the command line builds, and their objective."""
 
+import inspect
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from gatewise import objectives
 from gatewise.errors import GatewiseError
 from gatewise.mixture import (
+    Bernoulli,
     Categorical,
     ConvExpert,
     ConvGate,
@@ -31,10 +33,25 @@ from gatewise.training.gate import keeps_few
 from gatewise.training.numeric_embedding import NumericEmbedding, any_bins
 from gatewise.wording import instead
 
-HEADS = {"categorical": Categorical, "gaussian": Gaussian, "student-t": StudentT, "poisson": Poisson}
+HEADS: dict[str, Callable[..., Head]] = {
+    "categorical": Categorical,
+    "gaussian": Gaussian,
+    "student-t": StudentT,
+    "poisson": Poisson,
+    "bernoulli": Bernoulli,
+}
 """What a model may predict, by name."""
 
 Size = Annotated[int, Field(ge=1, le=2**20)]
+
+
+class Label(BaseModel):
+    """One of several labels: its name, and the values that count as 0 and as 1."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    values: list[str] = Field(min_length=2, max_length=2)
 
 
 class ModelSpec(BaseModel):
@@ -58,9 +75,13 @@ class ModelSpec(BaseModel):
     balance_rate: float = Field(0.0, ge=0)
     numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = "none"
     numeric_width: int = Field(8, ge=1, le=4096)
+    numeric_frequency: float = Field(0.01, gt=0, le=1000)
     numbers: int = Field(0, ge=0, le=2**20)
     bin_counts: list[Size] = []
-    head: Literal["categorical", "gaussian", "student-t", "poisson"] = Field("categorical", validate_default=True)
+    labels: list[Label] = []
+    head: Literal["categorical", "gaussian", "student-t", "poisson", "bernoulli"] = Field(
+        "categorical", validate_default=True
+    )
     target_location: float = 0.0
     target_unit: float = Field(1.0, gt=0, allow_inf_nan=False)
 
@@ -76,10 +97,12 @@ class ModelSpec(BaseModel):
     @field_validator("head")
     @classmethod
     def _fits_classes(cls, value: str, info: ValidationInfo) -> str:
-        """Two classes for a categorical head, none for another."""
-        classes = info.data.get("classes")
+        """Two classes for a categorical head, a label for one of labels, and neither for another."""
+        classes, labels = info.data.get("classes"), info.data.get("labels")
         if classes is not None and (value == "categorical") != (len(classes) >= 2):
             raise ValueError(f"the head {value} does not fit {len(classes)} classes")
+        if labels is not None and (getattr(HEADS[value], "outputs", 0) is None) != bool(labels):
+            raise ValueError(f"the head {value} does not fit {len(labels)} labels")
         return value
 
     @classmethod
@@ -89,15 +112,14 @@ class ModelSpec(BaseModel):
         input_shape: tuple[int, ...],
         classes: tuple[str, ...],
         head: str = "categorical",
-        scaling: tuple[float, float] = (0.0, 1.0),
+        target: Mapping[str, Any] | None = None,
     ) -> "ModelSpec":
-        """The part of a configuration that shapes the model; a head of numbers has no classes, but a scaling of y."""
+        """The part of a configuration that shapes the model; without classes `target` has the keys of the targets."""
         shared: dict[str, Any] = {
             name: getattr(config, name) for name in cls.model_fields if name in RunConfig.model_fields
         }
         own: dict[str, Any] = {"experts": config.num_experts, "head": head}
-        own |= dict(zip(("target_location", "target_unit"), scaling, strict=True))
-        return cls(input_shape=list(input_shape), classes=list(classes), **shared | own)
+        return cls(input_shape=list(input_shape), classes=list(classes), **shared | own | dict(target or {}))
 
     @property
     def features(self) -> int:
@@ -125,7 +147,9 @@ class ModelSpec(BaseModel):
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
         if self.numeric_embedding != "none":
             edges = any_bins(self.bin_counts) if bins is None else bins
-            embedding = NumericEmbedding(self.numeric_embedding, self.numbers, self.numeric_width, edges)
+            embedding = NumericEmbedding(
+                self.numeric_embedding, self.numbers, self.numeric_width, edges, self.numeric_frequency
+            )
             trunk = embedding if trunk is None else nn.Sequential(embedding, *trunk)
         try:
             return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=self._head())
@@ -133,11 +157,9 @@ class ModelSpec(BaseModel):
             raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
 
     def _head(self) -> Head:
-        if self.head == "categorical":
-            return Categorical()
-        if self.head == "poisson":
-            return Poisson(self.target_unit)
-        return HEADS[self.head](location=self.target_location, unit=self.target_unit)
+        made, scaling = HEADS[self.head], {"location": self.target_location, "unit": self.target_unit}
+        taken = inspect.signature(made).parameters
+        return made(**{name: value for name, value in scaling.items() if name in taken})
 
     def _gate(self) -> nn.Module:
         """The network itself where it is all there is to the gate."""
@@ -158,7 +180,7 @@ class ModelSpec(BaseModel):
         )
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
-        outputs = getattr(HEADS[self.head], "outputs", len(self.classes))
+        outputs = getattr(HEADS[self.head], "outputs", None) or len(self.classes or self.labels)
         if self.expert == "conv":
             return [ConvExpert(tuple(self.input_shape), outputs, dropout=self.dropout) for _ in range(self.experts)]
         hidden = [] if self.expert == "linear" else self.expert_hidden

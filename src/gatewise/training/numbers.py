@@ -1,7 +1,6 @@
 """How well a mixture predicts numbers: the likelihood, the error, and whether its intervals hold what they promise."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,72 +9,25 @@ from scipy.special import xlogy
 from scipy.stats import norm
 from torch import Tensor, distributions
 
-from gatewise.errors import GatewiseError
-from gatewise.mixture import DistributionHead, MixtureOfExperts, Poisson
-from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
+from gatewise.mixture import MixtureOfExperts, Poisson
 from gatewise.training.quantiles import mixture_quantile, of_scipy, routed
+from gatewise.training.tally import Seen, TargetTally, head_of
 
 LEVELS = (0.5, 0.9)
 """Probabilities that the central intervals promise."""
 POINTS = 64
 """Quantiles that stand for each expert where its CRPS has no closed form."""
-BATCH = 1024
-CHEAP = ("rmse", "mae", "nll", "nll_top1", "jensen", "gate_entropy")
-"""What an epoch is judged by, of each row."""
 
 
-class NumberTally:
-    """Sums over rows, batch by batch, from which the figures of a mixture of numbers are made; no row is kept.
+class NumberTally(TargetTally):
+    """The figures of a mixture of numbers. Arguments: as `TargetTally`; quantiles are costly."""
 
-    Args:
-        mixture: run in the mode that it is in.
-        costly: measure what takes quantiles too.
-    """
-
-    def __init__(self, mixture: MixtureOfExperts, costly: bool = True):
-        self.mixture, self.costly, self.rows = mixture, costly, 0
-        self.sums: dict[str, float] = {}
-        self.gate = torch.zeros(mixture.num_experts, dtype=torch.float64)
-        self.argmax_counts = torch.zeros(mixture.num_experts, dtype=torch.int64)
-
-    @torch.no_grad()
-    def update(self, x: Tensor, y: Tensor) -> None:
-        """Add rows x `[B, ...]` with numbers y `[B]`."""
-        device = next(self.mixture.parameters()).device
-        for rows, numbers in zip(x.split(BATCH), y.split(BATCH), strict=True):
-            sums = self._cheap(rows.to(device), numbers.to(device))
-            if self.costly:
-                sums |= _costly(self.mixture, rows.to(device), numbers.cpu().double().numpy())
-            self.sums = {name: self.sums.get(name, 0.0) + float(term.sum()) for name, term in sums.items()}
-            self.rows += len(rows)
-
-    def _cheap(self, x: Tensor, y: Tensor) -> dict[str, Any]:
-        head, (features, logits) = _head(self.mixture), self.mixture.read(x)
-        outputs, log_gate = self.mixture.experts(features), logits.log_softmax(-1)
-        of_experts = head.log_prob(outputs, y.unsqueeze(1).expand(outputs.shape[:2]))
-        gate, first = log_gate.exp(), log_gate.argmax(-1, keepdim=True)
-        off = ((gate.unsqueeze(-1) * head.mean(outputs)).sum(1).squeeze(-1) - y).cpu().double()
-        self.gate += gate.cpu().double().sum(0)
-        self.argmax_counts += torch.bincount(first.squeeze(1).cpu(), minlength=len(self.argmax_counts))
-        terms = {
-            "nll": -(log_gate + of_experts).logsumexp(-1),
-            "nll_top1": -of_experts.gather(1, first),
-            "jensen": torch.where(gate > 0, gate * of_experts, 0.0).sum(-1),
-            "gate_entropy": entropy(gate),
-        }
-        return {"rmse": off**2, "mae": off.abs()} | {name: term.cpu().double() for name, term in terms.items()}
-
-    def reduce(self, reduce: Callable[[Tensor], Tensor]) -> None:
-        """Make this the tally of the rows of all processes, of what is cheap.
-
-        Args:
-            reduce: a tensor to its sum over the processes; called once.
-        """
-        numbers = torch.tensor([self.rows, *(self.sums.get(name, 0.0) for name in CHEAP)], dtype=torch.float64)
-        whole = reduce(torch.cat([numbers, self.gate, self.argmax_counts]))
-        self.rows, self.sums = int(whole[0]), dict(zip(CHEAP, whole[1 : 1 + len(CHEAP)].tolist(), strict=True))
-        self.gate, counts = whole[1 + len(CHEAP) :].chunk(2)
-        self.argmax_counts = counts.long()
+    def terms(self, seen: Seen) -> dict[str, Any]:
+        """Squares and sizes of the errors, and what takes quantiles."""
+        means = head_of(self.mixture).mean(seen.outputs)
+        off = ((seen.gate.unsqueeze(-1) * means).sum(1).squeeze(-1) - seen.y).cpu().double()
+        costly = _costly(self.mixture, seen.x, seen.y.cpu().double().numpy()) if self.costly else {}
+        return {"rmse": off**2, "mae": off.abs(), **costly}
 
     def result(self) -> dict[str, float | int]:
         """The figures of all rows so far.
@@ -87,42 +39,8 @@ class NumberTally:
         Raises:
             GatewiseError: if there were no rows.
         """
-        if not self.rows:
-            raise GatewiseError("there are no rows to evaluate; give data with at least one row")
-        means: dict[str, float | int] = {name: total / self.rows for name, total in self.sums.items()}
-        mean_gate, used = self.gate / self.rows, int(experts_used(self.argmax_counts))
-        return means | {
-            "rmse": math.sqrt(means["rmse"]),
-            "bound_gap": max(0.0, -means["nll"] - means["jensen"]),
-            "mutual_information": float(mutual_information(mean_gate, torch.as_tensor(means["gate_entropy"]))),
-            "effective_experts": float(effective_experts(mean_gate)),
-            "experts_used": used,
-            "dead_experts": self.mixture.num_experts - used,
-            "rows": self.rows,
-        }
-
-
-def cheap_figures(
-    mixture: MixtureOfExperts, x: Tensor, y: Tensor, reduce: Callable[[Tensor], Tensor] = lambda tensor: tensor
-) -> dict[str, float | int]:
-    """What an epoch is judged by, of rows x `[N, ...]` and numbers y `[N]`; `reduce`: see `NumberTally.reduce`."""
-    tally = NumberTally(mixture, costly=False)
-    if len(x):
-        tally.update(x, y)
-    tally.reduce(reduce)
-    return tally.result()
-
-
-def evaluate_numbers(mixture: MixtureOfExperts, batches: Iterable[Sequence[Tensor]]) -> dict[str, float | int]:
-    """All figures of a mixture in inference mode, over pairs of x `[B, ...]` and y `[B]`.
-
-    Raises:
-        GatewiseError: if there are no rows.
-    """
-    tally = NumberTally(mixture)
-    for x, y in batches:
-        tally.update(x, y)
-    return tally.result()
+        found = super().result()
+        return found | {"rmse": math.sqrt(found["rmse"])}
 
 
 def _costly(mixture: MixtureOfExperts, x: Tensor, y: np.ndarray) -> dict[str, np.ndarray]:
@@ -146,7 +64,7 @@ def gate_and_experts(
     mixture.check_route(route, k)
     features, logits = mixture.read(x)
     outputs = mixture.experts(features).cpu().double()
-    return routed(logits.cpu().double().softmax(-1).numpy(), route, k), _head(mixture).distribution(outputs)
+    return routed(logits.cpu().double().softmax(-1).numpy(), route, k), head_of(mixture).distribution(outputs)
 
 
 def crps(gate: np.ndarray, of_experts: distributions.Distribution, y: np.ndarray) -> np.ndarray:
@@ -184,8 +102,3 @@ def predicted_numbers(mixture: MixtureOfExperts, x: Tensor, route: str, k: int) 
     sd = np.sqrt((gate * (variances + (means - mean[:, None]) ** 2)).sum(1))
     quantiles = {f"q{100 * q:02.0f}": mixture_quantile(gate, of_experts, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
     return {"mean": mean, "sd": sd, **quantiles}
-
-
-def _head(mixture: MixtureOfExperts) -> DistributionHead:
-    assert isinstance(mixture.head, DistributionHead)
-    return mixture.head

@@ -26,17 +26,21 @@ class NumericEmbedding(nn.Module):
         numbers: N, at least 1.
         width: W.
         bins: for "piecewise-linear" the edges for each number, each `[edges]`, rising.
+        frequency: for "periodic" the standard deviation of its frequencies before training, in waves a standard
+            deviation of the number: at 0.01 it begins nearly linear, and at 1 a wave is about one of them long.
 
     Raises:
         GatewiseError: where the package rtdl_num_embeddings is not installed.
     """
 
-    def __init__(self, kind: Kind, numbers: int, width: int, bins: Sequence[Tensor] = ()):
+    def __init__(self, kind: Kind, numbers: int, width: int, bins: Sequence[Tensor] = (), frequency: float = 0.01):
         super().__init__()
         package = _package()
         self.numbers = numbers
         if kind == "periodic":
-            self.embedding: nn.Module = package.PeriodicEmbeddings(numbers, width, lite=False)
+            self.embedding: nn.Module = package.PeriodicEmbeddings(
+                numbers, width, frequency_init_scale=frequency, lite=False
+            )
         else:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # a number with one bin is scaled, which is right

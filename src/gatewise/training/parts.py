@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, read, split
-from gatewise.data.targets import guess_head, target_numbers
+from gatewise.data.targets import guess_head
 from gatewise.training.config import RunConfig
+from gatewise.training.kinds import KINDS
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ def read_parts(config: RunConfig) -> Parts:
     if config.test is not None:
         form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
         test = asked_for(read(config.test, rows.target or config.target, missing=config.missing, form=form))
-    labels = rows.known_labels()
-    head, guessed = guess_head(labels) if config.head is None else (config.head, None)
-    if head == "categorical":
-        Classes.from_labels(labels, rows.name)
+    sets = rows.known_label_sets()
+    guess = guess_head(sets if sets.shape[1] > 1 else sets[:, 0])
+    head, guessed = guess if config.head is None else (config.head, None)
+    if head in KINDS:
+        KINDS[head].described(head, rows, rows)  # what does not fit is refused first
+        labels = np.zeros(len(rows), dtype=int)  # they have no classes to be split by
     else:
-        target_numbers(labels, head, rows.place)
-        labels = np.zeros(len(labels), dtype=int)  # numbers have no classes to be split by
+        labels = rows.known_labels()
+        Classes.from_labels(labels, rows.name)
     size = 0.0 if test is not None else config.test_size
     kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
     if test is None and len(kept.test):

@@ -17,7 +17,7 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model
-from gatewise.training.numbers import predicted_numbers
+from gatewise.training.kinds import KINDS, Kind
 
 BATCH_SIZE = 4096
 
@@ -55,7 +55,8 @@ class Predictions:
     """Predictions of rows that come in parts: iterate for tables of at most `batch_size` rows, or `write` them.
 
     A table has `label`, `p_<class>` for every class, and `expert`, the gate's argmax; `trust` adds to them. For
-    numbers it has `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` and `expert`.
+    numbers it has `mean`, `sd`, `q05`, `q25`, `q50`, `q75`, `q95` and `expert`; for several labels `p_<label>`, the
+    probability that it is there, and `expert`.
     The next rows are read and prepared while these are predicted, and none are kept. The numbers are the same to the
     bit however the parts are cut; with another batch size or number of threads the probabilities may differ in their
     last bits.
@@ -89,10 +90,11 @@ class Predictions:
         self.model, self.parts = model, parts
         self.route, self.k, self.batch_size = route, k, batch_size
         self.trust = trust or Trust()
-        if self.trust != Trust() and model.spec.head != "categorical":
+        self.kind = KINDS.get(model.spec.head)
+        if self.trust != Trust() and self.kind is not None:
             raise GatewiseError(
                 f"calibrated, uncertainty and abstain_above are for classes; this run has the head {model.spec.head}, "
-                "and its predictions have sd and quantiles"
+                f"and its predictions have {self.kind.told}"
             )
         self.temperature = model.known_calibration().of(route) if self.trust.calibrated else 1.0
         self.unknown: dict[str, int] = {}
@@ -129,8 +131,8 @@ class Predictions:
 
     def _predicted(self, x: Tensor) -> pl.DataFrame:
         """The table of rows `[B, ...]` as the mixture takes them."""
-        if self.model.spec.head != "categorical":
-            return self._numbers(x)
+        if self.kind is not None:
+            return self._targets(x, self.kind)
         mixture, classes, trust = self.model.mixture, self.model.spec.classes, self.trust
         with torch.inference_mode():
             x = x.to(next(mixture.parameters()).device)
@@ -150,12 +152,12 @@ class Predictions:
             columns += [abstained] if split else [doubt, abstained]
         return pl.DataFrame([labels, *columns])
 
-    def _numbers(self, x: Tensor) -> pl.DataFrame:
+    def _targets(self, x: Tensor, kind: Kind) -> pl.DataFrame:
         mixture = self.model.mixture
         with torch.inference_mode():
             x = x.to(next(mixture.parameters()).device)
             experts = mixture.read(x)[1].argmax(-1).cpu()
-            columns = predicted_numbers(mixture, x, self.route, self.k)
+            columns = kind.predicted(self.model.spec, mixture, x, self.route, self.k)
         return pl.DataFrame({**columns, "expert": experts.numpy()})
 
 

@@ -1,7 +1,8 @@
 """A run before its first step: the model, its objective, and the rows as they see them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -10,7 +11,7 @@ from gatewise.errors import GatewiseError
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
 from gatewise.training.folder import Model
-from gatewise.training.heads import scaling_of
+from gatewise.training.kinds import KINDS
 from gatewise.training.model import ModelSpec, build_objective
 from gatewise.training.numeric_embedding import quantile_bins
 from gatewise.training.parts import Parts, with_absolute_paths
@@ -44,10 +45,11 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
 
 
 def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
-    labels = parts.whole.known_labels()
-    if parts.head == "categorical":
-        return assemble(config, parts.train, Classes.from_labels(labels, parts.whole.name).names, device)
-    return assemble(config, parts.train, (), device, parts.head, scaling_of(parts.train, parts.head))
+    if parts.head in KINDS:
+        target = KINDS[parts.head].described(parts.head, parts.whole, parts.train)
+        return assemble(config, parts.train, (), device, parts.head, target)
+    classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name).names
+    return assemble(config, parts.train, classes, device)
 
 
 def assemble(
@@ -56,18 +58,18 @@ def assemble(
     classes: Sequence[str],
     device: torch.device,
     head: str = "categorical",
-    scaling: tuple[float, float] = (0.0, 1.0),
+    target: Mapping[str, Any] | None = None,
 ) -> tuple[Model, Objective]:
     """A model for the rows to train on, as it is before training, and its objective.
 
-    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes, but the location and
-    the unit that its numbers are scaled by.
+    For a `head` of `gatewise.training.model.HEADS` that is not categorical there are no classes; `target` then has the
+    keys of `ModelSpec` that describe the targets.
 
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
     preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, scaling)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, target)
     spec, bins = with_embedding(spec, config, preprocessing, train)
     model = Model(spec.build(bins).to(device), spec, preprocessing)
     return model, build_objective(config, spec.features, len(classes))

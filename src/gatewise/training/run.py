@@ -16,8 +16,8 @@ from gatewise.files import check_links, read_json
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
 from gatewise.training.folder import Model, differences
+from gatewise.training.kinds import KINDS, tally_of
 from gatewise.training.model import choose_device
-from gatewise.training.numbers import evaluate_numbers
 from gatewise.training.parts import asked_for, form_of_rows, read_parts
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 
@@ -127,26 +127,26 @@ class Run:
         """As `evaluate`, with `Tally.details` besides the figures.
 
         Raises:
-            GatewiseError: also for a run that predicts numbers; see `figures`.
+            GatewiseError: also for a run that predicts no classes; see `figures`.
         """
-        if self.model.spec.head != "categorical":
-            raise GatewiseError(f"this run predicts numbers (head {self.model.spec.head}); ask for Run.figures")
+        if kind := KINDS.get(self.model.spec.head):
+            raise GatewiseError(f"this run predicts {kind.name} (head {self.model.spec.head}); ask for Run.figures")
         temperatures = self.model.known_calibration().temperatures if calibrated else (1.0, 1.0)
         parts = [records] if isinstance(records, Records) else records
         with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
             batches = rebatched(prepared, BATCH_SIZE)
             return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes), temperatures)
 
-    def figures(self, records: Records | Iterable[Records]) -> dict[str, float | int]:
-        """The figures by name, whatever is predicted: of `evaluate`, or for numbers of `evaluate_numbers`.
+    def figures(self, records: Records | Iterable[Records]) -> dict[str, Any]:
+        """The figures by name, whatever is predicted: of `evaluate`, or of what docs/heads.md lists.
 
         Raises:
             GatewiseError: if there are no labels, or they do not fit the head.
         """
-        if self.model.spec.head == "categorical":
+        if self.model.spec.head not in KINDS:
             return self.evaluate(records).to_dict()
         parts = [records] if isinstance(records, Records) else records
-        return evaluate_numbers(self.model.mixture, map(self.model.rows, parts))
+        return tally_of(self.model.spec, self.model.mixture, map(self.model.rows, parts)).result()
 
 
 class _Data(BaseModel):

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from gatewise import __version__
+from gatewise.data.strays import said_of_strays
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
 from gatewise.training.judging import can_be_told, judge
@@ -33,8 +34,10 @@ def summarise(
             "test_rows": len(parts.test) if parts.test is not None else 0,
             "columns": len(parts.whole.columns or []) or model.spec.features,
             "used": model.preprocessing.used(parts.whole),
+            "strays": said_of_strays(parts.whole.strays, model.preprocessing.column_names or (), parts.whole.missing),
             "images": parts.whole.images,
             "classes": model.spec.classes,
+            "labels": [label.model_dump() for label in model.spec.labels],
             "guessed": parts.guessed,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,

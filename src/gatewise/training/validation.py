@@ -5,9 +5,11 @@ from torch import Tensor
 
 from gatewise.diagnostics import evaluate
 from gatewise.distributed import ALONE, Group
-from gatewise.mixture import Categorical, DistributionHead, MixtureOfExperts
+from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
 from gatewise.training.epoch import Rows
-from gatewise.training.numbers import cheap_figures
+from gatewise.training.labels import LabelTally
+from gatewise.training.numbers import NumberTally
+from gatewise.training.tally import TargetTally
 
 BATCH = 4096
 """Rows at a time."""
@@ -16,7 +18,7 @@ BATCH = 4096
 def figures_of(
     mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int, group: Group = ALONE
 ) -> dict[str, float | int]:
-    """The validation figures by name: those of `Evaluation` for classes, of `cheap_figures` for numbers.
+    """The validation figures by name: those of `Evaluation` for classes, of a `TargetTally` for numbers and labels.
 
     With weights there is `weighted_nll` too.
 
@@ -27,6 +29,8 @@ def figures_of(
         num_classes: C, where y are classes.
         group: the processes that run a part of the rows each.
     """
+    if len(rows[0]) < group.size:
+        group = ALONE  # each runs them all: none would have something to tell of no rows
     first, count = group.share(len(rows[0]))
     x, y = (column[first : first + count] for column in rows)
     figures: dict[str, float | int] = {}
@@ -36,8 +40,8 @@ def figures_of(
         figures = tally.result().to_dict()
         if weight is None:
             return figures
-    elif not getattr(mixture.head, "event_dims", 0) and isinstance(mixture.head, DistributionHead):
-        figures = _cheap_figures(mixture, x, y, group)
+    elif (target_tally := _tally(mixture)) is not None:
+        figures = _cheap_figures(target_tally, x, y, group)
         if weight is None:
             return figures
     nll = _nll(mixture, x, y)
@@ -48,13 +52,23 @@ def figures_of(
     return {"nll": mean, **figures}
 
 
-def _cheap_figures(mixture: MixtureOfExperts, x: Tensor, y: Tensor, group: Group) -> dict[str, float | int]:
-    was_training = mixture.training
-    mixture.eval()
+def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
+    """What the figures are made from; None for a head of one's own that has more than a number a row."""
+    if isinstance(mixture.head, Bernoulli):
+        return LabelTally(mixture, costly=False)
+    one = isinstance(mixture.head, DistributionHead) and not mixture.head.event_dims
+    return NumberTally(mixture, costly=False) if one else None
+
+
+def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor, group: Group) -> dict[str, float | int]:
+    was_training = tally.mixture.training
+    tally.mixture.eval()
     try:
-        return cheap_figures(mixture, x, y, group.sum)
+        tally.update(x, y)
+        tally.reduce(group.sum)
+        return tally.result()
     finally:
-        mixture.train(was_training)
+        tally.mixture.train(was_training)
 
 
 @torch.no_grad()

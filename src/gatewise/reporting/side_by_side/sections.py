@@ -31,6 +31,12 @@ OF_NUMBERS = (
     ("in the 90 % interval", "coverage_90", True, 4),
 )
 """As `FIGURES`, where a run predicts numbers."""
+OF_LABELS = (
+    ("all labels right", "exact_match", True, 4),
+    ("F1, micro", "f1_micro", False, 4),
+    ("F1, macro", "f1_macro", False, 4),
+)
+"""As `FIGURES`, where a run predicts several labels."""
 COURSES = (
     Course(
         "nll",
@@ -95,7 +101,7 @@ def results(compared: Compared) -> Section:
         "NLL, ECE and Brier score lower is better."
     )
     known = [compared.metrics(run) for run in compared.runs]
-    numeric = [f for f in OF_NUMBERS if any(getattr(metrics, f[1]) is not None for metrics in known)]
+    numeric = [f for f in (*OF_NUMBERS, *OF_LABELS) if any(getattr(metrics, f[1]) is not None for metrics in known)]
     rows = [_figure(compared, *figure) for figure in (*FIGURES, *numeric)]
     rows.append(Row("rows", [f"{compared.metrics(run).rows:,}" for run in compared.runs], "that judge it"))
     return Section("Figures", [Paragraph(note), Table("Side by side", _header(compared), rows, wide=True)])

@@ -11,7 +11,7 @@ from gatewise.reporting.wording import NONE, setting
 SPLIT = ("seed", "test", "test_size", "validation_size")
 """Keys of a configuration that decide which rows judge a run on given data."""
 
-KINDS = {"categorical": "class", "poisson": "count"}
+KINDS = {"categorical": "class", "poisson": "count", "bernoulli": "labels"}
 """What the NLL of a head is of; the others' is of a density."""
 
 
@@ -58,7 +58,7 @@ class Compared:
 
     @cached_property
     def same_kind(self) -> bool:
-        """Whether all NLLs are of the same kind: of a class's probability, of a count's, or of a density."""
+        """Whether all NLLs are of the same kind: of the probability of a class, a count or labels, or of a density."""
         return len({KINDS.get(run.summary.model.head, "density") for run in self.runs}) == 1
 
     @property

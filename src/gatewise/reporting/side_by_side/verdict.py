@@ -87,7 +87,7 @@ def _gates(compared: Compared) -> list[Finding]:
 def _data(compared: Compared) -> list[str]:
     if not compared.same_kind:
         heads = listed(sorted({run.summary.model.head for run in compared.runs}))
-        return [f"Their heads are {heads}: the NLL of a probability says nothing about that of a density."]
+        return [f"Their heads are {heads}: the NLL of one says nothing about that of another."]
     if compared.same_rows and compared.same_data:
         return []
     if compared.same_rows:

@@ -1,0 +1,57 @@
+"""The results of a run that predicts several labels."""
+
+from collections.abc import Sequence
+
+from gatewise.reporting.blocks import Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.schema import Metrics
+from gatewise.reporting.wording import number, percent, short
+
+NOTE = (
+    "Mixture: all experts answer, weighted by the gate. Top-1: only the expert the gate likes best answers. Accuracy: "
+    "how often a single label is right, with a label predicted where its probability is above one half. NLL (negative "
+    "log-likelihood): minus the log of the probability given to all true labels of a row together, in nats (natural "
+    "logarithm); lower is better."
+)
+MEASURES = (
+    ("all labels right", "exact_match", "share of rows", percent),
+    ("F1, micro", "f1_micro", "over all labels of all rows; 1 is best", number),
+    ("F1, macro", "f1_macro", "the mean of each label's own", number),
+    ("Brier score", "brier", "mean squared error of a label's probability; 0 is best", number),
+    ("rows", "rows", "that the measures were taken on", lambda rows: number(rows, 0)),
+)
+NAME, MOST = 60, 50
+"""Letters of a label, and labels that have a row of the table."""
+
+
+def results_of_labels(parts: Sequence[tuple[str, Metrics]], gate: Sequence[Row]) -> Section:
+    """How well labels are predicted, on each part of the rows that was not trained on."""
+    header = ["", *(part for part, _ in parts)]
+    answers = [row for part, metrics in parts for row in _answers(part, metrics)]
+    others = [Row(name, [show(getattr(m, key)) for _, m in parts], note) for name, key, note, show in MEASURES]
+    tables = [Table("Who answers", ["", "mixture", "top-1"], answers), Table("Labels together", header, others)]
+    return Section(
+        "Results",
+        [
+            Paragraph(NOTE),
+            Stack(tables),
+            *([_each(*parts[0])] if parts[0][1].labels else []),
+            *([Table("The gate", header, gate)] if gate else []),
+        ],
+    )
+
+
+def _answers(part: str, metrics: Metrics) -> list[Row]:
+    return [
+        Row(f"accuracy, {part}", [percent(metrics.accuracy), percent(metrics.accuracy_top1)]),
+        Row(f"NLL, {part}", [number(metrics.nll), number(metrics.nll_top1)]),
+    ]
+
+
+def _each(part: str, metrics: Metrics) -> Table:
+    """The labels one by one."""
+    rows = [
+        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1), number(each.brier)])
+        for each in metrics.labels[:MOST]
+    ]
+    left_out = f", the first {MOST} of {len(metrics.labels)}" if len(metrics.labels) > MOST else ""
+    return Table(f"Each label, {part} rows{left_out}", ["", "have it", "accuracy", "F1", "Brier"], rows)
