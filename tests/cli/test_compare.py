@@ -143,12 +143,6 @@ def test_a_mistake_is_one_line(gatewise, tmp_path, monkeypatch, case):
     assert not (tmp_path / "runs").exists()
 
 
-def test_its_help_is_one_screen_with_an_example(gatewise):
-    told = gatewise("compare", "--help")
-    assert "Example: gatewise compare" in told.out
-    assert len(told.out.splitlines()) <= 60
-
-
 @pytest.mark.parametrize(("number", "status", "jobs"), [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "2")])
 def test_a_signal_keeps_what_is_finished(gatewise, tmp_path, number, status, jobs):
     folder = tmp_path / "out"

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from gatewise import objectives
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
@@ -28,62 +27,50 @@ def train(
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A bundled name (digits, wine, breast_cancer, iris, teacher), a .csv, .tsv, .parquet or .npz "
-            "file, a folder of Parquet files, or a folder of folders of images, one a class.",
+            help="digits, wine, breast_cancer, iris or teacher; a .csv, .tsv, .parquet or .npz file; a folder of "
+            "Parquet files; or one of folders of images, one a class.",
             show_default=False,
         ),
     ] = None,
     target: Annotated[
         str | None,
         typer.Option(
-            help="The column to predict; several labels, each there or not, with commas between them (a name with a "
-            "comma of its own in double quotes: --target '\"size, cm\",colour').",
+            metavar="COLUMN",
+            help="The column to predict, or labels A,B,C.",
             show_default=False,
         ),
     ] = None,
     head: Annotated[
         str | None,
-        typer.Option(
-            help="What the target is: categorical, gaussian, student-t, poisson, or bernoulli (labels, each there or "
-            "not); default: guessed from it."
-        ),
+        typer.Option(metavar="HEAD", help="categorical, gaussian, student-t, poisson or bernoulli; else guessed."),
     ] = None,
-    out: Annotated[str | None, typer.Option(help="The run folder to make; default runs/NAME-1, -2, …")] = None,
+    out: Annotated[str | None, typer.Option(metavar="FOLDER", help="The run folder; default runs/NAME-1, …")] = None,
     class_weight: Annotated[
         list[str] | None,
-        typer.Option(help="balanced: every class counts the same in training; or CLASS=WEIGHT, repeated; others 1."),
+        typer.Option(metavar="WEIGHT", help="balanced, or CLASS=WEIGHT, repeated."),
     ] = None,
-    test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with this run folder's training, which was interrupted.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with any key; flags win over it.")] = None,
-    objective: Annotated[str | None, typer.Option(help=f"What is maximised: {', '.join(objectives.names())}.")] = None,
-    estimator: Annotated[str | None, typer.Option(help="The gradient estimator; see gatewise estimators.")] = None,
-    samples: Annotated[int | None, typer.Option(help="Draws per example.")] = None,
-    temperature: Annotated[
-        str | None, typer.Option(help="λ: a number, linear:1:0.3, cosine:1:0.3 or exponential:1:0.3.")
-    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test rows; default: 20 % of the rows.")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run's training.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="A TOML file with any key; flags win.")] = None,
+    objective: Annotated[str | None, typer.Option(metavar="NAME", help="Listed by gatewise config objective.")] = None,
+    estimator: Annotated[str | None, typer.Option(metavar="NAME", help="Listed by gatewise estimators.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="Draws per example.")] = None,
+    temperature: Annotated[str | None, typer.Option(metavar="λ", help="λ: a number, or such as linear:1:0.3.")] = None,
     regulariser: Annotated[
         list[str] | None,
-        typer.Option(
-            help=f"NAME=WEIGHT, such as load=0.3 ({', '.join(objectives.REGULARISERS)}); repeat for more; none for "
-            "none. They replace the default, importance=0.3 and load=0.3."
-        ),
+        typer.Option(metavar="NAME=W", help="Replaces the default ones; repeat, or none."),
     ] = None,
-    experts: Annotated[int | None, typer.Option(help="How many experts.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows, at most.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Fixes split, weights, noise and order.")] = None,
+    experts: Annotated[int | None, typer.Option(metavar="N", help="How many experts.")] = None,
+    epochs: Annotated[int | None, typer.Option(metavar="N", help="Passes over the training rows, at most.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Fixes split, weights, noise and order.")] = None,
     audit_every: Annotated[
-        int | None, typer.Option(help="Audit the estimator's gradient every so many epochs; see gatewise audit.")
+        int | None, typer.Option(metavar="N", help="Audit its gradient every so many epochs.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
-    processes: Annotated[
-        int | None, typer.Option(min=1, help="Train with so many processes on this machine, by torchrun; default: 1.")
-    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", min=1, help="On this machine, by torchrun.")] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of config.toml in a run folder; repeat."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of gatewise config; repeat."),
     ] = None,
     json_: Json = False,
 ) -> int:
