@@ -228,8 +228,8 @@ def main() -> None:
     two = next(row for row in rows if row["way"] == TWO)
     met = "met" if statistics.median(cases["MNIST"][ONE]) >= AIM * statistics.median(cases["MNIST"][TWO]) else "not met"
     said = (
-        f"MNIST, two processes: {two['times as fast as one']} times as fast as one; the aim of {AIM} is {met}. The load of "
-        f"the machine was {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores, these two processes counted in."
+        f"MNIST, two processes: {two['times as fast as one']} times as fast as one; the aim of {AIM} is {met}.\n"
+        f"The load of the machine was {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores, these two processes counted in."
     )
     text = f"{table(rows)}\n\n{said}\n\n{table(rates)}"
     print(text)
