@@ -229,7 +229,7 @@ def main() -> None:
     met = "met" if statistics.median(cases["MNIST"][ONE]) >= AIM * statistics.median(cases["MNIST"][TWO]) else "not met"
     said = (
         f"MNIST, two processes: {two['times as fast as one']} times as fast as one; the aim of {AIM} is {met}.\n"
-        f"The load of the machine was {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores, these two processes counted in."
+        f"The load of the machine was {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores, with these two processes."
     )
     text = f"{table(rows)}\n\n{said}\n\n{table(rates)}"
     print(text)
