@@ -3,8 +3,8 @@
 Both processes have one thread. The default model learns MNIST in batches of 1024 rows by `Trainer.take_step`, and
 digits in batches of 64; one process takes whole batches, two take half of each. Two are measured as gatewise puts
 gradients together, and with torch's `DistributedDataParallel` in its place. All ways are interleaved in rounds. Then
-come the constants: arithmetic, optimiser, all-reduce and all-to-all. 5 minutes on 2 idle cores; MNIST is read from the
-folder in GATEWISE_DATA. Writes `results/scaling.json` and the tables in docs/scaling.md.
+come the constants: arithmetic, optimiser, all-reduce and all-to-all. A few minutes on 2 idle cores; MNIST is read from
+the folder in GATEWISE_DATA. Writes `results/scaling.json` and the tables in docs/scaling.md.
 
     OMP_NUM_THREADS=1 python benchmarks/scaling.py
 """
@@ -207,7 +207,7 @@ def constants(taken: dict[str, list[float]], found: dict[str, dict[int, list[flo
     reduced, sent = (SIZES[-1] / (least[name][SIZES[-1]] - latency[name]) for name in least)
     arithmetic = 6 * rows * weights / (step - optimiser)
     alone, half = 6 * rows * weights / arithmetic, 3 * rows * weights / arithmetic
-    together = half + optimiser + 4 * weights / reduced + 3 * latency["all-reduce"]
+    together = half + optimiser + 4 * weights / reduced + 4 * latency["all-reduce"]
     return [
         {"what": "arithmetic of a thread, GFLOP/s", "value": arithmetic / 1e9},
         {"what": "AdamW, 28 bytes a weight, GB/s", "value": 28 * weights / optimiser / 1e9},
@@ -227,7 +227,10 @@ def main() -> None:
     rows, rates = speeds(cases), constants(cases["MNIST"], found)
     two = next(row for row in rows if row["way"] == TWO)
     met = "met" if statistics.median(cases["MNIST"][ONE]) >= AIM * statistics.median(cases["MNIST"][TWO]) else "not met"
-    said = f"MNIST, two processes: {two['times as fast as one']} times as fast as one; the aim of {AIM} is {met}."
+    said = (
+        f"MNIST, two processes: {two['times as fast as one']} times as fast as one; the aim of {AIM} is {met}.\n"
+        f"The load of the machine was {os.getloadavg()[1]:.0f} on {os.cpu_count()} cores, with these two processes."
+    )
     text = f"{table(rows)}\n\n{said}\n\n{table(rates)}"
     print(text)
     write_result("scaling", [*rows, *rates])
