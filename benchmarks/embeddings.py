@@ -3,7 +3,8 @@
 `DRAWS` settings with an embedding and as many as `PLAIN` without are drawn at random from `SPACE`, and each is trained
 once, with seed 0. The `FINALISTS` of both with the least validation NLL are trained with seeds 1 and 2 too, which
 have another split, and the least mean validation NLL chooses. Test rows judge the two settings that were chosen, and
-nothing else. Adult is read from the folder in `GATEWISE_DATA`.
+nothing else. `SPACE` was narrowed by nine trainings before, on the same validation rows. Adult is read from the folder
+in `GATEWISE_DATA`.
 
 Writes `results/embeddings.json` and the tables of docs/embeddings.md; exits with status 1 if a bound is missed. About
 a quarter of an hour of 1 core.
