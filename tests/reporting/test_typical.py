@@ -20,6 +20,15 @@ def test_values_stand_with_those_of_all_rows():
         assert piece in page.text
 
 
+def test_what_is_nothing_beside_the_spread_is_no_power_of_ten():
+    typical, tiny = make_values(2), {"column": "wind", "value": None}
+    small = tiny | {"column": "dose", "mean": 0.0021, "overall": 0.0012, "deviations": 1.5}
+    typical["experts"][0]["values"] = [tiny | {"mean": -9.75e-17, "overall": 0.42, "deviations": -0.84}, small]
+    text = shown(typical=typical).text
+    assert "wind 0.00 0.42 −0.8" in text
+    assert "dose 2.10e−03 1.20e−03 +1.5" in text
+
+
 def test_an_expert_of_which_nothing_stands_out():
     typical = make_values(2)
     typical["experts"][1]["values"] = []

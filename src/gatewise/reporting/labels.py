@@ -50,8 +50,8 @@ def _answers(part: str, metrics: Metrics) -> list[Row]:
 def _each(part: str, metrics: Metrics) -> Table:
     """The labels one by one."""
     rows = [
-        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1), number(each.brier)])
+        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1)])
         for each in metrics.labels[:MOST]
     ]
     left_out = f", the first {MOST} of {len(metrics.labels)}" if len(metrics.labels) > MOST else ""
-    return Table(f"Each label, {part} rows{left_out}", ["", "have it", "accuracy", "F1", "Brier"], rows)
+    return Table(f"Each label, {part} rows{left_out}", ["", "have it", "accuracy", "F1"], rows)

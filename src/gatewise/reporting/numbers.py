@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gatewise.reporting.blocks import Paragraph, Row, Section, Table
 from gatewise.reporting.schema import Metrics
-from gatewise.reporting.wording import number, percent
+from gatewise.reporting.wording import measure, number, percent
 
 NOTE = (
     "NLL (negative log-likelihood): minus the log of the density given to the true number, or of a count's "
@@ -16,14 +16,14 @@ NOTE = (
 MEASURES = (
     ("NLL, mixture", "nll", "all experts answer, weighted by the gate", number),
     ("NLL, top-1", "nll_top1", "only the expert the gate likes best answers", number),
-    ("RMSE", "rmse", "root mean squared error", number),
-    ("MAE", "mae", "mean absolute error", number),
-    ("CRPS", "crps", "", number),
-    ("Poisson deviance", "poisson_deviance", "of the mean; 0 is best", number),
+    ("RMSE", "rmse", "root mean squared error", measure),
+    ("MAE", "mae", "mean absolute error", measure),
+    ("CRPS", "crps", "", measure),
+    ("Poisson deviance", "poisson_deviance", "of the mean; 0 is best", measure),
     ("in the 50\N{NO-BREAK SPACE}% interval", "coverage_50", "", percent),
-    ("its width", "width_50", "mean, in the target's unit", number),
+    ("its width", "width_50", "mean, in the target's unit", measure),
     ("in the 90\N{NO-BREAK SPACE}% interval", "coverage_90", "", percent),
-    ("its width ", "width_90", "mean, in the target's unit", number),
+    ("its width ", "width_90", "mean, in the target's unit", measure),
     ("rows", "rows", "that the measures were taken on", lambda rows: number(rows, 0)),
 )
 

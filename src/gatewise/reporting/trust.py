@@ -38,7 +38,7 @@ def _coverage(kept: list[Kept]) -> Table:
     rows = [
         Row(percent(each.kept), [percent(each.accuracy), number(each.abstain_above, 4)], _asked(each)) for each in kept
     ]
-    return Table("If it abstains where it is least sure", ["rows kept", "accuracy", "abstain above, nats"], rows)
+    return Table("If it abstains where it is least sure", ["rows kept", "accuracy", "threshold, nats"], rows)
 
 
 def _asked(kept: Kept) -> str:

@@ -71,14 +71,21 @@ def _table(expert: TypicalExpert) -> Table | Paragraph:
 
 def _row(value: Value) -> Row:
     name, far = short(value.column, TOLD), number(value.deviations, 1)
-    cells = [_rounded(value.mean), _rounded(value.overall)]
+    cells = [_rounded(each, _spread(value)) for each in (value.mean, value.overall)]
     if value.value is not None:
         name, cells = f"{name} = {short(value.value, TOLD)}", [percent(value.mean), percent(value.overall)]
     return Row(name, [*cells, far if far.startswith("−") or value.deviations is None else f"+{far}"])
 
 
-def _rounded(value: float | None) -> str:
-    """Readable, whatever its size."""
-    if value is None or value == 0 or 0.1 <= abs(value) < 1e6:
+def _spread(value: Value) -> float:
+    """The standard deviation of all rows, as far as the three numbers tell it; else 0."""
+    if value.mean is None or value.overall is None or not value.deviations:
+        return 0.0
+    return abs((value.mean - value.overall) / value.deviations)
+
+
+def _rounded(value: float | None, spread: float) -> str:
+    """Readable, whatever its size; what is small beside the column's `spread` is near 0, and no power of ten."""
+    if value is None or value == 0 or 0.1 <= abs(value) < 1e6 or (abs(value) < 0.1 <= spread):
         return number(value, 0 if value is not None and abs(value) >= 1000 else 2)
     return f"{value:.2e}".replace("-", "−")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.wording import count, duration, number, percent
+from gatewise.reporting.wording import count, duration, measure, number, percent
 
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
 LOOSE = 0.1  # nats of bound gap
@@ -83,7 +83,7 @@ def _numbers(rows: str, metrics: Metrics) -> Finding:
     held = f", and {percent(metrics.coverage_90)} of them lie in the interval that should hold 90\N{NO-BREAK SPACE}%"
     return Finding(
         "fact",
-        f"On {rows} it is off by {number(metrics.rmse)} (root mean square) and {number(metrics.mae)} (mean), its NLL "
+        f"On {rows} it is off by {measure(metrics.rmse)} (root mean square) and {measure(metrics.mae)} (mean), its NLL "
         f"is {number(metrics.nll)} nats an example{'' if metrics.coverage_90 is None else held}.",
     )
 

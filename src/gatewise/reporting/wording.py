@@ -13,7 +13,16 @@ def number(value: float | None, digits: int = 3) -> str:
     """Rounded to `digits` places, in powers of ten where that would be unreadable; a dash for None."""
     if value is None:
         return NONE
-    return f"{value:.2e}" if abs(value) >= 1e6 else f"{value:,.{digits}f}".replace("-", "−")
+    text = f"{value:.2e}" if abs(value) >= 1e6 else f"{value:,.{digits}f}"
+    return text.replace("-", "−" if any(digit in text for digit in "123456789") else "")  # no 0 below 0
+
+
+def measure(value: float | None) -> str:
+    """Of any size, in units that are not ours: to about four figures, 0.123, 12.35, 396.2, 1,692."""
+    size = 0.0 if value is None else abs(value)
+    if 0 < size < 0.01:
+        return f"{value:.2e}".replace("-", "−")
+    return number(value, 3 if size < 10 else 2 if size < 100 else 1 if size < 1000 else 0)
 
 
 def percent(share: float | None) -> str:
