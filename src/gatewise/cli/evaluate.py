@@ -1,7 +1,7 @@
 """`gatewise evaluate`."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -31,7 +31,6 @@ def evaluate(
         # on standard error, where it spoils no JSON
         console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
-    figures: dict[str, Any]
     if loaded.model.spec.head == "categorical":
         tally = loaded.tally(records, calibrated=calibrated)
         figures, selective = tally.result().to_dict(), tally.selective.table()
@@ -46,7 +45,7 @@ def evaluate(
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
-        if labels := figures.get("labels"):
+        if isinstance(labels := figures.get("labels"), list):
             screen.print()
             screen.print(labels_table(labels))
         if selective is not None:
