@@ -1,7 +1,7 @@
 """`gatewise evaluate`."""
 
 import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -45,8 +45,7 @@ def evaluate(
         name = records.name if isinstance(records, Records) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
-        labels: Any = figures.get("labels")
-        if labels:
+        if isinstance(labels := figures.get("labels"), list):
             screen.print()
             screen.print(labels_table(labels))
         if selective is not None:
