@@ -86,10 +86,10 @@ def kill_after(process: int, seconds: float) -> bool:
     return end(process) == -signal.SIGKILL
 
 
-def contents(run: Path) -> dict[str, object]:
+def contents(run: Path) -> dict[str, Any]:
     """What must be the same: bytes of the model, figures without times, and which files there are."""
     files = sorted(run.glob("model/*"))
-    found: dict[str, object] = {path.name: path.read_bytes() for path in files if path.suffix != ".skops"}
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in files if path.suffix != ".skops"}
     found |= {path.name: members(path) for path in files if path.suffix == ".skops"}
     lines = (run / "metrics.jsonl").read_text().splitlines()
     found["metrics.jsonl"] = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]

@@ -3,10 +3,10 @@
     python -m tests.faults.losses --kills 20
 
 Every training is one command, which nobody helps: `gatewise train --processes 2`, or in turn
-`torchrun --nproc-per-node 2 --max-restarts 3 -m gatewise train`. One of the two processes, by chance, is killed at an
-instant drawn evenly over the time that they take from their start to their end, with checkpoints after every step. The
-command has to end with status 0, leave no process behind, and give what a training of two processes gives that nobody
-killed, compared as in `tests.faults.kills`.
+`torchrun --nproc-per-node 2 --max-restarts 3 -m gatewise train`, with checkpoints after every step. One of the two
+processes, by chance, is killed: at a step drawn evenly, or in turn at an instant drawn evenly over the time from their
+start to their end, most of which they import. The command has to end with status 0, leave no process behind, and give
+what a training of two processes gives that nobody killed, compared as in `tests.faults.kills`.
 """
 
 import argparse
@@ -19,8 +19,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from torch.distributed.run import main as torchrun
 
@@ -68,18 +69,24 @@ def wait_for_two(process: int) -> list[int]:
     return found
 
 
-def kill_one(process: int, seconds: float, draw: random.Random) -> list[int] | None:
-    """Kill one of its two processes then; which they were, or None if it had ended before."""
+def reached(run: Path, step: int) -> bool:
+    """Whether a training has kept this step, or a later one."""
+    return any(int(path.name.split("-")[1]) >= step for path in run.glob("checkpoints/step-*"))
+
+
+def kill_one(process: int, draw: random.Random, ready: Callable[[], bool]) -> list[int] | None:
+    """Kill one of its two processes as soon as it is time; which they were, or None if it had ended before."""
     two = wait_for_two(process)
-    time.sleep(seconds)
     victim = draw.choice(two)
-    if victim not in children(process):
-        return None
+    while not ready():
+        time.sleep(0.002)
+        if victim not in children(process):
+            return None
     os.kill(victim, signal.SIGKILL)
     return two
 
 
-def what_is_wrong(expected: dict[str, object], run: Path, log: Path, status: int, two: list[int]) -> str:
+def what_is_wrong(expected: dict[str, Any], run: Path, log: Path, status: int, two: list[int]) -> str:
     """In a few words; nothing if all is as it should be."""
     said = log.read_text().strip().splitlines()
     if status:
@@ -98,13 +105,20 @@ def run_losses(kills: int, seed: int, folder: Path) -> tuple[int, Counter[str]]:
     started = time.monotonic()
     assert end(whole) == 0, log.read_text()
     lasts, expected = time.monotonic() - started, contents(folder / "whole")
+    last = expected["metrics.jsonl"][-1]["step"]
     print(f"two processes take {lasts:.1f} s; seed {seed}", flush=True)
     same, places, done = 0, Counter(), 0
     while done < kills:
         shutil.rmtree(run, ignore_errors=True)
         way = [*WAYS][done % len(WAYS)]
         process = start(way, table, run, log)
-        two = kill_one(process, draw.uniform(0, lasts), draw)
+        if done % 2:
+            wait_for_two(process)
+            at = time.monotonic() + draw.uniform(0, lasts)
+            two = kill_one(process, draw, lambda at=at: time.monotonic() >= at)
+        else:
+            step = draw.randint(1, last)
+            two = kill_one(process, draw, lambda step=step: reached(run, step))
         where = place(run)
         status = end(process)
         if two is None:
