@@ -14,6 +14,7 @@ FEW = 1024
 """Up to so many numbers the calls cost more than the numbers do, on CPU."""
 
 Shape = torch.Size | tuple[int, ...]
+"""What a tensor of noise is asked for: its sizes, as torch takes them."""
 
 
 class SharedGenerator(torch.Generator):
