@@ -7,7 +7,7 @@ mean validation NLL chooses. Test rows judge the settings that were chosen, and 
 `GATEWISE_DATA`.
 
 Writes `results/embeddings.json` and the tables of docs/embeddings.md; exits with status 1 if a bound is missed. About
-five minutes of 1 core.
+12 minutes of 1 core.
 
     OMP_NUM_THREADS=1 python benchmarks/embeddings.py
 """
