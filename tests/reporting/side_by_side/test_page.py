@@ -176,4 +176,4 @@ def test_runs_of_numbers_show_their_errors_and_are_not_ranked_against_classes():
     for others in (trained(), runs[2]):
         page = shown(runs[0], others)
         assert "They predict different things, so none is called better here." in page.text
-        assert "says nothing about that of a density" in page.text
+        assert "the NLL of one says nothing about that of another" in page.text
