@@ -98,7 +98,8 @@ test-min:
 	$(PYTHON) -m venv .venv-min
 	.venv-min/bin/pip install --quiet --disable-pip-version-check -c build/lowest.txt torch
 	.venv-min/bin/pip install --quiet --disable-pip-version-check -c build/lowest.txt -e '.[embeddings,images,onnx,tensorboard]' pytest pytest-xdist hypothesis pandas
-	.venv-min/bin/python -m pytest -n auto $(MIN_TESTS)
+	# libraries of so different ages warn of each other, which is no fault of ours
+	.venv-min/bin/python -m pytest -n auto -W ignore::DeprecationWarning $(MIN_TESTS)
 
 audit-deps:
 	$(PYTHON) -m venv .venv-audit
