@@ -8,7 +8,7 @@
   `MLPClassifier` as wide as one expert and as wide as all, without a search.
 
 Writes `results/classifiers.json` and the tables of docs/sklearn.md; a data set that is named alone leaves the rows of
-the others. Half an hour on 2 cores.
+the others. An hour on 2 cores.
 
     OMP_NUM_THREADS=1 python benchmarks/classifiers.py [digits breast_cancer wine adult seeds] [--jobs 2]
 """
