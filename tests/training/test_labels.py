@@ -9,6 +9,7 @@ from gatewise import MixtureOfExperts, MLPBank, objectives
 from gatewise.mixture import Bernoulli, mlp
 from gatewise.training import LoopConfig, fit
 from gatewise.training.labels import LabelTally, predicted_labels
+from tests.training.tallies import of_two_processes
 
 NAMES = ["wet", "windy", "never"]
 
@@ -83,12 +84,7 @@ def test_epochs_are_judged_by_labels_too():
 @pytest.mark.parametrize("cut", [1, 150])
 def test_the_tallies_of_several_processes_are_that_of_all_rows(scene, cut):
     mixture, x, y = scene
-    shares = [LabelTally(mixture, costly=False) for _ in range(2)]
-    for share, rows in zip(shares, (slice(cut), slice(cut, None)), strict=True):
-        share.update(x[rows], y[rows])
-    sent = []
-    shares[0].reduce(lambda whole: sent.append(whole) or whole)
-    shares[1].reduce(lambda whole: whole + sent[0])
+    found = of_two_processes(lambda: LabelTally(mixture, costly=False), x, y, cut)
     whole = LabelTally(mixture, costly=False).all_of([(x, y)])
-    assert shares[1].result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)
-    torch.testing.assert_close(shares[1].counts, whole.counts)
+    assert found.result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)
+    torch.testing.assert_close(found.counts, whole.counts)

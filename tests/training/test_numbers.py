@@ -9,6 +9,7 @@ from gatewise import MixtureOfExperts, MLPBank
 from gatewise.mixture import Gaussian, Poisson, StudentT, mlp
 from gatewise.training.numbers import NumberTally, crps, gate_and_experts, predicted_numbers
 from gatewise.training.quantiles import of_scipy
+from tests.training.tallies import of_two_processes
 
 HEADS = {"gaussian": (Gaussian(location=50.0, unit=10.0), 2), "student-t": (StudentT(location=50.0, unit=10.0), 3)}
 ALL = HEADS | {"poisson": (Poisson(unit=8.0), 1)}
@@ -136,11 +137,6 @@ def test_far_from_zero_no_digits_are_lost(name):
 @pytest.mark.parametrize("cut", [1, 150])
 def test_the_tallies_of_several_processes_are_that_of_all_rows(scene, cut):
     mixture, x, y = scene
-    shares = [NumberTally(mixture, costly=False) for _ in range(2)]
-    for share, rows in zip(shares, (slice(cut), slice(cut, None)), strict=True):
-        share.update(x[rows], y[rows])
-    sent = []
-    shares[0].reduce(lambda whole: sent.append(whole) or whole)
-    shares[1].reduce(lambda whole: whole + sent[0])
+    found = of_two_processes(lambda: NumberTally(mixture, costly=False), x, y, cut)
     whole = NumberTally(mixture, costly=False).all_of([(x, y)])
-    assert shares[1].result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)
+    assert found.result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)

@@ -19,6 +19,7 @@ from gatewise.errors import GatewiseError
 from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
+from gatewise.training.machine import cores
 from gatewise.wording import shown
 
 
@@ -120,10 +121,10 @@ def train(
 
 
 def launch(words: Sequence[str], processes: int) -> int:
-    """Run the command by so many processes; returns the exit status."""
+    """Run the command by so many processes, which share the machine's cores; returns the exit status."""
     from gatewise.distributed.launch import launch  # torchrun takes a while to import, and most trainings do without
 
-    return launch(words, processes)
+    return launch(words, processes, max(1, cores() // processes))
 
 
 def watchers() -> list[Callback]:

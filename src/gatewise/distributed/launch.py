@@ -21,14 +21,14 @@ ASKED = {signal.SIGINT, signal.SIGTERM}
 """Signals that ask a process to end, which is no accident."""
 
 
-def launch(words: Sequence[str], processes: int) -> int:
+def launch(words: Sequence[str], processes: int, threads: int) -> int:
     """Run `python -m gatewise` with these words in so many processes, and return the exit status of the command.
 
-    Each has its part of the machine's cores as threads, unless OMP_NUM_THREADS says otherwise. Where one is killed, all
+    Each has so many threads, unless OMP_NUM_THREADS says otherwise. Where one is killed, all
     are started again and go on from the last checkpoint, at most `RESTARTS` times. torchrun's own restarts are not
     used, as it would repeat mistakes of the user too.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", FINISHING)
     os.environ |= {LAUNCHER: str(os.getpid()), LAUNCH: secrets.token_hex(8)}
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes have said what there is to say
@@ -76,8 +76,3 @@ def status_of(codes: Sequence[int]) -> tuple[int, str | None]:
     if killed:
         return 128 + killed[0], signal.Signals(killed[0]).name
     return max(code if code > 0 else 128 - code for code in codes), None
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -5,6 +5,7 @@ many rows as their neighbours make a block, and rows of zeros are added where on
 The rows with these zeros are called padded here, P of them.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,11 @@ class Blocks:
         """Blocks of `most` experts where few padded rows are wasted, and experts alone elsewhere; 1: all alone."""
         return cls(counts, list(_cut(counts, most)))
 
+    @classmethod
+    def stack(cls, counts: Sequence[int]) -> "Blocks":
+        """One block of all experts, with or without rows."""
+        return cls(counts, [Block(0, len(counts), 0, max(counts))])
+
     def __iter__(self) -> Iterator[Block]:
         return iter(self._blocks)
 
@@ -86,11 +92,11 @@ class Blocks:
         """Rows `[N, D]` sorted by expert as padded rows `[P, D]`."""
         if not self.padded:
             return rows
-        return rows.new_zeros(self.size, rows.shape[1]).index_copy_(0, self._places.to(rows.device), rows)
+        return rows.new_zeros(self.size, rows.shape[1]).index_copy_(0, self.places.to(rows.device), rows)
 
     def unpad(self, rows: Tensor) -> Tensor:
         """The rows `[N, D]` of padded ones."""
-        return rows.index_select(0, self._places.to(rows.device)) if self.padded else rows
+        return rows.index_select(0, self.places.to(rows.device)) if self.padded else rows
 
     def parts(self, rows: Tensor) -> list[Tensor]:
         """The rows of each of the K experts, of padded ones `[P, D]`."""
@@ -103,15 +109,16 @@ class Blocks:
                 starts[block.first + i] = block.start + i * block.height
         return starts
 
+    def shifts(self) -> list[int]:
+        """By how much the padded row of an expert's row is beyond the row."""
+        before = itertools.accumulate(self.counts, initial=0)
+        return [start - count for start, count in zip(self._starts(), before, strict=False)]
+
     @cached_property
-    def _places(self) -> Tensor:
+    def places(self) -> Tensor:
         """The padded row of each row, int64 `[N]`."""
-        shift, before = [], 0
-        for start, count in zip(self._starts(), self.counts, strict=True):
-            shift.append(start - before)
-            before += count
-        each = torch.tensor([shift, self.counts])
-        return torch.arange(before).add_(each[0].repeat_interleave(each[1], output_size=before))
+        each, rows = torch.tensor([self.shifts(), self.counts]), sum(self.counts)
+        return torch.arange(rows).add_(each[0].repeat_interleave(each[1], output_size=rows))
 
 
 def _cut(counts: Sequence[int], most: int) -> Iterator[Block]:

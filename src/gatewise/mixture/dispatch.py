@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.mixture.blocks import Blocks
+
 
 @dataclass(frozen=True, eq=False)
 class Dispatch:
@@ -75,12 +77,8 @@ class Dispatch:
     @classmethod
     def _in_place(cls, index: Tensor, expert: Tensor, order: Tensor, counts: Sequence[int]) -> "Dispatch":
         """A plan whose pairs are the entries as they stand; `expert` is sorted, by `order`."""
-        height, before, shift = max(counts), 0, []
-        for k, count in enumerate(counts):
-            shift.append(k * height - before)
-            before += count
         slots = torch.arange(len(order), device=order.device)
-        place = torch.tensor(shift, device=order.device).index_select(0, expert).add_(slots)
+        place = torch.tensor(Blocks.stack(counts).shifts(), device=order.device).index_select(0, expert).add_(slots)
         rows = slots if len(index) == 1 else slots % index.shape[1]
         return cls(
             rows, counts, slots, slots.view(index.shape), True, torch.empty_like(order).scatter_(0, order, place)

@@ -163,9 +163,7 @@ def padded(
     """
     experts, height = len(counts), max(counts)
     if place is None:
-        rows = torch.tensor(counts, device=x.device)
-        shift = torch.arange(0, experts * height, height, device=x.device) - (rows.cumsum(0) - rows)
-        place = torch.arange(len(x), device=x.device) + shift.repeat_interleave(rows, output_size=len(x))
+        place = Blocks.stack(counts).places.to(x.device)
     h = x.new_zeros(experts * height, x.shape[1]).index_copy(0, place, x).view(experts, height, -1)
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:

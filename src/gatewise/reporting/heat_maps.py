@@ -80,34 +80,35 @@ class HeatMap:
 
 def experts_by_class(gate: Sequence[Sequence[float | None]], classes: Sequence[str]) -> Picture:
     """One row for each class and one column for each expert: the mean gate given the class."""
-    values = as_array(gate)
-    top = float(np.nanmax(values)) if np.nan_to_num(values).any() else 1.0
-    experts = [str(expert) for expert in range(values.shape[1])]
-    cells = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+    drawn, top = _mean_gate(gate, classes, "true class")
     label = (
-        f"Heat map of {count(len(classes), 'class', 'classes')} by {count(len(experts), 'expert')}: the mean gate "
-        f"given the class, at most {number(top, 2)}. {_favourites(values, classes)}"
+        f"Heat map of {count(len(classes), 'class', 'classes')} by {count(len(drawn.columns), 'expert')}: the mean "
+        f"gate given the class, at most {top}. {_favourites(drawn.strength, classes)}"
     )
-    absent = " An empty row: no such class was seen." if np.isnan(values).any() else ""
-    caption = f"The mean gate given the true class; the full colour is {number(top, 2)}.{absent}"
-    svg = HeatMap(values / top, cells, classes, experts, "expert", "true class").draw("experts-by-class", label)
-    return Picture(svg, "Which expert answers which class", caption)
+    absent = " An empty row: no such class was seen." if np.isnan(drawn.strength).any() else ""
+    caption = f"The mean gate given the true class; the full colour is {top}.{absent}"
+    return Picture(drawn.draw("experts-by-class", label), "Which expert answers which class", caption)
 
 
 def experts_by_label(gate: Sequence[Sequence[float | None]], labels: Sequence[str]) -> Picture:
     """One row for each label and one column for each expert: the mean gate of the rows that have the label."""
+    drawn, top = _mean_gate(gate, labels, "label")
+    label = (
+        f"Heat map of {count(len(labels), 'label')} by {count(len(drawn.columns), 'expert')}: the mean gate of the "
+        f"rows that have the label, at most {top}."
+    )
+    absent = " An empty row: no row has that label." if np.isnan(drawn.strength).any() else ""
+    caption = f"The mean gate of the rows that have the label; the full colour is {top}.{absent}"
+    return Picture(drawn.draw("experts-by-label", label), "Which expert answers rows with which label", caption)
+
+
+def _mean_gate(gate: Sequence[Sequence[float | None]], rows: Sequence[str], down: str) -> tuple[HeatMap, str]:
+    """The map of a mean gate, one column for each expert, and what its full colour stands for."""
     values = as_array(gate)
     top = float(np.nanmax(values)) if np.nan_to_num(values).any() else 1.0
     experts = [str(expert) for expert in range(values.shape[1])]
     cells = [["–" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
-    label = (
-        f"Heat map of {count(len(labels), 'label')} by {count(len(experts), 'expert')}: the mean gate of the rows "
-        f"that have the label, at most {number(top, 2)}."
-    )
-    absent = " An empty row: no row has that label." if np.isnan(values).any() else ""
-    caption = f"The mean gate of the rows that have the label; the full colour is {number(top, 2)}.{absent}"
-    svg = HeatMap(values / top, cells, labels, experts, "expert", "label").draw("experts-by-label", label)
-    return Picture(svg, "Which expert answers rows with which label", caption)
+    return HeatMap(values / top, cells, rows, experts, "expert", down), number(top, 2)
 
 
 def confusion_matrix(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> Picture:
