@@ -120,10 +120,10 @@ def test_what_is_in_a_block_and_what_stays_alone():
     ]
     assert (cut.left_out, cut.padded, cut.size, cut.room) == ([2], True, 650, 300)
     rows = torch.arange(649.0).unsqueeze(1)
-    assert torch.equal(cut.unpad(cut.pad(rows)), rows)
-    assert [len(part) for part in cut.parts(cut.pad(rows))] == cut.counts
+    assert torch.equal(cut.unpad(cut.pad(rows, rows.new_empty)), rows)
+    assert [len(part) for part in cut.parts(cut.pad(rows, rows.new_empty))] == cut.counts
     alone = Blocks.cut([3, 0, 2], 1)
-    assert (alone.padded, alone.pad(rows) is rows) == (False, True)
+    assert (alone.padded, alone.pad(rows, rows.new_empty) is rows) == (False, True)
 
 
 def test_second_derivatives_pass_the_same_dropout():

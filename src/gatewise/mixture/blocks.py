@@ -5,8 +5,9 @@ many rows as their neighbours make a block, and rows of zeros are added where on
 The rows with these zeros are called padded here, P of them.
 """
 
+import copy
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -55,20 +56,20 @@ class Blocks:
     Args:
         counts: rows of each expert, K numbers that sum to N.
         blocks: of all experts that have rows, in their order.
+        stacked: whether they are one block of all experts, whatever their rows.
 
     Attributes:
         counts: as given.
         size: P.
         padded: whether there are rows of zeros.
-        left_out: the experts in no block.
+        moved: whether padded rows are others than the rows, or in another order.
+        stacked: as given.
     """
 
-    def __init__(self, counts: Sequence[int], blocks: Sequence[Block]):
-        self.counts, self._blocks = list(counts), blocks
+    def __init__(self, counts: Sequence[int], blocks: Sequence[Block], stacked: bool = False):
+        self.counts, self._blocks, self.stacked = list(counts), blocks, stacked
         self.size = sum(block.size for block in blocks)
-        self.padded = self.size > sum(counts)
-        there = {block.first + i for block in blocks for i in range(block.number)}
-        self.left_out = [k for k in range(len(counts)) if k not in there] if len(there) < len(counts) else []
+        self.padded = self.moved = self.size > sum(counts)
 
     @classmethod
     def cut(cls, counts: Sequence[int], most: int) -> "Blocks":
@@ -78,25 +79,40 @@ class Blocks:
     @classmethod
     def stack(cls, counts: Sequence[int]) -> "Blocks":
         """One block of all experts, with or without rows."""
-        return cls(counts, [Block(0, len(counts), 0, max(counts))])
+        return cls(counts, [Block(0, len(counts), 0, max(counts))], stacked=True)
+
+    def placed(self, places: Tensor) -> "Blocks":
+        """The same blocks for rows in another order than by expert: row i is padded row places[i], int64 `[N]`."""
+        other = copy.copy(self)
+        other.__dict__["places"], other.moved = places, True
+        return other
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._blocks)
+
+    @cached_property
+    def left_out(self) -> list[int]:
+        """The experts in no block."""
+        there = {block.first + i for block in self._blocks for i in range(block.number)}
+        return [k for k in range(len(self.counts)) if k not in there] if len(there) < len(self.counts) else []
 
     @property
     def room(self) -> int:
         """Padded rows of the largest block."""
         return max((block.size for block in self._blocks), default=0)
 
-    def pad(self, rows: Tensor) -> Tensor:
-        """Rows `[N, D]` sorted by expert as padded rows `[P, D]`."""
-        if not self.padded:
+    def pad(self, rows: Tensor, into: Callable[[Sequence[int]], Tensor]) -> Tensor:
+        """Rows `[N, D]` as padded rows `[P, D]`, in memory from `into`."""
+        if not self.moved:
             return rows
-        return rows.new_zeros(self.size, rows.shape[1]).index_copy_(0, self.places.to(rows.device), rows)
+        padded = into((self.size, rows.shape[1]))
+        if self.padded:
+            padded.zero_()
+        return padded.index_copy_(0, self.places.to(rows.device), rows)
 
     def unpad(self, rows: Tensor) -> Tensor:
         """The rows `[N, D]` of padded ones."""
-        return rows.index_select(0, self.places.to(rows.device)) if self.padded else rows
+        return rows.index_select(0, self.places.to(rows.device)) if self.moved else rows
 
     def parts(self, rows: Tensor) -> list[Tensor]:
         """The rows of each of the K experts, of padded ones `[P, D]`."""
@@ -116,7 +132,7 @@ class Blocks:
 
     @cached_property
     def places(self) -> Tensor:
-        """The padded row of each row, int64 `[N]`."""
+        """The padded row of each row, int64 `[N]`; rows are sorted by expert but in `placed` blocks."""
         each, rows = torch.tensor([self.shifts(), self.counts]), sum(self.counts)
         return torch.arange(rows).add_(each[0].repeat_interleave(each[1], output_size=rows))
 

@@ -14,8 +14,8 @@ from gatewise.mixture.blocks import Blocks
 class Dispatch:
     """N distinct (example, expert) pairs, sorted by expert, and by example within an expert.
 
-    Where the experts run as one padded stack (`stack`), the pairs stay in the order of the index: rows are moved once,
-    not twice.
+    Where the experts take their rows in any order (`blocks`), the pairs stay in the order of the index: rows are moved
+    once, not twice.
 
     Attributes:
         rows: the example of each pair, int64 `[N]`.
@@ -23,7 +23,8 @@ class Dispatch:
         slots: where each pair stands first in the flattened index, int64 `[N]`.
         places: for every entry of the index, the pair whose value it takes, int64 `[S, B]`; -1 where nothing was asked.
         whole: whether every entry is a pair of its own: nothing unasked, nothing repeated, N = S B.
-        stack: the row of each pair in a stack of `max(counts)` rows an expert, int64 `[N]`; None without one.
+        blocks: the padded rows that the experts run on, placed for pairs in the order of the index; None where they
+            take rows that are sorted.
     """
 
     rows: Tensor
@@ -31,7 +32,7 @@ class Dispatch:
     slots: Tensor
     places: Tensor
     whole: bool
-    stack: Tensor | None = None
+    blocks: Blocks | None = None
 
     @classmethod
     def plan(
@@ -40,7 +41,7 @@ class Dispatch:
         num_experts: int,
         *,
         distinct: bool = False,
-        stacked: Callable[[Sequence[int]], bool] | None = None,
+        cut: Callable[[Sequence[int]], Blocks | None] | None = None,
     ) -> "Dispatch":
         """Sort an index `[S, B]` (-1: not asked) once.
 
@@ -48,7 +49,7 @@ class Dispatch:
             index: the experts that each example asks for, int64.
             num_experts: K.
             distinct: the caller's word that no example names an expert twice, which saves the search for repeats.
-            stacked: of the rows of each expert, whether they should run as one stack.
+            cut: the blocks for so many rows of each expert, if rows in any order are welcome.
         """
         draws, examples = index.shape
         if draws == 1 or distinct:
@@ -57,8 +58,8 @@ class Dispatch:
             unasked, *counts = (expert + 1).bincount(minlength=num_experts + 1).tolist()
             slots = order[unasked:] if unasked else order
             whole = not unasked
-            if whole and len(order) and stacked is not None and stacked(counts):
-                return cls._in_place(index, expert, order, counts)
+            if whole and len(order) and cut is not None and (blocks := cut(counts)) is not None:
+                return cls._in_place(index, expert, order, blocks)
             places = slots.new_empty(order.shape) if whole else slots.new_full(order.shape, -1)
             places.scatter_(0, slots, torch.arange(len(slots), device=slots.device))
         else:
@@ -75,26 +76,25 @@ class Dispatch:
         return cls(rows, counts, slots, places.view(draws, examples), whole)
 
     @classmethod
-    def _in_place(cls, index: Tensor, expert: Tensor, order: Tensor, counts: Sequence[int]) -> "Dispatch":
+    def _in_place(cls, index: Tensor, expert: Tensor, order: Tensor, blocks: Blocks) -> "Dispatch":
         """A plan whose pairs are the entries as they stand; `expert` is sorted, by `order`."""
         slots = torch.arange(len(order), device=order.device)
-        place = torch.tensor(Blocks.stack(counts).shifts(), device=order.device).index_select(0, expert).add_(slots)
+        sorted_places = torch.tensor(blocks.shifts(), device=order.device).index_select(0, expert).add_(slots)
+        places = torch.empty_like(order).scatter_(0, order, sorted_places)
         rows = slots if len(index) == 1 else slots % index.shape[1]
-        return cls(
-            rows, counts, slots, slots.view(index.shape), True, torch.empty_like(order).scatter_(0, order, place)
-        )
+        return cls(rows, blocks.counts, slots, slots.view(index.shape), True, blocks.placed(places))
 
     def run(self, grouped: Callable[..., Tensor], x: Tensor) -> Tensor:
         """Outputs `[N, O]` of the experts on their rows of x `[B, ...]`.
 
         Args:
-            grouped: `Experts.grouped`; with a stack it is told where each row lies in it.
+            grouped: `Experts.grouped`; it is told of blocks where there are any.
             x: the examples.
         """
-        if self.stack is None:
+        if self.blocks is None:
             return grouped(self.gather(x), self.counts)
         draws = len(self.places)
-        return grouped(x if draws == 1 else x.repeat(draws, *[1] * (x.dim() - 1)), self.counts, self.stack)
+        return grouped(x if draws == 1 else x.repeat(draws, *[1] * (x.dim() - 1)), self.counts, self.blocks)
 
     def gather(self, x: Tensor) -> Tensor:
         """The rows of x `[B, ...]` that the pairs see, `[N, ...]`."""
@@ -105,7 +105,7 @@ class Dispatch:
     def spread(self, values: Tensor) -> Tensor:
         """Values `[N, ...]` of the pairs as `[S, B, ...]`; 0 where nothing was asked."""
         shape = (*self.places.shape, *values.shape[1:])
-        if self.stack is not None:
+        if self.blocks is not None:
             return values.view(shape)
         if self.whole:
             if _recorded(values):

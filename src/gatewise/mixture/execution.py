@@ -46,38 +46,51 @@ def run(
     dropout: float,
     way: str,
     scratch: Scratch,
-    place: Tensor | None = None,
+    blocks: Blocks | None = None,
 ) -> Tensor:
-    """Outputs `[N, D_L]` for rows x `[N, D_0]` sorted by expert, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
+    """Outputs `[N, D_L]` for rows x `[N, D_0]`, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
 
     Args:
-        x: rows.
+        x: rows, sorted by expert where no blocks are given.
         weights: one a layer.
         biases: one a layer.
         counts: rows of each expert, K numbers that sum to N.
         dropout: of hidden activations; 0 outside of training.
         way: one of `WAYS`; "auto" takes what `choose` says.
-        scratch: memory of "segments".
-        place: of rows in any order, where they lie in a stack of `max(counts)` rows an expert; they run "padded".
+        scratch: memory that is used again from step to step.
+        blocks: what `cut` gave for these counts, placed; None to ask it.
+
+    Raises:
+        GatewiseError: for an unknown way.
+    """
+    compute, out = types(x, weights[0])
+    blocks = cut(counts, x, weights, way) if blocks is None else blocks
+    if len(x) == 0:
+        # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
+        return x.new_zeros(0, biases[-1].shape[1], dtype=out)
+    if blocks is None:
+        return loop(x, weights, biases, counts, dropout)
+    if blocks.stacked:
+        return padded(x, weights, biases, blocks, dropout)
+    # elsewhere allocators keep memory themselves, and know of streams
+    kept = scratch if x.device.type == "cpu" else None
+    return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
+
+
+def cut(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor], way: str) -> Blocks | None:
+    """The blocks that experts with so many rows, like those of x, run in; None to run them one after another.
 
     Raises:
         GatewiseError: for an unknown way.
     """
     check_way(way)  # it is an attribute of the bank, which anyone may set
-    if place is not None:
-        return padded(x, weights, biases, counts, dropout, place)
-    compute, out = types(x, weights[0])
     if way == "auto":
         way = choose(counts, x, weights)
-    if len(x) == 0:
-        # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
-        return x.new_zeros(0, biases[-1].shape[1], dtype=out)
-    if way != "segments":
-        return (padded if way == "padded" else loop)(x, weights, biases, counts, dropout)
-    blocks = Blocks.cut(counts, together(x, weights[0], compute))
-    # elsewhere allocators keep memory themselves, and know of streams
-    kept = scratch if x.device.type == "cpu" else None
-    return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
+    if way == "loop":
+        return None
+    if way == "padded":
+        return Blocks.stack(counts)
+    return Blocks.cut(counts, together(x, weights[0], types(x, weights[0])[0]))
 
 
 def choose(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor]) -> str:
@@ -149,24 +162,16 @@ def loop(
     return torch.cat(outputs)
 
 
-def padded(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-    counts: Sequence[int],
-    dropout: float,
-    place: Tensor | None = None,
-) -> Tensor:
-    """All experts at once, each on as many rows as the one with the most has; rows of zeros are added and left out.
+def padded(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], blocks: Blocks, dropout: float) -> Tensor:
+    """Plain operations on a stack: all experts at once, each on as many rows as the one with the most has.
 
-    `place` says where a row of x lies in this stack; None for rows sorted by expert.
+    Where steps are this small, torch's own graph costs less than `perceptrons`, which is written in Python.
     """
-    experts, height = len(counts), max(counts)
-    if place is None:
-        place = Blocks.stack(counts).places.to(x.device)
-    h = x.new_zeros(experts * height, x.shape[1]).index_copy(0, place, x).view(experts, height, -1)
+    places = blocks.places.to(x.device)
+    h = x.new_zeros(blocks.size, x.shape[1]).index_copy_(0, places, x).view(len(blocks.counts), -1, x.shape[1])
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:
-            h = F.dropout(F.relu(h), dropout, dropout > 0)
+            h = h.relu_()
+            h = F.dropout(h, dropout) if dropout else h
         h = torch.baddbmm(bias.unsqueeze(1), h, weight)
-    return h.reshape(experts * height, -1).index_select(0, place)
+    return h.view(blocks.size, -1).index_select(0, places)

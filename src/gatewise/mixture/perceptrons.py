@@ -2,15 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.blocks import Blocks
 from gatewise.mixture.dispatch import Dispatch
-from gatewise.mixture.execution import check_way, choose, run
+from gatewise.mixture.execution import check_way, cut, run
 from gatewise.mixture.experts import Experts
 from gatewise.mixture.scratch import Scratch
 
@@ -105,20 +106,16 @@ class MLPBank(Experts):
 
     def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
-        # a subclass with a `grouped` of its own may know of no stack
-        stacked = self._stacked(x) if type(self).grouped is MLPBank.grouped else None
-        return Dispatch.plan(index, self.num_experts, distinct=distinct, stacked=stacked)
+        # a subclass with a `grouped` of its own may know of no blocks
+        own = type(self).grouped is not MLPBank.grouped
+        weights = None if own else list(self.weights)
+        blocks_of = None if weights is None else lambda counts: cut(counts, x, weights, self.way)
+        return Dispatch.plan(index, self.num_experts, distinct=distinct, cut=blocks_of)
 
-    def _stacked(self, x: Tensor) -> Callable[[Sequence[int]], bool]:
-        def padded(counts: Sequence[int]) -> bool:
-            return (choose(counts, x, list(self.weights)) if self.way == "auto" else self.way) == "padded"
-
-        return padded
-
-    def grouped(self, x: Tensor, counts: Sequence[int], place: Tensor | None = None) -> Tensor:
+    def grouped(self, x: Tensor, counts: Sequence[int], blocks: Blocks | None = None) -> Tensor:
         """Outputs `[N, O]` for rows sorted by expert; an expert without rows is not run.
 
-        With `place`, from a plan with a stack, the rows are in any order.
+        With `blocks`, those of a plan, the rows are in any order.
         """
         return run(
             x.flatten(1),
@@ -128,7 +125,7 @@ class MLPBank(Experts):
             dropout=self.dropout if self.training else 0.0,
             way=self.way,
             scratch=self._scratch,
-            place=place,
+            blocks=blocks,
         )
 
     def train(self, mode: bool = True) -> "MLPBank":

@@ -9,7 +9,7 @@ Shapes: N rows, K experts, layers of widths D_0..D_L.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,7 +49,7 @@ class Segments:
 
 
 def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], how: Segments) -> Tensor:
-    """Outputs `[N, D_L]` for rows x `[N, D_0]` sorted by expert, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
+    """Outputs `[N, D_L]` for rows x `[N, D_0]`, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
 
     ReLU and dropout stand between the layers. Dropout draws what `F.dropout` would, expert by expert. An expert without
     rows costs the zeros of its gradient. Second derivatives are supported, at the cost of another forward pass.
@@ -57,19 +57,20 @@ def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], 
     wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *weights, *biases))
     if wanted:
         return _Perceptrons.apply(how, x, *weights, *biases)
-    return _forward(how, x, weights, biases, keep=False)[0]
+    # what no backward pass waits for is small, or belongs to a passing evaluation: it is not worth keeping memory for
+    return _forward(replace(how, scratch=None), x, weights, biases, keep=False)[0]
 
 
 def _forward(
     how: Segments, x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], keep: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Outputs, and the activations of the hidden layers, `[P, D]` each, if they are kept."""
-    blocks = how.blocks
-    rows = blocks.pad(x.to(how.compute))
+    """Outputs `[N, D]`, and what each layer was given, `[P, D]`, of the hidden ones only if they are kept."""
+    blocks, x = how.blocks, x.to(how.compute)
+    rows = blocks.pad(x, lambda shape: how.take("rows", shape, x))
     height = blocks.size if keep else blocks.room
     widths = [weight.shape[2] for weight in weights]
-    hidden = [_hidden(how, layer, (height, width), rows, keep) for layer, width in enumerate(widths[:-1])]
-    out = rows.new_empty(blocks.size, widths[-1])
+    hidden = [how.take(("hidden", layer), (height, width), rows) for layer, width in enumerate(widths[:-1])]
+    out = how.take("outputs", (blocks.size, widths[-1]), rows)
     weight_of, bias_of = _Converted(weights, how.compute), _Converted(biases, how.compute)
     for block in blocks:
         h = block.of(rows)
@@ -83,12 +84,7 @@ def _forward(
                 F.dropout(z, how.dropout, True, inplace=True)
             h = z
         _affine(bias_of(-1, block), h, weight_of(-1, block), block.of(out))
-    return blocks.unpad(out).to(how.out), hidden
-
-
-def _hidden(how: Segments, layer: int, shape: Sequence[int], rows: Tensor, keep: bool) -> Tensor:
-    # what is not kept for a backward pass is small, or belongs to a passing evaluation
-    return how.take(("hidden", layer), shape, rows) if keep else rows.new_empty(shape)
+    return blocks.unpad(out).to(how.out), [rows, *hidden]
 
 
 def _masks(how: Segments, block: Block, hidden: Sequence[Tensor]) -> list[Tensor]:
@@ -160,19 +156,19 @@ class _Perceptrons(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, how: Segments, x: Tensor, *parameters: Tensor) -> Tensor:
         layers = len(parameters) // 2
-        out, hidden = _forward(how, x, parameters[:layers], parameters[layers:], keep=True)
+        out, given = _forward(how, x, parameters[:layers], parameters[layers:], keep=True)
         ctx.how = how
-        ctx.save_for_backward(x, *parameters, *hidden)
+        ctx.save_for_backward(x, *parameters, *given)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         x, *rest = ctx.saved_tensors
-        layers = (len(rest) + 1) // 3
-        weights, biases, hidden = rest[:layers], rest[layers : 2 * layers], rest[2 * layers :]
+        layers = len(rest) // 3
+        weights, biases, given = rest[:layers], rest[layers : 2 * layers], rest[2 * layers :]
         needed = ctx.needs_input_grad[1:]
         back = _replayed if torch.is_grad_enabled() else _backward
-        return None, *back(ctx.how, grads[0], x, weights, biases, hidden, needed)
+        return None, *back(ctx.how, grads[0], x, weights, biases, given, needed)
 
 
 def _backward(
@@ -181,13 +177,14 @@ def _backward(
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    hidden: Sequence[Tensor],
+    given: Sequence[Tensor],
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of x, weights and biases, None where none is needed."""
-    layers, blocks = len(weights), how.blocks
-    grad, rows = blocks.pad(grad.to(how.compute).contiguous()), blocks.pad(x.to(how.compute))
-    of_x = rows.new_empty(rows.shape) if needed[0] else None
+    layers, blocks, rows = len(weights), how.blocks, given[0]
+    grad = grad.to(how.compute).contiguous()
+    grad = blocks.pad(grad, lambda shape: how.take("gradient of outputs", shape, rows))
+    of_x = how.take("gradient of rows", rows.shape, rows) if needed[0] else None
     written = [
         _Written(how, ("gradient", i), parameter) if needed[1 + i] else None
         for i, parameter in enumerate((*weights, *biases))
@@ -198,7 +195,7 @@ def _backward(
     for block in blocks:
         delta = block.of(grad)
         for layer in range(layers - 1, lowest - 1, -1):
-            h = block.of(hidden[layer - 1] if layer else rows)
+            h = block.of(given[layer])
             if (weight := written[layer]) is not None:
                 weight.product(block, h.mT, delta)
             if (bias := written[layers + layer]) is not None:
@@ -221,20 +218,21 @@ def _replayed(
     x: Tensor,
     weights: Sequence[Tensor],
     biases: Sequence[Tensor],
-    hidden: Sequence[Tensor],
+    given: Sequence[Tensor],
     needed: Sequence[bool],
 ) -> Iterator[Tensor | None]:
     """The same with a graph of its own: the forward pass once more, with what ReLU and dropout let through."""
     inputs = (x, *weights, *biases)
-    masks = [how.blocks.parts((part > 0).to(how.compute) * how.scale) for part in hidden]
+    masks = [how.blocks.parts((part > 0).to(how.compute) * how.scale) for part in given[1:]]
     slices = [(w.to(how.compute).unbind(0), b.to(how.compute).unbind(0)) for w, b in zip(weights, biases, strict=True)]
-    rows, outputs = x.to(how.compute).split(how.blocks.counts), []
+    order = how.blocks.places.to(x.device).argsort()  # by expert
+    rows, outputs = x.to(how.compute)[order].split(how.blocks.counts), []
     for k in (k for k, count in enumerate(how.blocks.counts) if count):
         h = rows[k]
         for layer, (weight, bias) in enumerate(slices):
             h = torch.addmm(bias[k], h if layer == 0 else h * masks[layer - 1][k], weight[k])
         outputs.append(h)
     chosen = [tensor for tensor, wanted in zip(inputs, needed, strict=True) if wanted]
-    out = torch.cat(outputs).to(how.out)
+    out = torch.cat(outputs)[order.argsort()].to(how.out)
     found = iter(torch.autograd.grad(out, chosen, grad, create_graph=True))
     return (next(found) if wanted else None for wanted in needed)
