@@ -13,7 +13,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import replacing
 
 ENDINGS = (".csv", ".parquet")
-GROUP = 2**24  # bytes of a row group: many small ones are slow to read
+GROUP = 2**22  # bytes of a row group: small ones are slow to read, and several times as much is held while one is made
 
 Write = Callable[[pl.DataFrame], None]
 
