@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import skops.io
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -206,6 +205,8 @@ class TablePreprocessing:
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
         write_text(Path(folder) / "preprocessing.json", text)
+        import skops.io  # a second, most of it the names of all that it trusts
+
         with replacing(Path(folder) / "preprocessing.skops") as part:
             skops.io.dump(self.transformer, part)
 
@@ -229,6 +230,8 @@ class TablePreprocessing:
 
 def _load_transformer(path: Path) -> ColumnTransformer:
     """The transformer in a skops file; any exception says that it is damaged, too large, or holds other types."""
+    import skops.io
+
     check_regular(path)
     with zipfile.ZipFile(path) as archive:
         if sum(member.file_size for member in archive.infolist()) > LARGEST:

@@ -2,19 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.curves import History
 from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import MUTED, SERIES, draw
 from gatewise.reporting.wording import count, number, short
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 350
 POINTS = 8_000  # of all lines of a picture together: a page of many trainings stays small
@@ -74,7 +74,9 @@ def course_picture(course: Course, lines: Sequence[Line], names: Mapping[int, st
     drawn = sorted({each.place for each in lines})
     named = {place: short(names[place], NAME) for place in drawn}
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
+        from matplotlib.lines import Line2D
+
         axes = figure.subplots()
         for each in lines:
             kept = np.unique(np.linspace(0, len(each.x) - 1, min(most, len(each.x))).astype(int))
@@ -86,7 +88,7 @@ def course_picture(course: Course, lines: Sequence[Line], names: Mapping[int, st
         if course.log and 0 < DECADE * least < largest:
             _logarithmic(axes)
         elif course.whole:
-            axes.yaxis.set_major_locator(MaxNLocator(8, integer=True))
+            axes.locator_params("y", nbins=8, integer=True)
         axes.set(xlabel=course.x, ylabel=course.unit)
         handles = [Line2D([], [], label=name, **style(place)) for place, name in named.items()]
         figure.legend(handles=handles, loc="outside upper left")
@@ -101,10 +103,12 @@ def _ends(lines: Sequence[Line], place: int) -> str:
     return ", ".join(number(float(each.y[-1])) for each in lines if each.place == place)
 
 
-def _logarithmic(axes: Axes) -> None:
+def _logarithmic(axes: "Axes") -> None:
     """A logarithmic axis whose labels are plain numbers."""
+    from matplotlib.ticker import LogLocator
+
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.tick_params("y", which="minor", color=MUTED)

@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import FIRST, INK, SECOND, draw
 from gatewise.reporting.wording import count, number
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
 
 History = Sequence[dict[str, Any]]
 
@@ -97,7 +98,7 @@ def _picture(chart: Chart, history: History, best: int) -> Picture | None:
     if not drawn:
         return None
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         for curve, values in drawn:
             lonely = np.isfinite(values).sum() == 1  # a line through one point cannot be seen
@@ -107,7 +108,7 @@ def _picture(chart: Chart, history: History, best: int) -> Picture | None:
         if best in epochs:  # no epoch is best where every validation NLL was NaN
             axes.axvline(best, color=INK, linewidth=1, linestyle=":", label=f"best epoch, {best}")
         axes.set(xlabel="epoch", ylabel=chart.unit, xlim=(epochs.min() - 0.5, epochs.max() + 0.5))
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.locator_params("x", nbins=6, integer=True)
         figure.legend(loc="outside upper left", ncols=2)
 
     told = "; ".join(_told(curve.label, values) for curve, values in drawn)

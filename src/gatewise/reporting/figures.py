@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.details import GapBins, Reliability
@@ -12,13 +12,16 @@ from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
 from gatewise.reporting.wording import count, percent
 
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
+
 
 def expert_use(share: Sequence[float | None], mean_gate: Sequence[float | None]) -> Picture:
     """Bars for each expert: the share of rows that it is the first choice of, and its mean weight."""
     shares, weights = as_array(share), as_array(mean_gate)
     experts = np.arange(len(shares))
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.bar(experts - 0.2, np.nan_to_num(shares), 0.4, color=FIRST, label="share of rows")
         axes.bar(experts + 0.2, np.nan_to_num(weights), 0.4, color=SECOND, label="mean gate")
@@ -43,7 +46,7 @@ def reliability_diagram(reliability: Reliability, of: str = "") -> Picture:
     counts = as_array(reliability.count)
     edges = np.linspace(0, 1, len(counts) + 1)
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 1))
         upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", label="as sure as right")
         upper.plot(confidence, accuracy, color=FIRST, linewidth=0.8, alpha=0.5)
@@ -73,7 +76,7 @@ def bound_gaps(gaps: GapBins) -> Picture:
     bins = np.arange(len(rows))
     names = [f"< {gaps.edges[0]:g}", *(f"{edge:g}" for edge in gaps.edges)]
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.bar(bins - 0.2, shares, 0.4, color=FIRST, label="share of rows")
         axes.bar(bins + 0.2, parts, 0.4, color=SECOND, label="share of the whole gap")

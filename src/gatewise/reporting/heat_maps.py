@@ -3,16 +3,19 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
 from gatewise.reporting.wording import count, number, percent, short
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
 
 HEAT = (0.20, 0.45, 0.95)  # transparent where 0, so that it sits on a light page and on a dark one
 STRONGEST = 0.7  # opacity at which ink still reads on it, light or dark
@@ -56,7 +59,7 @@ class HeatMap:
             return max(100, 30 * cells)
         return max(220, min(LINE * cells, 400), 5 * cells)
 
-    def paint(self, figure: Figure) -> None:
+    def paint(self, figure: "Figure") -> None:
         """Draw on an empty figure."""
         axes = figure.subplots()
         pixels = np.empty((*self.strength.shape, 4))

@@ -4,11 +4,13 @@ import io
 import re
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-import matplotlib.style
 from markupsafe import Markup
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
 
 # Colours that stand for the page's CSS variables, so that one drawing serves light and dark.
 FIRST, SECOND, INK, MUTED, GRID = (f"#0000f{number}" for number in range(1, 6))
@@ -39,7 +41,7 @@ STYLE = {
 }
 
 
-def draw(name: str, label: str, width: float, height: float, paint: Callable[[Figure], None]) -> Markup:
+def draw(name: str, label: str, width: float, height: float, paint: "Callable[[Figure], None]") -> Markup:
     """The figure that `paint` fills, as an inline SVG of `width` × `height` CSS pixels.
 
     Args:
@@ -49,6 +51,9 @@ def draw(name: str, label: str, width: float, height: float, paint: Callable[[Fi
         height: likewise.
         paint: draws on an empty figure.
     """
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
     buffer = io.StringIO()
     with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         # the browser's fonts draw the text, not matplotlib's

@@ -1,15 +1,16 @@
 """The section of a run's report on the audits along its training."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from gatewise.reporting.blocks import Paragraph, Picture, Section
 from gatewise.reporting.svg import FIRST, MUTED, SECOND, draw
 from gatewise.reporting.wording import count, number, percent
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
 
 Audits = Sequence[Mapping[str, Any]]
 """The objects of audits.jsonl."""
@@ -54,7 +55,7 @@ def _picture(audits: Audits) -> Picture:
 
     bias, low, high, spread = (column(f"relative_{name}") for name in ("bias", "bias_low", "bias_high", "std"))
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         axes.plot(epochs, bias, color=SECOND, marker="o", markersize=3, label="bias")
         axes.fill_between(epochs, low, high, color=SECOND, alpha=0.2, linewidth=0)
@@ -64,9 +65,9 @@ def _picture(audits: Audits) -> Picture:
             axes.plot(epochs, temperatures, color=MUTED, linestyle=":", label="λ")
         axes.set_yscale("symlog", linthresh=0.1)
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
         axes.set(xlabel="epoch", ylabel="times the gradient's length")
-        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.locator_params("x", nbins=6, integer=True)
         figure.legend(loc="outside upper left", ncols=3)
 
     label = (

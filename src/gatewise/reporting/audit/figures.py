@@ -5,18 +5,19 @@ Each is drawn on matplotlib axes from the rows of `Audit.to_dict`, for the page 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
 from gatewise.reporting.wording import count, short
 from gatewise.wording import instead
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 LINE = 17.0
@@ -46,7 +47,7 @@ class Colours:
 PAGE = Colours(FIRST, SECOND, INK, MUTED)
 
 
-def bias(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
+def bias(axes: "Axes", rows: Sequence[Row], colours: Colours) -> None:
     """The relative bias of every setting with its 95 % interval, and a line at 0."""
     rows = arranged(rows)
     places = np.arange(len(rows))
@@ -68,7 +69,7 @@ def bias(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
 
 
-def error(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
+def error(axes: "Axes", rows: Sequence[Row], colours: Colours) -> None:
     """The mean squared error of one estimate as bias² and variance, stacked."""
     rows = arranged(rows)
     places = np.arange(len(rows))
@@ -87,8 +88,10 @@ def error(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
 
 
-def cost(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
+def cost(axes: "Axes", rows: Sequence[Row], colours: Colours) -> None:
     """The root mean squared error against evaluations an example, with the best at each number joined."""
+    from matplotlib.ticker import LogLocator
+
     points = [(row["cost"], max(row["relative_mse"], FLOOR) ** 0.5, row["unbiased"]) for row in rows]
     for unbiased, colour, said in ((True, colours.first, "unbiased by theory"), (False, colours.second, "not")):
         chosen = [point[:2] for point in points if point[2] == unbiased]
@@ -102,8 +105,8 @@ def cost(axes: Axes, rows: Sequence[Row], colours: Colours) -> None:
     axes.step(*zip(*frontier, strict=True), where="post", color=colours.muted, linewidth=1, linestyle=":")
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")
     axes.set_xlabel("evaluations an example, by their cost")
     axes.set_ylabel("√(E ‖ĝ − g‖²) / ‖g‖")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
@@ -121,6 +124,8 @@ def draw_on(audit: Mapping[str, Any], ax: Any, kind: str) -> tuple[Any, Any]:
     if kind not in KINDS:
         raise GatewiseError(f"unknown kind of picture {kind!r}{instead(str(kind), KINDS)}")
     rows = audit["rows"]
+    from matplotlib.axes import Axes
+
     if isinstance(ax, Axes):
         KINDS[kind](ax, rows, Colours())
         return ax.figure, ax
@@ -189,14 +194,14 @@ def name(row: Row) -> str:
     return f"{row['label']}{temperature}" + (f" S={row['num_samples']}" if row["num_samples"] > 1 else "")
 
 
-def _name_rows(axes: Axes, rows: Sequence[Row]) -> None:
+def _name_rows(axes: "Axes", rows: Sequence[Row]) -> None:
     axes.set_yticks(range(len(rows)), [short(name(row), LONGEST) for row in rows], fontsize=9.5)
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.grid(visible=False, axis="y")
 
 
 def _picture(key: str, title: str, size: tuple[float, float], told: str, caption: str, paint: Any) -> Picture:
-    def on_figure(figure: Figure) -> None:
+    def on_figure(figure: "Figure") -> None:
         paint(figure.subplots())
 
     return Picture(draw(key, told, *size, on_figure), title, caption)

@@ -1,10 +1,9 @@
 """Pictures of a comparison: every seed of every combination, and the course of every cell."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.comparison.schema import Comparison
@@ -13,6 +12,9 @@ from gatewise.reporting.curves import History
 from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
 from gatewise.reporting.wording import count, number, short
+
+if TYPE_CHECKING:  # half a second that only drawing needs
+    from matplotlib.figure import Figure
 
 COURSES = (
     Course(
@@ -52,7 +54,7 @@ def forest(comparison: Comparison) -> Picture | None:
     if not shown:
         return None
 
-    def paint(figure: Figure) -> None:
+    def paint(figure: "Figure") -> None:
         axes = figure.subplots()
         for index, (combination, figures) in enumerate(shown):
             colour = style(index)["color"]
@@ -66,7 +68,7 @@ def forest(comparison: Comparison) -> Picture | None:
         axes.set(ylim=(len(shown) - 0.5, -0.9), xlabel=f"NLL on the {comparison.judged} rows, nats an example")
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.locator_params("x", nbins=6)
 
     means = "; ".join(f"{short(each.name, NAME)}: {number(figures.nll.mean, 4)}" for each, figures in shown)
     label = f"NLL on the {comparison.judged} rows of {count(len(shown), 'combination')}, mean over seeds: {means}."
