@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from gatewise.training.finite import NotFinite
 from gatewise.training.health import Health
 from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.row_stream import RowStream, count_of
 from gatewise.training.starts import Starts
 from gatewise.training.trainer import Trainer
 from gatewise.training.validation import figures_of
@@ -66,7 +67,7 @@ class Loop:
         self,
         mixture: MixtureOfExperts,
         objective: Objective,
-        rows: tuple[Rows, Rows | None, tuple[Tensor | None, Tensor | None]],
+        rows: tuple[Rows | RowStream, Rows | RowStream | None, tuple[Tensor | None, Tensor | None]],
         config: LoopConfig,
         regularisers: Sequence[Regulariser],
         num_classes: int | None,
@@ -77,12 +78,12 @@ class Loop:
         device = next(mixture.parameters()).device
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
         train, validation, weights = rows
-        self.train = train[0].to(device), train[1].to(device)
-        self.validation = None if validation is None else (validation[0].to(device), validation[1].to(device))
+        self.train = on_device(train, device)
+        self.validation = None if validation is None else on_device(validation, device)
         self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
-        self.num_classes = num_classes or int(max(y.max() for _, y in (self.train, self.validation or self.train))) + 1
+        self.num_classes = num_classes or most_classes(self.train, self.validation)
         self.watchers, self.should_stop, self.group = watchers, should_stop, group
-        count = len(self.train[0])
+        count = count_of(self.train)
         self.batch_size = min(config.batch_size or default_batch_size(count), count)
         self.batch_sizes = batch_sizes(count, self.batch_size)
         for size in {*self.batch_sizes}:
@@ -140,7 +141,7 @@ class Loop:
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
         first, second = seeds(self.config.seed, 5)[3:]
-        trainer, x = self.trainer, self.train[0]
+        trainer, x = self.trainer, None if isinstance(self.train, RowStream) else self.train[0]
         trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first)
         self.warm_epochs = 0 if trainer.warm_start is None else trainer.warm_start.epochs
         self.reseeding = Reseeding(self.mixture, trainer.optimiser, self.config.reseed_after, self.epochs, second)
@@ -194,13 +195,7 @@ class Loop:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
         self.mixture.train()
         self.objective.train()
-        besides = {} if self.weight is None else {"weight": self.weight}
-        if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
-            besides["assignment"] = self.trainer.warm_start.assignment
-        columns = (*self.train, *besides.values())
-        batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
-        for rows, (x, y, *rest) in zip(self.batch_sizes[self.done :], batches, strict=True):
-            given = dict(zip(besides, rest, strict=True))
+        for rows, (x, y, given) in zip(self.batch_sizes[self.done :], self.batches(), strict=True):
             try:
                 step = self.trainer.take_step(x, y, self.statistics, rows=rows, **given)
             except NotFinite as found:
@@ -215,6 +210,21 @@ class Loop:
             if interrupted:
                 return True
         return False
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """This process's x and y of each batch that is left of the epoch, and what the step is told besides."""
+        besides = {} if self.weight is None else {"weight": self.weight}
+        if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
+            besides["assignment"] = self.trainer.warm_start.assignment
+        names: Sequence[str] = [*besides]
+        if isinstance(self.train, RowStream):
+            names = ["weight"]  # that of its rows, where they have such
+            batches = self.trainer.streamed(self.train, self.batch_sizes, self.done)
+        else:
+            columns = (*self.train, *besides.values())
+            batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
+        for x, y, *rest in batches:
+            yield x, y, dict(zip(names, rest, strict=False))
 
     def pass_over(self, found: NotFinite) -> None:
         """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
@@ -273,7 +283,7 @@ class Loop:
             watcher.on_epoch(metrics)
         self.warn(self.health.check(metrics))
 
-    def validate(self, metrics: dict[str, Any], rows: Rows) -> None:
+    def validate(self, metrics: dict[str, Any], rows: Rows | RowStream) -> None:
         """Add the validation figures to the metrics, and keep the weights if they are the best."""
         figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes, self.group)
         nll = figures.get("weighted_nll", figures["nll"])
@@ -294,3 +304,13 @@ class Loop:
         """Tell the watchers of something that is wrong."""
         for watcher in self.watchers:
             watcher.on_warning(message)
+
+
+def on_device(rows: Rows | RowStream, device: torch.device) -> Rows | RowStream:
+    """The rows where the model is; of those that are read as they are needed each batch goes there."""
+    return rows if isinstance(rows, RowStream) else (rows[0].to(device), rows[1].to(device))
+
+
+def most_classes(*parts: Rows | RowStream | None) -> int:
+    """The largest class in rows that are in memory, plus one."""
+    return int(max((part[1].max() for part in parts if isinstance(part, tuple)), default=0)) + 1

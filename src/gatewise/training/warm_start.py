@@ -14,6 +14,7 @@ from gatewise.training.config import LoopConfig
 
 SMOOTHING = 0.1
 """The share of the gate's target that is spread over all experts."""
+NOT_STREAMED = "warm_start keeps the expert of every training row, and streamed rows are not kept; leave it out"
 
 
 class WarmStart:
@@ -47,27 +48,35 @@ class WarmStart:
 
 
 def warm_start(
-    config: LoopConfig, mixture: MixtureOfExperts, x: Tensor, epochs: int, assignment: Tensor | None, seed: int
+    config: LoopConfig,
+    mixture: MixtureOfExperts,
+    x: Tensor | None,
+    epochs: int,
+    assignment: Tensor | None,
+    seed: int,
 ) -> WarmStart | None:
     """The warm start that a configuration asks for, or one of a given assignment; None for none.
 
     Args:
         config: with `warm_start` and `warm_start_epochs`.
         mixture: with K experts.
-        x: all training rows, `[N, ...]`.
+        x: all training rows, `[N, ...]`; None where they are streamed.
         epochs: of the training in all.
         assignment: the user's own, int64 `[N]`, or None.
         seed: of clusters and chance.
 
     Raises:
         GatewiseError: for both an assignment and a way to make one, an assignment that does not fit, fewer rows than
-            clusters, no epoch left for the objective, or a sparse gate that is to learn the assignment.
+            clusters, no epoch left for the objective, a sparse gate that is to learn the assignment, or rows that are
+            streamed.
     """
     kind, experts = config.warm_start, mixture.num_experts
     if assignment is None and kind == "none":
         return None
     if assignment is not None and kind != "none":
         raise GatewiseError(f"give an assignment or warm_start = {kind!r}, not both")
+    if x is None:
+        raise GatewiseError(NOT_STREAMED)
     lasts = config.warm_start_epochs or max(1, epochs // 10)
     if lasts >= epochs:
         raise GatewiseError(
