@@ -99,14 +99,26 @@ class Loop:
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
         self.starts: Starts
+        # one tensor: many small ones that are kept leave no room between them for what comes and goes
+        self.losses = torch.zeros(self.steps_per_epoch, 2, device=device)
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing seen of it yet."""
         self.epoch, self.done = epoch, 0
         self.trainer.order_before = self.trainer.order.get_state()
-        self.seen: list[Tensor] = []
+        self.steps_seen = 0
         self.statistics = self.trainer.new_statistics()
+
+    @property
+    def seen(self) -> Tensor:
+        """Loss and objective of the steps of this epoch, `[S, 2]`."""
+        return self.losses[: self.steps_seen]
+
+    def take_seen(self, seen: Tensor) -> None:
+        """Go on from an epoch of which so much was seen."""
+        self.steps_seen = len(seen)
+        self.losses[: len(seen)] = seen
 
     def go_on_from(self, checkpoints: Checkpoints | None) -> None:
         """Keep the state there from now on, and take up the last that was kept."""
@@ -201,7 +213,8 @@ class Loop:
             except NotFinite as found:
                 self.pass_over(found)
             else:
-                self.seen.append(step)
+                self.losses[self.steps_seen] = step
+                self.steps_seen += 1
                 for watcher in self.watchers:
                     watcher.on_step(self.trainer.step)
             self.done += 1
@@ -245,16 +258,16 @@ class Loop:
 
     def epoch_metrics(self) -> dict[str, Any]:
         """The line of `metrics.jsonl` about the training rows."""
-        if not self.seen:
+        if not self.steps_seen:
             raise GatewiseError(
                 f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
             )
-        loss, objective = torch.stack(self.seen).mean(0).tolist()
+        loss, objective = self.seen.mean(0).tolist()
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
         figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         if self.config.skip_nonfinite:
-            figures["train_skipped"] = self.done - len(self.seen)
+            figures["train_skipped"] = self.done - self.steps_seen
         return figures | self.statistics.metrics()
 
     def reseed(self, epoch: int) -> None:
