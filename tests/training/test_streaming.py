@@ -146,13 +146,13 @@ def tally_of_classes(model, records):
 
 def test_what_is_interrupted_again_and_again_ends_the_same_to_the_bit(folder, tmp_path):
     """Among the starts, in the middle of an epoch, and between two."""
-    keys = config(folder, epochs=5, starts=2, estimator="score-function")
+    keys = config(folder, epochs=5, starts=2, estimator="score-function", warm_start="kmeans", warm_start_epochs=1)
     model, expected = fitted(keys)
     checkpoints, steps = Checkpoints(tmp_path), []
-    for stop in (3, 20, 19):
+    for stop in (3, 20, 19, 30):
         fitted(keys, stops=[stop], checkpoints=checkpoints)
         steps.append((len(checkpoints.latest()[0].state["scores"]), checkpoints.latest()[0].state["batches"]))
-    assert steps == [(0, 3), (1, 9), (2, 14)]
+    assert steps == [(0, 3), (0, 9), (1, 14), (2, 2)]
     again, found = fitted(keys, checkpoints=checkpoints)
     assert_same(again.mixture.state_dict(), model.mixture.state_dict())
     assert found == expected
@@ -233,7 +233,7 @@ def test_a_run_and_its_start_are_audited_on_a_sample(folder, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"warm_start": "kmeans"}, "warm_start keeps the expert of every training row, and streamed rows are not kept"),
+        ({"warm_start": "random"}, "keep the expert of every training row, and streamed rows are not kept; take"),
         ({"data": "digits", "target": None, "drop": []}, "stream = true takes a .parquet file or a folder of them"),
         ({"target": "number"}, "more than 100000 different labels, too many for classes"),
         ({"target": "left", "head": "bernoulli", "validation_size": 1e-9}, "was drawn for validation"),

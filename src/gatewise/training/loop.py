@@ -28,7 +28,7 @@ from gatewise.training.finite import NotFinite
 from gatewise.training.health import Health
 from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
-from gatewise.training.row_stream import RowStream, count_of
+from gatewise.training.row_stream import RowStream, count_of, held_rows
 from gatewise.training.starts import Starts
 from gatewise.training.trainer import Trainer
 from gatewise.training.validation import figures_of
@@ -153,8 +153,10 @@ class Loop:
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
         first, second = seeds(self.config.seed, 5)[3:]
-        trainer, x = self.trainer, None if isinstance(self.train, RowStream) else self.train[0]
-        trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first)
+        trainer, streamed = self.trainer, isinstance(self.train, RowStream)
+        if assignment is not None or self.config.warm_start != "none":
+            x, _ = held_rows(self.train)
+            trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first, streamed)
         self.warm_epochs = 0 if trainer.warm_start is None else trainer.warm_start.epochs
         self.reseeding = Reseeding(self.mixture, trainer.optimiser, self.config.reseed_after, self.epochs, second)
 
@@ -226,18 +228,19 @@ class Loop:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
         """This process's x and y of each batch that is left of the epoch, and what the step is told besides."""
-        besides = {} if self.weight is None else {"weight": self.weight}
-        if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
-            besides["assignment"] = self.trainer.warm_start.assignment
-        names: Sequence[str] = [*besides]
+        warm = self.trainer.warm_start if self.epoch <= self.warm_epochs else None
         if isinstance(self.train, RowStream):
-            names = ["weight"]  # that of its rows, where they have such
-            batches = self.trainer.streamed(self.train, self.batch_sizes, self.done)
-        else:
-            columns = (*self.train, *besides.values())
-            batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
-        for x, y, *rest in batches:
-            yield x, y, dict(zip(names, rest, strict=False))
+            assign = None if warm is None else warm.assign
+            for x, y, *weight in self.trainer.streamed(self.train, self.batch_sizes, self.done):
+                besides = {"weight": weight[0]} if weight else {}
+                yield x, y, besides if assign is None else besides | {"assignment": assign(x)}
+            return
+        besides = {} if self.weight is None else {"weight": self.weight}
+        if warm is not None and warm.assignment is not None:
+            besides["assignment"] = warm.assignment
+        columns = (*self.train, *besides.values())
+        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
+            yield x, y, dict(zip(besides, rest, strict=True))
 
     def pass_over(self, found: NotFinite) -> None:
         """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.

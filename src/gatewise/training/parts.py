@@ -66,7 +66,7 @@ def stored_parts(config: RunConfig) -> Parts:
     Raises:
         GatewiseError: for data or a configuration that cannot be streamed.
     """
-    if config.warm_start != "none":
+    if config.warm_start == "random":
         raise GatewiseError(NOT_STREAMED)
     table = StoredTable.open(config.data, config.target, config.missing)
     split = SplitByPlace(0.0 if config.test is not None else config.test_size, config.validation_size, config.seed)
