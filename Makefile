@@ -60,6 +60,7 @@ bench: setup
 	$(BIN)/python benchmarks/step.py
 	$(BIN)/python benchmarks/predict.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/scaling.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/embeddings.py
 	$(BIN)/python benchmarks/papers/polynomial.py

@@ -86,7 +86,7 @@ def test_an_array_has_a_column_for_each(tmp_path):
 def test_the_larger_or_later_value_counts_as_one(path):
     records = read(path, TARGET).records
     assert guess_head(records.labels) == ("bernoulli", None)
-    found = two_valued(records)
+    found = two_valued([records])
     assert [(name, values.names) for name, values in found] == [("wet", ("no", "yes")), ("hot, dry", ("0", "1"))]
     y = target_labels(records, ["wet", "hot, dry"], [values.names for _, values in found])
     assert y.dtype == np.float32
@@ -101,6 +101,6 @@ def test_the_larger_or_later_value_counts_as_one(path):
 
 def test_a_label_of_more_or_less_than_two_values_is_named(path):
     with pytest.raises(GatewiseError, match=r"the target 'x' has 4 values .*mend or drop 'x', or train on one target"):
-        two_valued(read(path, "wet,x").records)
+        two_valued([read(path, "wet,x").records])
     with pytest.raises(GatewiseError, match="the target 'old' has only 'b'"):
-        two_valued(read(path, "wet,old").records.take(np.array([0, 3])))
+        two_valued([read(path, "wet,old").records.take(np.array([0, 3]))])

@@ -11,7 +11,7 @@ import torch
 from gatewise.distributed import ALONE
 from gatewise.training.checkpoints import Checkpoints
 
-from .work import CASES, PROCESSES, interrupted, passed_over, together, trained, validated
+from .work import CASES, PROCESSES, interrupted, passed_over, stored, streamed, together, trained, validated
 
 CLOSE = 5e-6
 """One row's part left out, counted twice or seen with another row's noise moves weights by more than 1e-3."""
@@ -25,6 +25,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def several(folder):
+    stored(folder.parent / "table")
     return together(PROCESSES, [*CASES], folder)
 
 
@@ -73,15 +74,24 @@ def test_a_batch_that_is_not_finite_is_passed_over_by_all(several):
     history, warnings = passed_over(ALONE)
     assert [line["train_skipped"] for line in history] == [1, 1]
     of_rows = re.compile(r"\(1 of \d+ rows of the batch\)")
-    for *_, (lines, said), _ in several:
-        assert said == several[0][-2][1]
+    for *_, (lines, said), _, _ in several:
+        assert said == several[0][-3][1]
         assert [of_rows.sub("", each) for each in said] == [of_rows.sub("", each) for each in warnings]
         assert_lines_close(lines, history)
 
 
 def test_a_loss_that_is_not_finite_on_one_is_refused_by_all(several):
-    for *_, found in several:
+    for *_, found, _ in several:
         assert found == ("the regulariser charged is nan", True)
+
+
+def test_rows_that_are_streamed_are_those_of_one(several, folder):
+    history, weights = streamed(folder.parent / "table", ALONE)
+    for *_, (lines, found) in several:
+        assert lines == several[0][-1][0]
+        assert_lines_close(lines, history)
+        for name, value in weights.items():
+            torch.testing.assert_close(torch.from_numpy(found[name]), torch.from_numpy(value), rtol=CLOSE, atol=CLOSE)
 
 
 def test_one_goes_on_from_the_checkpoint_of_several(several, folder, tmp_path):

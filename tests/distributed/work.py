@@ -6,15 +6,20 @@ import multiprocessing
 import os
 import socket
 
+import polars as pl
 import torch
 import torch.distributed as dist
 
 import gatewise as gw
+from gatewise.data import StoredRows
+from gatewise.data.places import SplitByPlace
+from gatewise.data.stored_table import StoredTable
 from gatewise.distributed import Group
 from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, LoopConfig, fit
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.finite import NotFinite
+from gatewise.training.row_stream import RowStream
 from gatewise.training.trainer import Trainer
 from tests.training.alike import without_times
 
@@ -102,6 +107,30 @@ def passed_over(group):
     return without_times(result.history), result.warnings
 
 
+def stored(folder):
+    """The rows of `blobs` as files of a table, in blocks of 13."""
+    x, y = blobs()
+    folder.mkdir()
+    frame = pl.DataFrame(x.numpy(), schema=[f"x{i}" for i in range(6)]).with_columns(y=pl.Series(y.numpy()))
+    frame[:40].write_parquet(folder / "0.parquet", row_group_size=13)
+    frame[40:].write_parquet(folder / "1.parquet", row_group_size=13)
+
+
+def streamed(folder, group):
+    """A `fit` on rows of a table, validated on others of it, with weights of classes; its lines and weights."""
+    mixture, objective, config = made("marginal", {}, {"epochs": 3, "patience": 0, "accumulate": 2})
+    table = StoredTable.open(folder, "y", ())
+    parts = [StoredRows(table, SplitByPlace(0.0, 0.3, 0), part) for part in ("train", "validation")]
+    weights = torch.tensor([1.0, 0.5, 1.5])
+    train, validation = (RowStream(part, table.columns, as_tensors, 25, weights) for part in parts)
+    result = fit(mixture, objective, train, validation, config, num_classes=3, group=group)
+    return without_times(result.history), {name: value.numpy() for name, value in mixture.state_dict().items()}
+
+
+def as_tensors(records):
+    return records.features.to_torch(), torch.tensor([*map(int, records.labels)])
+
+
 class Charged(Regulariser):
     """NaN, without a gradient, where a logit is large: on the process that has the row, and there in the loss alone."""
 
@@ -184,10 +213,11 @@ def work(rank, size, port, cases, folder, sent):
     group = Group(rank, size)
     found = {case: trained(case, group) for case in cases}
     more = validated(group), stopped(group), agreed(group), passed_over(group), refused(group)
+    of_table = streamed(folder.parent / "table", group)
     interrupted(folder, group, at=7)
     dist.destroy_process_group()
     same = [{key: value.numpy() for key, value in each.items()} for each in found.values()]
-    sent.put((rank, dict(zip(found, same, strict=True)), *more))
+    sent.put((rank, dict(zip(found, same, strict=True)), *more, of_table))
 
 
 def together(size, cases, folder):

@@ -25,8 +25,8 @@ def test_written_out():
     rows = logits()
     found, probs = gathered(*rows.chunk(3), selected=True), rows.softmax(-1)
     assert found.rows == 40
-    torch.testing.assert_close(found.argmax, torch.bincount(rows.argmax(-1), minlength=K).float())
-    torch.testing.assert_close(found.load, (probs > 0).sum(0).float())
+    torch.testing.assert_close(found.argmax, torch.bincount(rows.argmax(-1), minlength=K).double())
+    torch.testing.assert_close(found.load, (probs > 0).sum(0).double())
     assert found.load.sum() == 80
     metrics = found.metrics()
     row_entropy = torch.distributions.Categorical(probs).entropy().mean()
@@ -60,3 +60,13 @@ def test_two_processes_make_one_whole(selected):
     halves[0].update(rows)  # what is gathered after a reduction goes on top
     assert halves[0].rows == 80
     assert halves[0].load.sum() == 2 * whole.load.sum()
+
+
+def test_rows_are_counted_beyond_what_float32_counts():
+    found, half = gathered(), gathered(torch.tensor([[1.0, 0.0, 0.0, 0.0]]).expand(2**12, K))
+    for _ in range(13):
+        half.add(half)
+    found.add(half)
+    found.update(torch.tensor([[1.0, 0.0, 0.0, 0.0]]))
+    assert found.rows == 2**25 + 1
+    assert found.argmax[0] == 2**25 + 1

@@ -138,6 +138,9 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
     assert (found.step, found.state, problems) == (100, {"said": ["ü"]}, [])
     assert torch.equal(found.part("a")["x"], torch.full((3,), 100.0))
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-000000000020", "step-000000000100"]
+    checkpoints.save(numbered(30))  # of another start, whose steps are counted anew
+    assert checkpoints.latest()[0].step == 30
+    assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-000000000020", "step-000000000030"]
     checkpoints.clear()
     assert not checkpoints.folder.exists()
 

@@ -8,7 +8,7 @@ import typer
 from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
 from gatewise.cli.tables import coverage_table, figures_table, labels_table
-from gatewise.data import Records
+from gatewise.data import Records, StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
 
@@ -42,7 +42,7 @@ def evaluate(
         print(json.dumps(figures if selective is None else {**figures, "selective": selective}))
     else:
         screen = console()
-        name = records.name if isinstance(records, Records) else data
+        name = records.name if isinstance(records, Records | StoredRows) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
         if isinstance(labels := figures.get("labels"), list):

@@ -27,6 +27,7 @@ from gatewise.training.kinds import KINDS
 from gatewise.training.model import choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import continued, prepare
+from gatewise.training.stored import refuse_streamed
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def compare(
         raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
     base = continued(base).model_copy(update={"threads": base.threads or 1})
     _check_names(base, combine(base, estimators, objectives))
+    refuse_streamed(base, "compare")
     parts = read_parts(base)
     if parts.head in KINDS:
         raise GatewiseError(

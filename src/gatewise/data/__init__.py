@@ -15,6 +15,7 @@ from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_p
 from gatewise.data.readers import ENDINGS, read, stream
 from gatewise.data.records import MISSING, Records, Source
 from gatewise.data.splits import Split, split
+from gatewise.data.stored_rows import StoredRows
 from gatewise.data.teacher import teacher, teacher_gate
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Records",
     "Source",
     "Split",
+    "StoredRows",
     "fit_preprocessing",
     "load_preprocessing",
     "read",

@@ -9,6 +9,7 @@ import numpy as np
 
 from gatewise.data.arrays import check_numbers, check_type
 from gatewise.data.records import MISSING, Records
+from gatewise.data.stored_rows import StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
 
@@ -38,7 +39,7 @@ class ArrayPreprocessing:
         constant = x.max(axis=axes) == x.min(axis=axes)  # exact, where the squares carry rounding
         return cls(x.shape[1:], np.asarray(mean), np.where(constant, 1.0, np.sqrt(squares / rows)))
 
-    def used(self, records: Records) -> str | None:
+    def used(self, records: Records | StoredRows) -> str | None:
         """How the rows were read, where there is something to say: every number of an array is used."""
         return records.note
 

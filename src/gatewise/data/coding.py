@@ -42,10 +42,20 @@ def describe(series: pl.Series, keep: bool = False, decimal: str | None = None) 
         return None
     if series.dtype != pl.String:
         return Column(series.name, None)
-    enough = 1 if keep else max(1, min(10, len(series) // 100))
-    counts = _levels(series, decimal).alias("level").value_counts().filter(pl.col("count") >= enough)
-    most = counts.sort(["count", "level"], descending=[True, False]).head(MOST_LEVELS)
-    return Column(series.name, tuple(sorted(most["level"]))) if len(most) else None
+    return of_levels(series.name, level_counts(series, decimal), len(series), keep)
+
+
+def level_counts(series: pl.Series, decimal: str | None) -> pl.DataFrame:
+    """How many rows of a String column have each `level`: its `count`."""
+    return _levels(series, decimal).alias("level").value_counts()
+
+
+def of_levels(name: str, counts: pl.DataFrame, rows: int, keep: bool) -> Column | None:
+    """How to use a column of text, by how many of so many rows have each level, as `level_counts` tells it."""
+    enough = 1 if keep else max(1, min(10, rows // 100))
+    frequent = counts.filter(pl.col("count") >= enough).sort(["count", "level"], descending=[True, False])
+    most = frequent.head(MOST_LEVELS)
+    return Column(name, tuple(sorted(most["level"]))) if len(most) else None
 
 
 def codes(frame: pl.DataFrame, columns: Sequence[Column], records: Records) -> list[np.ndarray]:

@@ -23,8 +23,24 @@ def is_identifier(series: pl.Series) -> bool:
         return False
     share = values.n_unique() / len(values)
     if values.dtype == pl.String:
-        return share >= TEXT
+        return marks_rows(series.name, len(values), share, None)
     if share < NUMBERS or not (values == values.round()).all():
         return False
-    low, high = values.to_numpy().min(), values.to_numpy().max()
-    return bool(high - low < DENSE * len(values)) or NAMED.search(series.name) is not None
+    numbers = values.to_numpy()
+    return marks_rows(series.name, len(values), share, float(numbers.max() - numbers.min()))
+
+
+def marks_rows(name: str, count: int, share: float, span: float | None) -> bool:
+    """Whether a column of text or of whole numbers is an identifier, by what is known of it.
+
+    Args:
+        name: of the column.
+        count: of its values.
+        share: of them that are different.
+        span: between the greatest and the least of whole numbers; None for text.
+    """
+    if count < LEAST:
+        return False
+    if span is None:
+        return share >= TEXT
+    return share >= NUMBERS and (span < DENSE * count or NAMED.search(name) is not None)

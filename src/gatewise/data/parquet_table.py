@@ -1,21 +1,19 @@
 """Parquet files, one or a folder of them: numbers stay numbers and text stays text."""
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow
 import pyarrow.parquet
 
 from gatewise.data.columns import labels_of, plain, split_target
+from gatewise.data.parquet_files import BUFFER, columns_of, difference, files_of, frame_of, opened_file
 from gatewise.data.records import VALUES, Records
 from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
-from gatewise.wording import shown
-
-BUFFER = 2**16  # bytes of each column that are read ahead in streaming
 
 
 def read_parquet(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:
@@ -26,12 +24,12 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
     columns differ, and for columns that are neither numbers nor text.
     """
     parts, labels, schema, named = [], [], None, None
-    for file in _files(path):
-        with _open(file) as opened:
-            frame = _frame(opened.read())
+    for file in files_of(path):
+        with opened_file(file) as opened:
+            frame = frame_of(opened.read())
         schema = schema or frame.schema
         if frame.schema != schema:
-            raise GatewiseError(_difference(schema, frame.schema, file))
+            raise GatewiseError(difference(schema, frame.schema, file))
         if frame.is_empty():
             continue
 
@@ -67,8 +65,8 @@ def stream_parquet(
     Of the feature columns only `columns` are read, where the files have them all. The columns of all files are looked
     at before the first row. Raises GatewiseError as `read_parquet` does, but for values in columns that are not read.
     """
-    files = _files(path)
-    names, targets = _checked(files, target, require_target)
+    files = files_of(path)
+    names, targets = columns_of(files, target, require_target)
     if columns is None or not set(columns) <= set(names):
         columns = names
     wanted = [*columns, *targets]
@@ -76,10 +74,10 @@ def stream_parquet(
     for file in files:
         start = 1
         # buffered, since a column of a row group would be read at once, however long
-        with _open(file, BUFFER) as opened:
+        with opened_file(file, BUFFER) as opened:
             for batch in _batches(opened, rows, wanted):
                 found = True
-                part = _frame(batch).select(wanted)
+                part = frame_of(batch).select(wanted)
                 numbers = range(start, start + len(part))
                 start += len(part)
                 records = Records(part.select(columns), None, str(file), missing=tuple(missing), numbers=numbers)
@@ -101,73 +99,3 @@ def _batches(file: pyarrow.parquet.ParquetFile, rows: int, columns: Sequence[str
         if held >= rows or group == file.metadata.num_row_groups - 1:
             yield from file.iter_batches(rows, row_groups=groups, columns=columns)
             groups, held = [], 0
-
-
-def _checked(files: Sequence[Path], target: str | None, require_target: bool) -> tuple[list[str], list[str]]:
-    """The names of the feature columns and of those of a target that is required.
-
-    Raises GatewiseError for files whose columns differ, and for types that cannot be used.
-    """
-    first = None
-    for file in files:
-        with _open(file) as opened:
-            frame = _frame(opened.schema_arrow.empty_table())
-        first = frame if first is None else first
-        if frame.schema != first.schema:
-            raise GatewiseError(_difference(first.schema, frame.schema, file))
-    assert first is not None
-
-    def place(row: int) -> str:
-        return f"{files[0]}, row {row + 1}"
-
-    features, labels = split_target(first, target, require_target, str(files[0]))
-    for feature in features.iter_columns():
-        plain(feature, (), place)
-    if labels is None or not require_target:
-        return features.columns, []
-    labels_of(labels, place)
-    return features.columns, labels.columns
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path]
-    try:
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".parquet" and file.is_file())
-    except OSError as error:
-        raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
-    if not files:
-        raise GatewiseError(f"{path}: a folder without .parquet files in it; give a file or such a folder")
-    return files
-
-
-@contextlib.contextmanager
-def _open(path: Path, buffer_size: int = 0) -> Iterator[pyarrow.parquet.ParquetFile]:
-    """The file; whatever goes wrong with it while it is open raises GatewiseError."""
-    try:
-        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=buffer_size) as file:
-            yield file
-    except GatewiseError:
-        raise
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise GatewiseError(f"{path}: not a readable Parquet file ({reason}); write it again") from None
-
-
-def _frame(table: pyarrow.Table | pyarrow.RecordBatch) -> pl.DataFrame:
-    # pyarrow, since polars aborts the whole process on some damaged files; it panics on text that is not
-    # UTF-8 too, so values are validated and metadata, which is not, is left behind
-    table.validate(full=True)
-    frame = pl.from_arrow(pyarrow.table(table.columns, names=table.schema.names))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
-
-
-def _difference(first: pl.Schema, schema: pl.Schema, path: Path) -> str:
-    for one, other in zip(first.items(), schema.items(), strict=False):
-        if one != other:
-            words = f"column {shown(other[0])} of {other[1]} where the first file has {shown(one[0])} of {one[1]}"
-            break
-    else:
-        words = f"{len(schema)} columns where the first file has {len(first)}"
-    return f"{path}: {words}; write all files of the folder with the same columns and types"

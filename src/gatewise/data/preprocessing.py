@@ -9,6 +9,8 @@ import numpy as np
 
 from gatewise.data.array_preprocessing import ArrayPreprocessing
 from gatewise.data.records import Records
+from gatewise.data.stored_preprocessing import fit_stored
+from gatewise.data.stored_rows import StoredRows
 from gatewise.data.table_preprocessing import KEEP_ALL, TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
@@ -38,7 +40,7 @@ class Preprocessing(Protocol):
     def missing(self) -> tuple[str, ...]:
         """The texts that were read as missing values: for reading further files the same way."""
 
-    def used(self, records: Records) -> str | None:
+    def used(self, records: Records | StoredRows) -> str | None:
         """A sentence on which of the table's columns are used, and how; None for an array."""
 
     def unknown(self, rows: np.ndarray) -> dict[str, int]:
@@ -55,9 +57,9 @@ class Preprocessing(Protocol):
 
 
 def fit_preprocessing(
-    records: Records, numeric: str = "standard", *, keep: Sequence[str] = (), drop: Sequence[str] = ()
+    records: Records | StoredRows, numeric: str = "standard", *, keep: Sequence[str] = (), drop: Sequence[str] = ()
 ) -> Preprocessing:
-    """Fits the preprocessing to a table or an array.
+    """Fits the preprocessing to a table or an array; to a table on disk in one pass (see `stored_preprocessing`).
 
     `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks made
     normal). Of a table the columns in `drop` are not used, and those in `keep` are, also where nearly every value is
@@ -66,6 +68,8 @@ def fit_preprocessing(
     """
     if numeric not in ("standard", "quantile"):
         raise GatewiseError(f"numeric is {shown(numeric)}; give 'standard' or 'quantile'")
+    if isinstance(records, StoredRows):
+        return fit_stored(records, numeric, keep, drop)
     if records.is_table:
         return TablePreprocessing.fit(records, numeric, keep, drop)
     if numeric == "quantile":

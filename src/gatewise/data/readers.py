@@ -37,7 +37,7 @@ def read(
     the folder. Raises GatewiseError for whatever cannot be read as such.
     """
     name, missing = str(source), _texts(missing)
-    kind = _kind(name)
+    kind = kind_of(name)
     if kind == "bundled":
         return Source(_own_labels(BUNDLED[name](), target, require_target))
     if kind == "images":
@@ -68,7 +68,7 @@ def stream(
     data are one part. Raises GatewiseError as `read` does, when it comes to what is wrong.
     """
     name, missing = str(source), _texts(missing)
-    kind = _kind(name)
+    kind = kind_of(name)
     if kind in ("bundled", ".npz", "images"):
         found = read(name, target, missing=missing, require_target=require_target, form=form)
         return iter([found.records if found.test is None else found.test])
@@ -81,7 +81,7 @@ def _texts(missing: Sequence[str]) -> tuple[str, ...]:
     return (missing,) if isinstance(missing, str) else tuple(missing)
 
 
-def _kind(name: str) -> str:
+def kind_of(name: str) -> str:
     """Which way of reading: "bundled", "images", or an ending of `ENDINGS`, .parquet for a folder of such too.
 
     Raises GatewiseError for what is none of them.

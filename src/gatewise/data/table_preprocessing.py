@@ -18,11 +18,13 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
 from gatewise.data.records import Records
+from gatewise.data.stored_rows import StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, replacing, write_text
 from gatewise.wording import listing, nearest, shown
 
 KEEP_ALL = "*"  # in `keep`: every column is used
+MOST_QUANTILES = 1000
 LARGEST = 256 * 2**20  # bytes that preprocessing.skops may unpack to, looked at before it is
 PARTS = (SimpleImputer, MissingIndicator, OneHotEncoder, StandardScaler, QuantileTransformer)  # what we write
 TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
@@ -49,20 +51,15 @@ class TablePreprocessing:
     ) -> "TablePreprocessing":
         """Fits to a table; raises GatewiseError where no column can be used, or one to keep or drop is not there."""
         given = pl.DataFrame(records.features)
-        _check_names(given, records.name, {"keep": keep, "drop": drop})
+        check_names(given.columns, records.name, {"keep": keep, "drop": drop})
         frame = plain_features(given.drop(drop), records)
         free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
         identifiers = tuple(series.name for series in free if is_identifier(series))
         kept = [series for series in frame.iter_columns() if series.name not in identifiers]
         columns = tuple(column for series in kept if (column := describe(series, series.name in keep, records.decimal)))
         if not columns:
-            raise GatewiseError(
-                f"{records.name}: no column that can be used{_said_of(identifiers)}; give columns with values, not "
-                "all of them rare"
-            )
-        numbers = [i for i, column in enumerate(columns) if column.levels is None]
-        texts = [i for i, column in enumerate(columns) if column.levels is not None]
-        transformer = _transformer(numbers, texts, numeric, len(frame))
+            raise no_column(records.name, identifiers)
+        transformer = transformer_of(columns, numeric, len(frame))
         transformer.fit(np.column_stack(codes(frame, columns, records)))  # pyrefly: ignore[bad-argument-type]
         return cls(columns, records.missing, transformer, identifiers)
 
@@ -76,7 +73,7 @@ class TablePreprocessing:
         """The columns of the table that are used."""
         return [column.name for column in self.columns]
 
-    def used(self, records: Records) -> str:
+    def used(self, records: Records | StoredRows) -> str:
         """Which of the table's columns are used, and how."""
         names = {column.name for column in self.columns}
         numbers = sum(column.levels is None for column in self.columns)
@@ -246,14 +243,22 @@ def _load_transformer(path: Path) -> ColumnTransformer:
     return transformer
 
 
-def _check_names(frame: pl.DataFrame, name: str, named: dict[str, Sequence[str]]) -> None:
+def check_names(there: Sequence[str], name: str, named: dict[str, Sequence[str]]) -> None:
+    """Raises GatewiseError where a key names a column that is none of those there; `name` is the table's."""
     for key, columns in named.items():
         for column in columns:
-            if column not in frame.columns and (key, column) != ("keep", KEEP_ALL):
+            if column not in there and (key, column) != ("keep", KEEP_ALL):
                 raise GatewiseError(
-                    f"{name}: {key} names {shown(column)}, which is no column; {nearest(column, frame.columns)}"
-                    f"columns: {listing(frame.columns)}"
+                    f"{name}: {key} names {shown(column)}, which is no column; {nearest(column, there)}"
+                    f"columns: {listing(there)}"
                 )
+
+
+def no_column(name: str, identifiers: Sequence[str]) -> GatewiseError:
+    """What is said of a table of this name whose columns tell nothing."""
+    return GatewiseError(
+        f"{name}: no column that can be used{_said_of(identifiers)}; give columns with values, not all of them rare"
+    )
 
 
 def _said_of(identifiers: Sequence[str]) -> str:
@@ -267,11 +272,15 @@ def _said_of(identifiers: Sequence[str]) -> str:
     )
 
 
-def _transformer(numbers: list[int], texts: list[int], numeric: str, rows: int) -> ColumnTransformer:
+def transformer_of(columns: Sequence[Column], numeric: str, rows: int) -> ColumnTransformer:
+    """What makes numbers of columns, in the order that they are given, before it is fitted to so many rows."""
+    numbers = [i for i, column in enumerate(columns) if column.levels is None]
+    texts = [i for i, column in enumerate(columns) if column.levels is not None]
+    count = min(MOST_QUANTILES, rows)
     scaler = (
         StandardScaler()
         if numeric == "standard"
-        else QuantileTransformer(n_quantiles=min(1000, rows), output_distribution="normal", random_state=0, copy=False)
+        else QuantileTransformer(n_quantiles=count, output_distribution="normal", random_state=0, copy=False)
     )
     parts: list[tuple[str, Any, list[int]]] = []
     if numbers:

@@ -1,6 +1,8 @@
 """Targets that are numbers or several labels: told from classes, and read from the labels as they were written."""
 
-from collections.abc import Sequence
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,6 +18,8 @@ FEW_FRACTIONS = 10
 """As `FEW`, of numbers with fractions."""
 OFTEN = 8
 """Rows that each of many whole numbers 0, 1, 2, … or 1, 2, 3, … has where they are taken for classes."""
+MOST_LABELS = 100_000
+"""Different labels that are counted where rows are too many for memory."""
 
 
 def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
@@ -25,7 +29,14 @@ def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
     """
     if labels.ndim == 2:
         return "bernoulli", None
-    names, counts = np.unique(labels.astype(str), return_counts=True)
+    return guess_by_counts(*np.unique(labels.astype(str), return_counts=True))
+
+
+def guess_by_counts(names: np.ndarray, counts: np.ndarray, more: bool = False) -> tuple[str, str | None]:
+    """As `guess_head`, of the different labels of one column `[M]` and how many rows have each `[M]`.
+
+    Where there are `more` than those that were counted, numbers are no classes.
+    """
     try:
         values = np.array([float(name) for name in names])
     except ValueError:
@@ -33,7 +44,7 @@ def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
     if not np.isfinite(values).all():
         return "categorical", None
     whole = bool((values == np.round(values)).all())
-    distinct = f"{len(values)} {'whole ' if whole else ''}numbers"
+    distinct = f"{'more than ' if more else ''}{len(values)} {'whole ' if whole else ''}numbers"
     if len(values) <= (FEW if whole else FEW_FRACTIONS):
         return "categorical", f"The target has {distinct}, taken for classes; for numbers give --head gaussian."
     if not whole:
@@ -42,10 +53,26 @@ def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
         "for counts give --head poisson, for classes --head categorical"
     )  # fmt: skip
     numbered = values.min() in (0, 1) and values.max() - values.min() + 1 == len(values)
-    if numbered and counts.min() >= OFTEN:
+    if numbered and counts.min() >= OFTEN and not more:
         others = "for numbers give --head gaussian, for counts --head poisson"
         return "categorical", f"The target has {distinct} without gaps, taken for classes; {others}."
     return "gaussian", f"The target has {distinct}, taken for numbers; {others}."
+
+
+def label_counts(parts: Iterable[Records]) -> tuple[dict[str, int], bool]:
+    """How many of the rows have each label of one column, and whether that is not all.
+
+    Beyond `MOST_LABELS` different labels no more are counted.
+
+    Raises:
+        GatewiseError: for several labels a row.
+    """
+    counts: Counter[str] = Counter()
+    for records in parts:
+        counts.update(records.known_labels().tolist())
+        if len(counts) > MOST_LABELS:
+            return dict(itertools.islice(counts.items(), MOST_LABELS)), True
+    return dict(counts), False
 
 
 def target_numbers(labels: np.ndarray, head: str, place: Place) -> np.ndarray:
@@ -67,25 +94,31 @@ def target_numbers(labels: np.ndarray, head: str, place: Place) -> np.ndarray:
     return values
 
 
-def two_valued(records: Records) -> list[tuple[str, Classes]]:
-    """Each column of the labels with its two values, in the order in which they count as 0 and 1.
+def two_valued(parts: Iterable[Records]) -> list[tuple[str, Classes]]:
+    """Each column of the labels of all parts with its two values, in the order in which they count as 0 and 1.
 
     The order is that of `Classes`: by value where both are numbers, else by letters.
 
     Raises:
         GatewiseError: for a column with another number of values.
     """
-    found = []
-    for name, column in zip(records.label_names, records.known_label_sets().T, strict=True):
-        values = sorted(set(column.tolist()))
+    seen: dict[str, set[str]] = {}
+    where = ""
+    for records in parts:
+        where = records.name
+        for name, column in zip(records.label_names, records.known_label_sets().T, strict=True):
+            met = seen.setdefault(name, set())
+            if len(met) < MOST_LABELS:
+                met.update(column.tolist())
+    for name, met in seen.items():
+        values = sorted(met)
         if len(values) != 2:
             held = f"{len(values)} values ({listing(values, 5)})" if len(values) > 2 else f"only {shown(values[0])}"
             raise GatewiseError(
-                f"{records.name}: the target {shown(name)} has {held}, and a label of the head bernoulli has two, such "
+                f"{where}: the target {shown(name)} has {held}, and a label of the head bernoulli has two, such "
                 f"as 0 and 1; mend or drop {shown(name)}, or train on one target alone"
             )
-        found.append((name, Classes.from_labels(column)))
-    return found
+    return [(name, Classes.from_labels(np.array([*met], dtype=object))) for name, met in seen.items()]
 
 
 def target_labels(records: Records, names: Sequence[str], values: Sequence[Sequence[str]]) -> np.ndarray:

@@ -31,6 +31,7 @@ class Data(Part):
     labels: list[Label] = Field([])
     hash: Text
     test_hash: Text | None = None
+    streamed: bool = False
 
 
 class Model(Part):

@@ -95,11 +95,12 @@ def mistakes(summary: Summary) -> Section:
 def repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
     """What it takes to get these numbers again."""
     data = summary.data
+    of = "of the files, whose rows were streamed" if data.streamed else "equal for equal rows, from whatever file"
     facts = [
         Row("gatewise", [summary.gatewise], "the version that trained"),
         Row("seed", [setting(summary.config.get("seed"))], "where the random numbers start"),
         Row("data", [short(data.name, 200)], f"{count(data.rows, 'row')}: {_split(summary)}"),
-        Row("data hash", [data.hash], "SHA-256, equal for equal rows, from whatever file"),
+        Row("data hash", [data.hash], f"SHA-256, {of}"),
     ]
     config = [Row(short(key, 80), [short(setting(value), 500)]) for key, value in summary.config.items()]
     half = -(-len(config) // 2)

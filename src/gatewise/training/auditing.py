@@ -8,6 +8,7 @@ import torch
 
 from gatewise import __version__
 from gatewise.data import Records
+from gatewise.data.stored_rows import some_of
 from gatewise.diagnostics import Audit, audit
 from gatewise.errors import GatewiseError
 from gatewise.files import write_json
@@ -21,6 +22,7 @@ from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
 from gatewise.training.parts import read_parts
 from gatewise.training.prepare import prepare
+from gatewise.training.row_stream import HELD, held_rows
 from gatewise.training.run import Run
 
 
@@ -66,7 +68,7 @@ def audit_data(config: RunConfig, *, rows: int = 512, **options: Any) -> tuple[A
         torch.manual_seed(config.seed)
         prepared = prepare(config, parts, device)
     own = None if config.estimator is None else own_estimator(config)
-    chosen = some(prepared.rows["train"], rows, options.get("seed", 0))
+    chosen = some(held_rows(prepared.rows["train"]), rows, options.get("seed", 0))
     found = audit(prepared.model.mixture, chosen, own=own, **options)
     about = {"name": f"{parts.whole.name}, before training", "run": None, "trained": False}
     return found, about | {"objective": config.objective, "data": config.data}
@@ -124,7 +126,7 @@ def _training_rows(run: Run) -> Records:
             f"{run.config.data} has changed since this run was trained, so its training rows cannot be found again; "
             "give rows to audit on with --data"
         )
-    return parts.train
+    return some_of(parts.train, HELD)
 
 
 def _temperature(run: Run) -> float | None:

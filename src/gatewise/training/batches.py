@@ -1,5 +1,6 @@
 """Rows on their way to a model: read and prepared in a thread ahead of the model, in batches of one size."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -11,17 +12,19 @@ from torch import Tensor
 T = TypeVar("T")
 
 
-def rebatched(parts: Iterable[tuple[Tensor, ...]], size: int) -> Iterator[tuple[Tensor, ...]]:
+def rebatched(parts: Iterable[tuple[Tensor, ...]], size: int | Iterable[int]) -> Iterator[tuple[Tensor, ...]]:
     """The same rows, in tensors of `size` rows, the last of fewer: a model's answer does not depend on the parts.
 
     Matrix products differ in their last bits with the number of rows and with where the memory begins, so every batch
-    is a tensor of its own.
+    is a tensor of its own. Several sizes are those of one batch after the other.
     """
+    sizes = itertools.repeat(size) if isinstance(size, int) else iter(size)
     held: list[tuple[Tensor, ...]] = []
-    count = 0
+    count, size = 0, 0
     for part in parts:
         start = 0
         while start < len(part[0]):
+            size = size if held else next(sizes)
             piece = tuple(each[start : start + size - count] for each in part)
             held.append(piece)
             start, count = start + len(piece[0]), count + len(piece[0])

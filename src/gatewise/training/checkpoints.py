@@ -61,7 +61,7 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, checkpoint: Checkpoint) -> Path:
-        """Write one, and remove those that are older than the last `KEPT`.
+        """Write one, which is then the newest, and remove those that are older than the last `KEPT`.
 
         Raises:
             GatewiseError: if it cannot be written; what was there stays.
@@ -87,7 +87,8 @@ class Checkpoints:
             raise GatewiseError(
                 f"cannot write the checkpoint {path}: {reason}; the one before it, if any, is whole"
             ) from None
-        for old in itertools.islice(self._paths(), KEPT, None):
+        later = [other for other in self._paths() if other.name > path.name]  # of a start that is over, or damaged
+        for old in (*later, *itertools.islice(self._paths(), KEPT + len(later), None)):
             shutil.rmtree(old, ignore_errors=True)
         return path
 

@@ -108,6 +108,18 @@ class RunConfig(LoopConfig):
     )
     test_size: float = Field(0.2, ge=0, lt=1, description="share of the rows kept for the test")
     validation_size: float = Field(0.125, gt=0, lt=1, description="share of the other rows kept for validation")
+    stream: bool | None = Field(
+        None,
+        description="whether Parquet files are read anew in each epoch, so that they may be larger than memory; unset: "
+        "from 100 million values (rows x columns) on",
+    )
+    stream_rows: int | None = Field(
+        None,
+        examples=[100000],
+        ge=1,
+        description="rows of the buffer that streamed rows are shuffled in; unset: 16 million values, at most 200,000 "
+        "rows",
+    )
     missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
     separator: str | None = Field(
         None,

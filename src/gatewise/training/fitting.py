@@ -14,6 +14,7 @@ from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import Rows
 from gatewise.training.loop import Fit, Loop
+from gatewise.training.row_stream import RowStream, count_of
 from gatewise.training.starts import Starts
 from gatewise.training.weights import check_weight
 
@@ -21,8 +22,8 @@ from gatewise.training.weights import check_weight
 def fit(
     mixture: MixtureOfExperts,
     objective: Objective,
-    train: Rows,
-    validation: Rows | None,
+    train: Rows | RowStream,
+    validation: Rows | RowStream | None,
     config: LoopConfig | None = None,
     *,
     weight: Tensor | None = None,
@@ -44,7 +45,8 @@ def fit(
     Args:
         mixture: the model; trained in place on the device it is on.
         objective: what is maximised, from `gatewise.objectives`.
-        train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`.
+        train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`. Or a
+            `gatewise.training.row_stream.RowStream`, with `num_classes` where they have classes.
         validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
         config: see `LoopConfig`.
         weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.
@@ -71,11 +73,13 @@ def fit(
         raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
     if not isinstance(config, LoopConfig):
         raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
-    if not len(train[0]) or (validation is not None and not len(validation[0])):
+    if not count_of(train) or (validation is not None and not count_of(validation)):
         raise GatewiseError("training needs at least one training row and one validation row")
+    if isinstance(train, RowStream) and (weight is not None or num_classes is None):
+        raise GatewiseError("streamed rows bring their own weights and do not tell num_classes; give that, no weight")
     weights = (
-        check_weight(weight, len(train[0]), "weight"),
-        None if validation is None else check_weight(validation_weight, len(validation[0]), "validation_weight"),
+        check_weight(weight, count_of(train), "weight"),
+        None if validation is None else check_weight(validation_weight, count_of(validation), "validation_weight"),
     )
     rows = (train, validation, weights)
     loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)

@@ -30,7 +30,9 @@ class GateStatistics:
         self.rows = 0
         self.selected = selected
         self.experts = torch.arange(num_experts, device=device)
-        self._hold(torch.zeros(1 + (3 if selected else 2) * num_experts, device=device))
+        # float32 would count no further than to 16 million rows
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self._hold(torch.zeros(1 + (3 if selected else 2) * num_experts, dtype=wide, device=device))
 
     def _hold(self, sums: Tensor) -> None:
         """Name the parts of the one tensor that there is to reduce."""
@@ -42,7 +44,7 @@ class GateStatistics:
     def restore(self, sums: Tensor, rows: int) -> None:
         """Take the sums of another one, of the same experts."""
         self.rows = rows
-        self._hold(sums)
+        self._hold(sums.to(self.sums))  # older checkpoints have them in float32
 
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:
@@ -61,7 +63,7 @@ class GateStatistics:
         self.sums += more.sums
 
     def reduce(self, reduce: Reduce, *besides: Tensor) -> list[Tensor]:
-        """Make these the statistics of all processes; of float32, so counts are exact to 16 million rows.
+        """Make these the statistics of all processes.
 
         Args:
             reduce: is called once, with one tensor of all sums, the number of rows, and what is given besides.

@@ -5,14 +5,17 @@ from dataclasses import asdict
 from typing import Any
 
 from gatewise.data import Records
-from gatewise.diagnostics import evaluate
+from gatewise.diagnostics import evaluate_batches
 from gatewise.training.calibration import calibration_figures
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS, tally_of
+from gatewise.training.row_stream import RowStream, batches_of, held_rows
 
 
-def judge(model: Model, rows: Mapping[str, Rows], part: str) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+def judge(
+    model: Model, rows: Mapping[str, Rows | RowStream], part: str
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """The figures of each part, and the key `details` of one of them, for classes `calibration` too.
 
     Args:
@@ -22,10 +25,11 @@ def judge(model: Model, rows: Mapping[str, Rows], part: str) -> tuple[dict[str, 
     """
     judged = rows.keys() - {"train"}
     if model.spec.head in KINDS:
-        counted = {name: tally_of(model.spec, model.mixture, [rows[name]]) for name in judged}
+        counted = {name: tally_of(model.spec, model.mixture, batches_of(rows[name])) for name in judged}
         return {name: tally.result() for name, tally in counted.items()}, {"details": counted[part].details()}
-    tallies = {name: evaluate(model.mixture, *rows[name], len(model.spec.classes)) for name in judged}
-    calibration = calibration_figures(model.mixture, model.known_calibration(), *rows[part])
+    count = len(model.spec.classes)
+    tallies = {name: evaluate_batches(model.mixture, batches_of(rows[name]), count) for name in judged}
+    calibration = calibration_figures(model.mixture, model.known_calibration(), *held_rows(rows[part]))
     figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
     return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
 

@@ -3,6 +3,7 @@
 A head that is added to `gatewise.training.model.HEADS` gets its line in `KINDS`.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from gatewise.data import Records
+from gatewise.data.moments import Moments
 from gatewise.data.targets import target_labels, target_numbers, two_valued
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.config import RunConfig
@@ -32,8 +34,8 @@ class Kind(Protocol):
         """Keys of the configuration that have another value where they are not set."""
         ...
 
-    def described(self, head: str, whole: Records, train: Records) -> dict[str, Any]:
-        """The keys of `ModelSpec` that describe the targets of all rows and of those to train on.
+    def described(self, head: str, whole: Iterable[Records], train: Iterable[Records]) -> dict[str, Any]:
+        """The keys of `ModelSpec` that describe the targets of all rows and of those to train on, each in parts.
 
         Raises:
             GatewiseError: for targets that the head does not take.
@@ -67,11 +69,12 @@ class Numbers:
         balance = {} if "regulariser" in config.model_fields_set else {"regulariser": {"importance": 0.1, "load": 0.1}}
         return balance | ({"gate_lr": config.lr} if config.gate_lr is None else {})
 
-    def described(self, head: str, whole: Records, train: Records) -> dict[str, Any]:
+    def described(self, head: str, whole: Iterable[Records], train: Iterable[Records]) -> dict[str, Any]:
         """Where the experts begin and what they count in: mean and standard deviation, or for counts 0 and the mean."""
-        target_numbers(whole.known_labels(), head, whole.place)
-        numbers = target_numbers(train.known_labels(), head, train.place)
-        location, spread = float(numbers.mean()), float(numbers.std())
+        for part in whole:
+            target_numbers(part.known_labels(), head, part.place)
+        moments = Moments.of(target_numbers(part.known_labels(), head, part.place) for part in train)
+        location, spread = float(moments.mean), math.sqrt(moments.variance)
         scaling = (0.0, location or 1.0) if head == "poisson" else (location, spread or 1.0)
         return dict(zip(("target_location", "target_unit"), scaling, strict=True))
 
@@ -98,7 +101,7 @@ class Labels:
         """None: those of classes do."""
         return {}
 
-    def described(self, head: str, whole: Records, train: Records) -> dict[str, Any]:
+    def described(self, head: str, whole: Iterable[Records], train: Iterable[Records]) -> dict[str, Any]:
         """The labels' names, and of each the value that counts as 0 and the one that counts as 1."""
         return {"labels": [{"name": name, "values": list(values.names)} for name, values in two_valued(whole)]}
 

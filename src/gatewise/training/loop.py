@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,7 @@ from gatewise.training.finite import NotFinite
 from gatewise.training.health import Health
 from gatewise.training.loop_state import capture, restore
 from gatewise.training.reseeding import Reseeding, in_words
+from gatewise.training.row_stream import RowStream, count_of, held_rows
 from gatewise.training.starts import Starts
 from gatewise.training.trainer import Trainer
 from gatewise.training.validation import figures_of
@@ -66,7 +67,7 @@ class Loop:
         self,
         mixture: MixtureOfExperts,
         objective: Objective,
-        rows: tuple[Rows, Rows | None, tuple[Tensor | None, Tensor | None]],
+        rows: tuple[Rows | RowStream, Rows | RowStream | None, tuple[Tensor | None, Tensor | None]],
         config: LoopConfig,
         regularisers: Sequence[Regulariser],
         num_classes: int | None,
@@ -77,12 +78,12 @@ class Loop:
         device = next(mixture.parameters()).device
         self.mixture, self.objective, self.config = mixture, objective.to(device), config
         train, validation, weights = rows
-        self.train = train[0].to(device), train[1].to(device)
-        self.validation = None if validation is None else (validation[0].to(device), validation[1].to(device))
+        self.train = on_device(train, device)
+        self.validation = None if validation is None else on_device(validation, device)
         self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
-        self.num_classes = num_classes or int(max(y.max() for _, y in (self.train, self.validation or self.train))) + 1
+        self.num_classes = num_classes or most_classes(self.train, self.validation)
         self.watchers, self.should_stop, self.group = watchers, should_stop, group
-        count = len(self.train[0])
+        count = count_of(self.train)
         self.batch_size = min(config.batch_size or default_batch_size(count), count)
         self.batch_sizes = batch_sizes(count, self.batch_size)
         for size in {*self.batch_sizes}:
@@ -98,14 +99,26 @@ class Loop:
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
         self.starts: Starts
+        # one tensor: many small ones that are kept leave no room between them for what comes and goes
+        self.losses = torch.zeros(self.steps_per_epoch, 2, device=device)
         self.begin_epoch(1)
 
     def begin_epoch(self, epoch: int) -> None:
         """Nothing seen of it yet."""
         self.epoch, self.done = epoch, 0
         self.trainer.order_before = self.trainer.order.get_state()
-        self.seen: list[Tensor] = []
+        self.steps_seen = 0
         self.statistics = self.trainer.new_statistics()
+
+    @property
+    def seen(self) -> Tensor:
+        """Loss and objective of the steps of this epoch, `[S, 2]`."""
+        return self.losses[: self.steps_seen]
+
+    def take_seen(self, seen: Tensor) -> None:
+        """Go on from an epoch of which so much was seen."""
+        self.steps_seen = len(seen)
+        self.losses[: len(seen)] = seen
 
     def go_on_from(self, checkpoints: Checkpoints | None) -> None:
         """Keep the state there from now on, and take up the last that was kept."""
@@ -140,8 +153,10 @@ class Loop:
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
         first, second = seeds(self.config.seed, 5)[3:]
-        trainer, x = self.trainer, self.train[0]
-        trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first)
+        trainer, streamed = self.trainer, isinstance(self.train, RowStream)
+        if assignment is not None or self.config.warm_start != "none":
+            x, _ = held_rows(self.train)
+            trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first, streamed)
         self.warm_epochs = 0 if trainer.warm_start is None else trainer.warm_start.epochs
         self.reseeding = Reseeding(self.mixture, trainer.optimiser, self.config.reseed_after, self.epochs, second)
 
@@ -194,19 +209,14 @@ class Loop:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
         self.mixture.train()
         self.objective.train()
-        besides = {} if self.weight is None else {"weight": self.weight}
-        if self.trainer.warm_start is not None and self.epoch <= self.warm_epochs:
-            besides["assignment"] = self.trainer.warm_start.assignment
-        columns = (*self.train, *besides.values())
-        batches = self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done)
-        for rows, (x, y, *rest) in zip(self.batch_sizes[self.done :], batches, strict=True):
-            given = dict(zip(besides, rest, strict=True))
+        for rows, (x, y, given) in zip(self.batch_sizes[self.done :], self.batches(), strict=True):
             try:
                 step = self.trainer.take_step(x, y, self.statistics, rows=rows, **given)
             except NotFinite as found:
                 self.pass_over(found)
             else:
-                self.seen.append(step)
+                self.losses[self.steps_seen] = step
+                self.steps_seen += 1
                 for watcher in self.watchers:
                     watcher.on_step(self.trainer.step)
             self.done += 1
@@ -215,6 +225,22 @@ class Loop:
             if interrupted:
                 return True
         return False
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """This process's x and y of each batch that is left of the epoch, and what the step is told besides."""
+        warm = self.trainer.warm_start if self.epoch <= self.warm_epochs else None
+        if isinstance(self.train, RowStream):
+            assign = None if warm is None else warm.assign
+            for x, y, *weight in self.trainer.streamed(self.train, self.batch_sizes, self.done):
+                besides = {"weight": weight[0]} if weight else {}
+                yield x, y, besides if assign is None else besides | {"assignment": assign(x)}
+            return
+        besides = {} if self.weight is None else {"weight": self.weight}
+        if warm is not None and warm.assignment is not None:
+            besides["assignment"] = warm.assignment
+        columns = (*self.train, *besides.values())
+        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
+            yield x, y, dict(zip(besides, rest, strict=True))
 
     def pass_over(self, found: NotFinite) -> None:
         """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
@@ -235,16 +261,16 @@ class Loop:
 
     def epoch_metrics(self) -> dict[str, Any]:
         """The line of `metrics.jsonl` about the training rows."""
-        if not self.seen:
+        if not self.steps_seen:
             raise GatewiseError(
                 f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
             )
-        loss, objective = torch.stack(self.seen).mean(0).tolist()
+        loss, objective = self.seen.mean(0).tolist()
         figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
         figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         if self.config.skip_nonfinite:
-            figures["train_skipped"] = self.done - len(self.seen)
+            figures["train_skipped"] = self.done - self.steps_seen
         return figures | self.statistics.metrics()
 
     def reseed(self, epoch: int) -> None:
@@ -273,7 +299,7 @@ class Loop:
             watcher.on_epoch(metrics)
         self.warn(self.health.check(metrics))
 
-    def validate(self, metrics: dict[str, Any], rows: Rows) -> None:
+    def validate(self, metrics: dict[str, Any], rows: Rows | RowStream) -> None:
         """Add the validation figures to the metrics, and keep the weights if they are the best."""
         figures = figures_of(self.mixture, rows, self.validation_weight, self.num_classes, self.group)
         nll = figures.get("weighted_nll", figures["nll"])
@@ -294,3 +320,13 @@ class Loop:
         """Tell the watchers of something that is wrong."""
         for watcher in self.watchers:
             watcher.on_warning(message)
+
+
+def on_device(rows: Rows | RowStream, device: torch.device) -> Rows | RowStream:
+    """The rows where the model is; of those that are read as they are needed each batch goes there."""
+    return rows if isinstance(rows, RowStream) else (rows[0].to(device), rows[1].to(device))
+
+
+def most_classes(*parts: Rows | RowStream | None) -> int:
+    """The largest class in rows that are in memory, plus one."""
+    return int(max((part[1].max() for part in parts if isinstance(part, tuple)), default=0)) + 1

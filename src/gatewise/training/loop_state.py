@@ -27,7 +27,7 @@ def capture(loop: "Loop") -> Checkpoint:
     tensors["order"] = trainer.order_before
     tensors["noise"] = trainer.generator.get_state()
     tensors["reseeding"] = reseeding.generator.get_state()
-    tensors["seen"] = torch.stack(loop.seen) if loop.seen else torch.zeros(0, 2)
+    tensors["seen"] = loop.seen
     tensors["statistics"] = loop.statistics.sums
     state = {
         "epoch": loop.epoch,
@@ -73,7 +73,7 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         reseeding.generator.set_state(checkpoint.tensors["reseeding"])
         loop.epoch, loop.done = state["epoch"], state["batches"]
         trainer.passed_over = state["passed_over"]
-        loop.seen = list(checkpoint.tensors["seen"].to(device).unbind(0))
+        loop.take_seen(checkpoint.tensors["seen"].to(device))
         loop.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
         result.history, result.best_epoch = state["history"], state["best_epoch"]
         loop.best_nll = math.inf if state["best_nll"] is None else state["best_nll"]

@@ -5,33 +5,40 @@ from pathlib import Path
 
 import numpy as np
 
-from gatewise.data import BUNDLED, Classes, Form, Records, Source, read, split
+from gatewise.data import BUNDLED, Classes, Form, Records, Source, StoredRows, read, split
+from gatewise.data.places import SplitByPlace
+from gatewise.data.stored_table import StoredTable
 from gatewise.data.targets import guess_head
+from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig
 from gatewise.training.kinds import KINDS
+from gatewise.training.stored import classes_of, is_streamed, stored_guess, table_of_test
+from gatewise.training.warm_start import NOT_STREAMED
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The rows of a run, apart; test is None where none were kept.
+    """The rows of a run, apart, in memory or on disk; test is None where none were kept.
 
     `head` is what the target is, and `guessed` says why where that could be otherwise.
     """
 
-    train: Records
-    validation: Records
-    test: Records | None
-    whole: Records
+    train: Records | StoredRows
+    validation: Records | StoredRows
+    test: Records | StoredRows | None
+    whole: Records | StoredRows
     head: str = "categorical"
     guessed: str | None = None
 
 
 def read_parts(config: RunConfig) -> Parts:
-    """Read the data of a run and split them as its seed says.
+    """Read the data of a run and split them as its seed says; what is streamed stays on disk.
 
     Raises:
         GatewiseError: for data that cannot be read or split.
     """
+    if is_streamed(config):
+        return stored_parts(config)
     source = read(config.data, config.target, missing=config.missing, form=config.form)
     rows, test = source.records, source.test
     if config.test is not None:
@@ -41,7 +48,7 @@ def read_parts(config: RunConfig) -> Parts:
     guess = guess_head(sets if sets.shape[1] > 1 else sets[:, 0])
     head, guessed = guess if config.head is None else (config.head, None)
     if head in KINDS:
-        KINDS[head].described(head, rows, rows)  # what does not fit is refused first
+        KINDS[head].described(head, [rows], [rows])  # what does not fit is refused first
         labels = np.zeros(len(rows), dtype=int)  # they have no classes to be split by
     else:
         labels = rows.known_labels()
@@ -51,6 +58,31 @@ def read_parts(config: RunConfig) -> Parts:
     if test is None and len(kept.test):
         test = rows.take(kept.test)
     return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows, head, guessed)
+
+
+def stored_parts(config: RunConfig) -> Parts:
+    """The data of a run that are streamed: nothing is read of them but the labels.
+
+    Raises:
+        GatewiseError: for data or a configuration that cannot be streamed.
+    """
+    if config.warm_start == "random":
+        raise GatewiseError(NOT_STREAMED)
+    table = StoredTable.open(config.data, config.target, config.missing)
+    split = SplitByPlace(0.0 if config.test is not None else config.test_size, config.validation_size, config.seed)
+    train, validation, test = (StoredRows(table, split, part, config.seed) for part in ("train", "validation", "test"))
+    for part in (train, validation):
+        if not len(part):
+            raise GatewiseError(f"{table.path}: no row of {len(table)} was drawn for {part.part}; give more rows")
+    if config.test is not None:
+        test = StoredRows(table_of_test(config.test, table), seed=config.seed)
+    whole = StoredRows(table, seed=config.seed)
+    head, guessed = (config.head, None) if config.head is not None else stored_guess(whole)
+    if head in KINDS:
+        KINDS[head].described(head, whole.targets(), whole.targets())
+    else:
+        classes_of(whole)
+    return Parts(train, validation, test if len(test) else None, whole, head, guessed)
 
 
 def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> Form:

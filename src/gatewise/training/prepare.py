@@ -6,17 +6,21 @@ from typing import Any
 
 import torch
 
-from gatewise.data import Classes, Preprocessing, Records, fit_preprocessing
+from gatewise.data import Preprocessing, Records, StoredRows, fit_preprocessing
+from gatewise.data.stored_rows import some_of
 from gatewise.errors import GatewiseError
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
+from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS
 from gatewise.training.model import ModelSpec, build_objective
 from gatewise.training.numeric_embedding import quantile_bins
 from gatewise.training.parts import Parts, with_absolute_paths
+from gatewise.training.row_stream import HELD, RowStream, default_buffer
 from gatewise.training.run import Run
 from gatewise.training.start import started_model, taken_over
+from gatewise.training.stored import classes_of, targets_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Prepared:
 
     model: Model
     objective: Objective
-    rows: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    rows: dict[str, Rows | RowStream]
 
 
 def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
@@ -40,21 +44,28 @@ def prepare(config: RunConfig, parts: Parts, device: torch.device) -> Prepared:
     else:
         model, objective = _fresh(config, parts, device)
     named = {"train": parts.train, "validation": parts.validation, "test": parts.test}
-    rows = {name: model.rows(records) for name, records in named.items() if records is not None}
+    rows = {name: as_seen(model, records, config) for name, records in named.items() if records is not None}
     return Prepared(model, objective, rows)
+
+
+def as_seen(model: Model, records: Records | StoredRows, config: RunConfig) -> Rows | RowStream:
+    """Rows as a model takes them, at once or as they are needed."""
+    if isinstance(records, Records):
+        return model.rows(records)
+    columns = model.preprocessing.column_names or []
+    return RowStream(records, columns, model.rows, config.stream_rows or default_buffer(len(columns)))
 
 
 def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model, Objective]:
     if parts.head in KINDS:
-        target = KINDS[parts.head].described(parts.head, parts.whole, parts.train)
+        target = KINDS[parts.head].described(parts.head, targets_of(parts.whole), targets_of(parts.train))
         return assemble(config, parts.train, (), device, parts.head, target)
-    classes = Classes.from_labels(parts.whole.known_labels(), parts.whole.name).names
-    return assemble(config, parts.train, classes, device)
+    return assemble(config, parts.train, classes_of(parts.whole).names, device)
 
 
 def assemble(
     config: RunConfig,
-    train: Records,
+    train: Records | StoredRows,
     classes: Sequence[str],
     device: torch.device,
     head: str = "categorical",
@@ -76,7 +87,7 @@ def assemble(
 
 
 def with_embedding(
-    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records
+    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records | StoredRows
 ) -> tuple[ModelSpec, list[torch.Tensor] | None]:
     """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
 
@@ -91,7 +102,7 @@ def with_embedding(
         raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
     bins = None
     if config.numeric_embedding == "piecewise-linear":
-        rows = torch.from_numpy(preprocessing.transform(train)[:, :numbers])
+        rows = torch.from_numpy(preprocessing.transform(some_of(train, HELD))[:, :numbers])
         bins = quantile_bins(rows, config.numeric_bins)
     counts = [len(edges) - 1 for edges in bins or []]
     return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gatewise.data import Form, Records, read, stream
+from gatewise.data import Form, Records, StoredRows, read, stream
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json
@@ -89,8 +89,8 @@ class Run:
             raise GatewiseError(f"{rows.name}: images, but the model was not trained on any; give data like its own")
         return rows
 
-    def test_rows(self) -> Records:
-        """The test rows that were kept at training, read again.
+    def test_rows(self) -> Records | StoredRows:
+        """The test rows that were kept at training, read again; as they are needed, where they were streamed.
 
         Raises:
             GatewiseError: if none were kept, or the data have changed since.

@@ -9,6 +9,7 @@ from gatewise.training.config import RunConfig
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import samples_of
 from gatewise.training.prepare import Prepared
+from gatewise.training.row_stream import held_rows
 from gatewise.training.tensorboard import TensorBoard
 
 
@@ -23,7 +24,7 @@ def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAl
     """The audit along training, where it is wanted."""
     if not config.audit_every:
         return []
-    model, rows = prepared.model.mixture, prepared.rows["train"]
+    model, rows = prepared.model.mixture, held_rows(prepared.rows["train"])
     path = folder / "audits.jsonl"
     draws = samples_of(config) or 1
     return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]

@@ -5,18 +5,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from gatewise.data import Records
+from gatewise.data import Records, StoredRows
+from gatewise.data.stored_rows import some_of
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, add_expert, remove_expert
 from gatewise.training.config import RunConfig
 from gatewise.training.folder import Model
 from gatewise.training.model import ModelSpec
 from gatewise.training.reseeding import NOISE
+from gatewise.training.row_stream import HELD
 
 if TYPE_CHECKING:
     from gatewise.training.run import Run
 
-SPLIT = ("seed", "test", "test_size", "validation_size", "missing")
+SPLIT = ("seed", "test", "test_size", "validation_size", "missing", "stream")
 """Keys that decide which rows are for training."""
 FORM = ("separator", "header", "decimal")
 """Keys that say how a table is written."""
@@ -52,7 +54,13 @@ def taken_over(config: RunConfig, run: "Run") -> RunConfig:
     return config.model_copy(update=update)
 
 
-def started_model(config: RunConfig, run: "Run", whole: Records, train: Records, device: torch.device) -> Model:
+def started_model(
+    config: RunConfig,
+    run: "Run",
+    whole: Records | StoredRows,
+    train: Records | StoredRows,
+    device: torch.device,
+) -> Model:
     """The run's model, with as many experts as the configuration says.
 
     Args:
@@ -67,12 +75,14 @@ def started_model(config: RunConfig, run: "Run", whole: Records, train: Records,
             otherwise, so that rows it was trained on would judge it.
     """
     changed = [key for key in SPLIT if getattr(config, key) != getattr(run.config, key)]
-    if changed and whole.hash() == run.summary["data"]["hash"]:
+    # rows in memory and on disk have hashes of their own, so the same files are known by their path
+    same = whole.hash() == run.summary["data"]["hash"] or ("stream" in changed and config.data == run.config.data)
+    if changed and same:
         raise GatewiseError(
             f"these are the rows that {run.folder} was trained on, but with another {' and '.join(changed)} they are "
             "split otherwise, and rows for training become rows for the test; leave it as it was in that run"
         )
-    x, _ = run.model.rows(train)
+    x, _ = run.model.rows(some_of(train, HELD))
     generator = torch.Generator().manual_seed(config.seed)
     mixture = with_experts(run.model.mixture.to(device), config.num_experts, x.to(device), generator)
     return Model(mixture, run.model.spec.model_copy(update={"experts": config.num_experts}), run.model.preprocessing)

@@ -5,14 +5,18 @@ from typing import Any
 import torch
 
 from gatewise import __version__
+from gatewise.data import Records, StoredRows
+from gatewise.data.stored_rows import some_of
 from gatewise.data.strays import said_of_strays
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
+from gatewise.training.epoch import Rows
 from gatewise.training.judging import can_be_told, judge
 from gatewise.training.loop import Fit
 from gatewise.training.parts import Parts
 from gatewise.training.prepare import Prepared
-from gatewise.training.typical import typical
+from gatewise.training.row_stream import RowStream
+from gatewise.training.typical import MOST_ROWS, typical
 
 
 def summarise(
@@ -22,6 +26,7 @@ def summarise(
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
     figures, details = judge(model, prepared.rows, part)
+    shown = some_of(unseen, MOST_ROWS)
     return {
         "gatewise": __version__,
         "config": config.model_dump(),
@@ -41,6 +46,7 @@ def summarise(
             "guessed": parts.guessed,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
+            "streamed": isinstance(parts.whole, StoredRows),
         },
         "model": {
             "head": model.spec.head,
@@ -56,12 +62,18 @@ def summarise(
         "validation": figures["validation"],
         "test": figures.get("test"),
         **details,
-        "typical": typical(model, unseen, *prepared.rows[part]) if can_be_told(model, unseen) else None,
+        "typical": typical(model, shown, *_rows(prepared, part, shown)) if can_be_told(model, shown) else None,
         "starts": result.starts,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
     }
+
+
+def _rows(prepared: Prepared, part: str, shown: Records) -> Rows:
+    """The rows of a part that are shown, as the model takes them."""
+    rows = prepared.rows[part]
+    return prepared.model.rows(shown) if isinstance(rows, RowStream) else rows
 
 
 def _most_evaluations(config: RunConfig, objective: Objective) -> int:

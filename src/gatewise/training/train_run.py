@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from gatewise.data import StoredRows
 from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json, write_json, write_text
@@ -27,12 +28,13 @@ from gatewise.training.loop import Fit
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
+from gatewise.training.row_stream import held_rows
 from gatewise.training.run import Run, config_of
 from gatewise.training.run_folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
 from gatewise.training.run_watchers import run_watchers
 from gatewise.training.summary import summarise
 from gatewise.training.tensorboard import check_tensorboard
-from gatewise.training.weights import class_weights, of_rows
+from gatewise.training.weighted_rows import weighted, weights_of_classes
 
 FREE = ("skip_nonfinite", "checkpoint_seconds")
 """Keys that may be set anew when training goes on."""
@@ -97,6 +99,8 @@ def _checked(config: RunConfig) -> tuple[RunConfig, Parts]:
     regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
     config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
+    if isinstance(parts.whole, StoredRows):
+        config = config.model_copy(update={"stream": True})  # whatever the rule is when the run is read again
     check_gate(config)
     return config, parts
 
@@ -170,7 +174,7 @@ def _trained(
         torch.manual_seed(config.seed)
         with group.agreed():
             prepared = prepare(config, parts, device)
-        weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
+        weights = weights_of_classes(config, prepared.model.classes, prepared.rows["train"])
         result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group)
         run = None
         with group.agreed():
@@ -194,14 +198,17 @@ def _fitted(
         with group.agreed():
             if group.leads:
                 watchers = [*run_watchers(config, folder, prepared, open_files), *callbacks]
+        (train, weight), (validation, validation_weight) = (
+            weighted(prepared.rows[part], weights, prepared.model.classes) for part in ("train", "validation")
+        )
         return fit(
             prepared.model.mixture,
             prepared.objective,
-            prepared.rows["train"],
-            prepared.rows["validation"],
+            train,
+            validation,
             LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields}),
-            weight=of_rows(weights, prepared.rows["train"][1]),
-            validation_weight=of_rows(weights, prepared.rows["validation"][1]),
+            weight=weight,
+            validation_weight=validation_weight,
             regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
             num_classes=len(prepared.model.spec.classes),
             callbacks=watchers,
@@ -225,7 +232,7 @@ def _written(
     """Write the model, the summary and the report."""
     model = prepared.model
     if parts.head == "categorical":
-        model = replace(model, calibration=fit_calibration(model.mixture, *prepared.rows["validation"]))
+        model = replace(model, calibration=fit_calibration(model.mixture, *held_rows(prepared.rows["validation"])))
     model.save(folder / "model")
     summary = summarise(config, parts, replace(prepared, model=model), weights, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}

@@ -17,9 +17,11 @@ from gatewise.training.epoch import batch_bounds, seeds
 from gatewise.training.finite import Before, NotFinite, trace
 from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.parameter_groups import parameter_groups, rate_at
+from gatewise.training.row_stream import RowStream
 from gatewise.training.terms import Terms
 from gatewise.training.together import (
     Piece,
+    Shares,
     copies_of,
     noise_source,
     over_all,
@@ -234,3 +236,10 @@ class Trainer:
         for rows in order.tensor_split(batch_bounds(count, batch_size))[skip:]:
             own = own_rows(rows, self.config.accumulate, self.group)
             yield tuple(column[own] for column in columns)
+
+    def streamed(self, rows: RowStream, sizes: Sequence[int], skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """As `batches`, of rows that are read as they are needed, in batches of these sizes."""
+        self.order_before = self.order.get_state()
+        seed = int(torch.randint(2**62, (), generator=self.order, device=self.device))
+        for batch in rows.shuffled(seed, Shares(sizes, self.config.accumulate, self.group), skip):
+            yield tuple(column.to(self.device) for column in batch)

@@ -1,22 +1,26 @@
 """What an epoch is judged by."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics import evaluate
+from gatewise.diagnostics import evaluate_batches
 from gatewise.distributed import ALONE, Group
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
 from gatewise.training.epoch import Rows
 from gatewise.training.labels import LabelTally
 from gatewise.training.numbers import NumberTally
+from gatewise.training.row_stream import BATCH, RowStream, count_of
 from gatewise.training.tally import TargetTally
-
-BATCH = 4096
-"""Rows at a time."""
 
 
 def figures_of(
-    mixture: MixtureOfExperts, rows: Rows, weight: Tensor | None, num_classes: int, group: Group = ALONE
+    mixture: MixtureOfExperts,
+    rows: Rows | RowStream,
+    weight: Tensor | None,
+    num_classes: int,
+    group: Group = ALONE,
 ) -> dict[str, float | int]:
     """The validation figures by name: those of `Evaluation` for classes, of a `TargetTally` for numbers and labels.
 
@@ -24,32 +28,42 @@ def figures_of(
 
     Args:
         mixture: the model; run in inference mode, and left in the mode it was in.
-        rows: x and y, on the mixture's device.
-        weight: of the rows, `[N]`, with mean 1.
+        rows: x and y, on the mixture's device, or read as they are needed.
+        weight: of the rows, `[N]`, with mean 1; streamed rows bring their own.
         num_classes: C, where y are classes.
         group: the processes that run a part of the rows each.
     """
-    if len(rows[0]) < group.size:
-        group = ALONE  # each runs them all: none would have something to tell of no rows
-    first, count = group.share(len(rows[0]))
-    x, y = (column[first : first + count] for column in rows)
+    group, batches = _of_process(rows, weight, group)
+    weighted = weight is not None or (isinstance(rows, RowStream) and rows.class_weight is not None)
     figures: dict[str, float | int] = {}
     if isinstance(mixture.head, Categorical):
-        tally = evaluate(mixture, x, y, num_classes=num_classes)
+        tally = evaluate_batches(mixture, ((x, y) for x, y, *_ in batches()), num_classes)
         tally.reduce(group.sum)
         figures = tally.result().to_dict()
-        if weight is None:
+        if not weighted:
             return figures
     elif (target_tally := _tally(mixture)) is not None:
-        figures = _cheap_figures(target_tally, x, y, group)
-        if weight is None:
+        figures = _cheap_figures(target_tally, batches(), group)
+        if not weighted:
             return figures
-    nll = _nll(mixture, x, y)
-    weighted = nll if weight is None else weight[first : first + count] * nll
-    mean, weighted_mean = (group.sum(torch.stack([nll.sum(), weighted.sum()])) / len(rows[0])).tolist()
-    if weight is not None:
+    mean, weighted_mean = (group.sum(_nll(mixture, batches())) / count_of(rows)).tolist()
+    if weighted:
         figures["weighted_nll"] = weighted_mean
     return {"nll": mean, **figures}
+
+
+def _of_process(
+    rows: Rows | RowStream, weight: Tensor | None, group: Group
+) -> tuple[Group, Callable[[], Iterable[tuple[Tensor, ...]]]]:
+    """What gives this process's batches of the rows; each has them all where one would have nothing to tell of."""
+    if isinstance(rows, RowStream):
+        group = group if rows.shares(group.size) else ALONE
+        return group, lambda: rows.batches((group.rank, group.size))
+    if len(rows[0]) < group.size:
+        group = ALONE
+    first, count = group.share(len(rows[0]))
+    columns = [column[first : first + count] for column in (*rows, *([] if weight is None else [weight]))]
+    return group, lambda: zip(*(column.split(BATCH) for column in columns), strict=True)
 
 
 def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
@@ -60,11 +74,11 @@ def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
     return NumberTally(mixture, costly=False) if one else None
 
 
-def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor, group: Group) -> dict[str, float | int]:
+def _cheap_figures(tally: TargetTally, batches: Iterable[tuple[Tensor, ...]], group: Group) -> dict[str, float | int]:
     was_training = tally.mixture.training
     tally.mixture.eval()
     try:
-        tally.update(x, y)
+        tally.all_of((x, y) for x, y, *_ in batches)
         tally.reduce(group.sum)
         return tally.result()
     finally:
@@ -72,14 +86,15 @@ def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor, group: Group) -> di
 
 
 @torch.no_grad()
-def _nll(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> Tensor:
-    """-log p(y|x) of each row, `[N]`."""
-    if not len(x):
-        return torch.zeros(0, device=x.device)
-    was_training = mixture.training
+def _nll(mixture: MixtureOfExperts, batches: Iterable[tuple[Tensor, ...]]) -> Tensor:
+    """The sum of -log p(y|x) over the rows, and that of its product with their weights, `[2]`."""
+    device, was_training = next(mixture.parameters()).device, mixture.training
+    total = torch.zeros(2, device=device)
     mixture.eval()
     try:
-        parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
-        return torch.cat([-mixture.log_prob(*part) for part in parts])
+        for x, y, *weight in batches:
+            nll = -mixture.log_prob(x.to(device), y.to(device))
+            total += torch.stack([nll.sum(), (nll * weight[0].to(device) if weight else nll).sum()])
+        return total
     finally:
         mixture.train(was_training)

@@ -1,5 +1,8 @@
 """Warm starts: for the first epochs each row's expert is given, by clusters or by chance, and not inferred."""
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
@@ -14,6 +17,10 @@ from gatewise.training.config import LoopConfig
 
 SMOOTHING = 0.1
 """The share of the gate's target that is spread over all experts."""
+NOT_STREAMED = (
+    "an assignment and warm_start = 'random' keep the expert of every training row, and streamed rows are not kept; "
+    "take warm_start = 'kmeans', or set stream = false"
+)
 
 
 class WarmStart:
@@ -27,13 +34,20 @@ class WarmStart:
     full size for every weight, and undo part of what the experts were taught.
 
     Args:
-        assignment: the expert of each training row, int64 `[N]`.
+        assignment: the expert of each training row, int64 `[N]`; None where rows are streamed.
         epochs: that it lasts; the chosen objective has the others.
         teaches_gate: whether the gate is to learn the assignment.
+        assign: tells the experts of rows `[B, ...]` that are streamed, int64 `[B]`.
     """
 
-    def __init__(self, assignment: Tensor, epochs: int, teaches_gate: bool = True):
-        self.assignment, self.epochs, self.teaches_gate = assignment, epochs, teaches_gate
+    def __init__(
+        self,
+        assignment: Tensor | None,
+        epochs: int,
+        teaches_gate: bool = True,
+        assign: Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.assignment, self.epochs, self.teaches_gate, self.assign = assignment, epochs, teaches_gate, assign
 
     def __call__(self, observed: Observed, assignment: Tensor) -> Estimate:
         """The objective of each row, `[B]`, for the experts `[B]`."""
@@ -47,27 +61,37 @@ class WarmStart:
 
 
 def warm_start(
-    config: LoopConfig, mixture: MixtureOfExperts, x: Tensor, epochs: int, assignment: Tensor | None, seed: int
+    config: LoopConfig,
+    mixture: MixtureOfExperts,
+    x: Tensor,
+    epochs: int,
+    assignment: Tensor | None,
+    seed: int,
+    streamed: bool = False,
 ) -> WarmStart | None:
     """The warm start that a configuration asks for, or one of a given assignment; None for none.
 
     Args:
         config: with `warm_start` and `warm_start_epochs`.
         mixture: with K experts.
-        x: all training rows, `[N, ...]`.
+        x: all training rows, `[N, ...]`, or a sample of them.
         epochs: of the training in all.
         assignment: the user's own, int64 `[N]`, or None.
         seed: of clusters and chance.
+        streamed: whether x is a sample, and rows get their experts as they come.
 
     Raises:
         GatewiseError: for both an assignment and a way to make one, an assignment that does not fit, fewer rows than
-            clusters, no epoch left for the objective, or a sparse gate that is to learn the assignment.
+            clusters, no epoch left for the objective, a sparse gate that is to learn the assignment, or for rows that
+            are streamed a way that needs them all.
     """
     kind, experts = config.warm_start, mixture.num_experts
     if assignment is None and kind == "none":
         return None
     if assignment is not None and kind != "none":
         raise GatewiseError(f"give an assignment or warm_start = {kind!r}, not both")
+    if streamed and kind != "kmeans":
+        raise GatewiseError(NOT_STREAMED)
     lasts = config.warm_start_epochs or max(1, epochs // 10)
     if lasts >= epochs:
         raise GatewiseError(
@@ -78,6 +102,8 @@ def warm_start(
             "a sparse gate cannot be taught an assignment: the logarithm of its probability is infinite for most "
             "experts; take warm_start = 'random', or a softmax gate"
         )
+    if streamed:
+        return WarmStart(None, lasts, assign=nearest_cluster(x, experts, seed))
     if assignment is not None:
         assignment = _checked(assignment, len(x), experts)
     elif kind == "kmeans":
@@ -94,14 +120,26 @@ def clusters(x: Tensor, num_clusters: int, seed: int) -> Tensor:
     Raises:
         GatewiseError: for fewer rows than clusters.
     """
+    return nearest_cluster(x, num_clusters, seed)(x)
+
+
+def nearest_cluster(x: Tensor, num_clusters: int, seed: int) -> Callable[[Tensor], Tensor]:
+    """What tells of rows `[B, ...]` their cluster among those of x `[N, ...]`, int64 `[B]`.
+
+    Raises:
+        GatewiseError: for fewer rows than clusters.
+    """
     if len(x) < num_clusters:
         raise GatewiseError(
             f"warm_start = 'kmeans' needs a row for each of the {num_clusters} experts, got {len(x)}; take fewer "
             "experts, or warm_start = 'random'"
         )
-    rows = x.detach().flatten(1).double().cpu().numpy()
-    means = MiniBatchKMeans(num_clusters, random_state=seed % 2**32, n_init=3)
-    return torch.from_numpy(means.fit_predict(rows)).long()
+    means = MiniBatchKMeans(num_clusters, random_state=seed % 2**32, n_init=3).fit(_as_table(x))
+    return lambda rows: torch.from_numpy(means.predict(_as_table(rows))).long().to(rows.device)
+
+
+def _as_table(x: Tensor) -> np.ndarray:
+    return x.detach().flatten(1).double().cpu().numpy()
 
 
 def _checked(assignment: Tensor, rows: int, experts: int) -> Tensor:

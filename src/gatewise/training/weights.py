@@ -31,8 +31,12 @@ def class_weights(
         return _by_class(chosen, classes)
     if chosen != "balanced":
         raise GatewiseError(f"class_weight must be 'balanced', a weight by class, or unset, got {chosen!r}")
-    counts = torch.bincount(y, weight, minlength=len(classes)).float()
-    return torch.where(counts > 0, counts.sum() / (len(classes) * counts), 1.0)
+    return balanced(torch.bincount(y, weight, minlength=len(classes)).float())
+
+
+def balanced(counts: Tensor) -> Tensor:
+    """Weights `[C]` by which classes of so many rows `[C]` all weigh the same; 1 for one without a row."""
+    return torch.where(counts > 0, counts.sum() / (len(counts) * counts), 1.0)
 
 
 def _by_class(chosen: Mapping[Any, float], classes: Sequence[Any]) -> Tensor:

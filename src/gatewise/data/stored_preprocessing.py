@@ -1,0 +1,126 @@
+"""The preprocessing of a table on disk, fitted in one pass over its rows and on a sample of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from gatewise.data.coding import OTHER, Column, codes, of_levels
+from gatewise.data.moments import Moments
+from gatewise.data.stored_rows import StoredRows
+from gatewise.data.table_pass import TablePass
+from gatewise.data.table_preprocessing import (
+    KEEP_ALL,
+    MOST_QUANTILES,
+    TablePreprocessing,
+    check_names,
+    no_column,
+    transformer_of,
+)
+
+SAMPLE_VALUES = 2**24
+"""Values of the sample, at most, where that leaves `LEAST_SAMPLE` rows."""
+MOST_SAMPLE, LEAST_SAMPLE = 200_000, 10_000
+
+
+def sample_rows(columns: int) -> int:
+    """How many rows of so many columns are drawn where all are too many: from 10,000 to 200,000."""
+    return min(MOST_SAMPLE, max(LEAST_SAMPLE, SAMPLE_VALUES // columns))
+
+
+def fit_stored(
+    rows: StoredRows, numeric: str = "standard", keep: Sequence[str] = (), drop: Sequence[str] = ()
+) -> TablePreprocessing:
+    """What `TablePreprocessing.fit` gives for the same rows in memory, or comes near to it.
+
+    Means, variances, what is missing and how often each text is there come from all rows. Medians, which fill gaps,
+    and quantiles come from a sample of the rows (`sample_rows`), which is all of them where they are few. Which columns
+    look like identifiers is told from a sample of their values (`table_pass.Different`).
+
+    Raises:
+        GatewiseError: as `TablePreprocessing.fit` does.
+    """
+    check_names(rows.columns, rows.name, {"keep": keep, "drop": drop})
+    names = [name for name in rows.columns if name not in drop]
+    seen = TablePass(len(rows))
+    for part in rows.records(names):
+        seen.add(part)
+    marking = set() if KEEP_ALL in keep else seen.marking_rows() - {*keep}
+    identifiers = tuple(name for name in names if name in marking)
+    described = [_column(name, seen, name in keep) for name in names if name not in identifiers]
+    columns = tuple(column for column in described if column is not None)
+    if not columns:
+        raise no_column(rows.name, identifiers)
+    sample = rows.sample(sample_rows(len(columns)), [column.name for column in columns])
+    values = codes(pl.DataFrame(sample.features), columns, sample)
+    return TablePreprocessing(columns, rows.missing, _transformer(columns, values, seen, numeric), identifiers)
+
+
+def _column(name: str, seen: TablePass, keep: bool) -> Column | None:
+    if name in seen.texts:
+        text = seen.texts[name]
+        return of_levels(name, text.levels, text.rows, keep) if text.known else None
+    return Column(name, None) if seen.numbers.moments.count[seen.numbers.names.index(name)] else None
+
+
+def _transformer(
+    columns: Sequence[Column], sample: Sequence[np.ndarray], seen: TablePass, numeric: str
+) -> ColumnTransformer:
+    """scikit-learn's, fitted on rows that have each level and gap once; then what it has learned is put right.
+
+    Args:
+        columns: that are used.
+        sample: their numbers and codes in some rows.
+        seen: of all rows.
+        numeric: see `fit_preprocessing`.
+    """
+    places = [seen.numbers.names.index(column.name) for column in columns if column.levels is None]
+    gaps = seen.numbers.rows - seen.numbers.moments.count[places] if places else np.zeros(0)
+    found = [_witness(column, seen) for column in columns]
+    for column, gap in zip((i for i, each in enumerate(columns) if each.levels is None), gaps, strict=True):
+        found[column] = [np.nan, 0.0] if gap else [0.0]
+    height = max(2, *map(len, found))
+    rows = np.column_stack([np.resize(values, height) for values in found])
+    fitted = transformer_of(columns, numeric, height).fit(rows)  # pyrefly: ignore[bad-argument-type]
+    if places:
+        numbers = [x for x, column in zip(sample, columns, strict=True) if column.levels is None]
+        _put_right(fitted.named_transformers_["number"], numbers, seen, places)
+    return fitted
+
+
+def _witness(column: Column, seen: TablePass) -> list[float]:
+    """The codes that a column of text has, each once."""
+    if column.levels is None:
+        return []
+    counts = seen.texts[column.name].counts
+    others = seen.texts[column.name].rows > sum(counts[level] for level in column.levels)
+    return [*([float(OTHER)] if others else []), *map(float, range(len(column.levels)))]
+
+
+def _put_right(steps: Pipeline, sample: Sequence[np.ndarray], seen: TablePass, places: Sequence[int]) -> None:
+    """Give the imputer its medians and the scaler what follows from them, of the columns of numbers at these places."""
+    imputer, scaler = steps[0], steps[-1]
+    moments = seen.numbers.moments
+    means, count = moments.mean[places], moments.count[places]
+    # a column may have no value in the sample, where nearly all are missing
+    medians = [np.nanmedian(x) if not np.isnan(x).all() else mean for x, mean in zip(sample, means, strict=True)]
+    imputer.statistics_ = np.array(medians)
+    filled = Moments()
+    filled.merge(count, means, moments.squares[places])
+    filled.merge(seen.numbers.rows - count, imputer.statistics_, 0.0)
+    if type(scaler) is not StandardScaler:
+        scaler.set_params(n_quantiles=min(MOST_QUANTILES, len(sample[0])))
+        scaler.fit(np.column_stack([np.where(np.isnan(x), m, x) for x, m in zip(sample, medians, strict=True)]))
+        return
+    scaler.n_samples_seen_ = seen.numbers.rows
+    scaler.mean_, scaler.var_ = filled.mean, filled.variance
+    scaler.scale_ = _scale(filled.mean, filled.variance, seen.numbers.rows)
+
+
+def _scale(mean: np.ndarray, variance: np.ndarray, rows: int) -> np.ndarray:
+    """The standard deviation; 1 where all that varies may be rounding, as scikit-learn judges it."""
+    rounding = np.finfo(np.float64).eps * rows
+    return np.where(variance <= rounding * variance + (mean * rounding) ** 2, 1.0, np.sqrt(variance))

@@ -1,0 +1,134 @@
+"""A table in Parquet files that stays on disk: its row groups, and the rows of one of them at a time."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gatewise.data.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
+from gatewise.data.records import VALUES
+from gatewise.errors import GatewiseError
+
+TEXTS = (pl.Categorical, pl.Enum)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A row group.
+
+    Attributes:
+        file: that it is in.
+        group: its number there.
+        start: the place of its first row among all rows of the table, from 0.
+        rows: how many it has.
+    """
+
+    file: Path
+    group: int
+    start: int
+    rows: int
+
+
+@dataclass(frozen=True, eq=False)
+class StoredTable:
+    """A Parquet file, or a folder of them, of which only what is asked for is read.
+
+    Attributes:
+        path: of the file or folder.
+        columns: of the features, by name.
+        targets: columns of the labels.
+        missing: the texts that are missing values.
+        blocks: the row groups that have rows, in the order of the files' names.
+    """
+
+    path: Path
+    columns: list[str]
+    targets: list[str]
+    missing: tuple[str, ...]
+    blocks: list[Block]
+
+    @classmethod
+    def open(cls, path: str | Path, target: str | None, missing: Sequence[str]) -> "StoredTable":
+        """Look at the columns and row groups of all files.
+
+        Raises:
+            GatewiseError: for files that cannot be read or whose columns differ, a target that is not there, types that
+                cannot be used, and where there are no rows.
+        """
+        path = Path(path)
+        files = files_of(path)
+        columns, targets = columns_of(files, target, require_target=True)
+        blocks, start = [], 0
+        for file in files:
+            with opened_file(file) as opened:
+                for group in range(opened.metadata.num_row_groups):
+                    if rows := opened.metadata.row_group(group).num_rows:
+                        blocks.append(Block(file, group, start, rows))
+                        start += rows
+        if not blocks:
+            raise GatewiseError(f"{path}: no rows; give a table with rows")
+        return cls(path, columns, targets, tuple(missing), blocks)
+
+    def __len__(self) -> int:
+        return self.blocks[-1].start + self.blocks[-1].rows
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 (hex) over the bytes of the files, in the order of their names."""
+        whole = hashlib.sha256()
+        for file in files_of(self.path):
+            try:
+                with file.open("rb") as opened:
+                    whole.update(hashlib.file_digest(opened, "sha256").digest())
+            except OSError as error:
+                raise GatewiseError(f"{file}: cannot be read ({error.strerror}); check the path") from None
+        return whole.hexdigest()
+
+    def read(
+        self, block: Block, columns: Sequence[str], wanted: np.ndarray, values: int = VALUES
+    ) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
+        """The rows of a block that are wanted, in tables of about so many values, with their places.
+
+        Args:
+            block: one of the table's.
+            columns: of features and targets.
+            wanted: which of its rows, bool `[rows]`.
+            values: how many values are read at a time.
+
+        Raises:
+            GatewiseError: for a file that is damaged, or not what it was.
+        """
+        if not wanted.any():
+            return
+        done = 0
+        with opened_file(block.file, BUFFER) as opened:  # buffered, since a column would be read at once, however long
+            about = opened.metadata
+            if block.group >= about.num_row_groups or about.row_group(block.group).num_rows != block.rows:
+                raise GatewiseError(
+                    f"{block.file} has changed while it was used; leave it as it is until training ends"
+                )
+            size = max(1, values // len(columns))
+            for batch in opened.iter_batches(size, row_groups=[block.group], columns=list(columns)):
+                chosen = wanted[done : done + len(batch)]
+                if chosen.any():
+                    frame = frame_of(batch).select(columns).filter(pl.Series(chosen))
+                    yield _without_categories(frame), block.start + done + np.flatnonzero(chosen)
+                done += len(batch)
+
+
+def _without_categories(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same texts as text: categories are numbered otherwise in each file."""
+    return frame.with_columns(pl.col(name).cast(pl.String) for name, kind in frame.schema.items() if kind in TEXTS)
+
+
+def values_in(path: str | Path) -> int:
+    """Rows times columns of a Parquet file, or of all in a folder, as their footers say."""
+    total = 0
+    for file in files_of(Path(path)):
+        with opened_file(file) as opened:
+            total += opened.metadata.num_rows * len(opened.schema_arrow)
+    return total
