@@ -7,6 +7,7 @@ from gatewise.training.fitting import fit
 from gatewise.training.loop import Fit
 from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run
+from gatewise.training.sharded_checkpoints import ShardedCheckpoints
 from gatewise.training.tensorboard import TensorBoard
 from gatewise.training.train_run import resume, train
 
@@ -17,6 +18,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunConfig",
+    "ShardedCheckpoints",
     "TensorBoard",
     "Trust",
     "fit",

@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics import evaluate
+from gatewise.diagnostics.evaluation import evaluate_batches
 from gatewise.distributed import ALONE, Group
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
 from gatewise.training.epoch import Rows
 from gatewise.training.labels import LabelTally
 from gatewise.training.numbers import NumberTally
+from gatewise.training.tally import BATCH as TALLIED
 from gatewise.training.tally import TargetTally
 
 BATCH = 4096
@@ -32,19 +33,18 @@ def figures_of(
     if len(rows[0]) < group.size:
         group = ALONE  # each runs them all: none would have something to tell of no rows
     first, count = group.share(len(rows[0]))
-    x, y = (column[first : first + count] for column in rows)
     figures: dict[str, float | int] = {}
     if isinstance(mixture.head, Categorical):
-        tally = evaluate(mixture, x, y, num_classes=num_classes)
+        tally = evaluate_batches(mixture, batches(rows, BATCH, group), num_classes)
         tally.reduce(group.sum)
         figures = tally.result().to_dict()
         if weight is None:
             return figures
     elif (target_tally := _tally(mixture)) is not None:
-        figures = _cheap_figures(target_tally, x, y, group)
+        figures = _cheap_figures(target_tally, batches(rows, TALLIED, group), group)
         if weight is None:
             return figures
-    nll = _nll(mixture, x, y)
+    nll = _nll(mixture, batches(rows, BATCH, group))
     weighted = nll if weight is None else weight[first : first + count] * nll
     mean, weighted_mean = (group.sum(torch.stack([nll.sum(), weighted.sum()])) / len(rows[0])).tolist()
     if weight is not None:
@@ -60,11 +60,21 @@ def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
     return NumberTally(mixture, costly=False) if one else None
 
 
-def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor, group: Group) -> dict[str, float | int]:
+def batches(rows: Rows, most: int, group: Group) -> list[Rows]:
+    """This process's share of the rows, in parts of at most `most`: as many as the others have, none of them empty."""
+    first, count = group.share(len(rows[0]))
+    x, y = (column[first : first + count] for column in rows)
+    if group.size == 1:
+        return list(zip(x.split(most), y.split(most), strict=True))
+    parts = -(-len(rows[0]) // (group.size * most))
+    return list(zip(x.tensor_split(parts), y.tensor_split(parts), strict=True))
+
+
+def _cheap_figures(tally: TargetTally, parts: list[Rows], group: Group) -> dict[str, float | int]:
     was_training = tally.mixture.training
     tally.mixture.eval()
     try:
-        tally.update(x, y)
+        tally.all_of(parts)
         tally.reduce(group.sum)
         return tally.result()
     finally:
@@ -72,14 +82,11 @@ def _cheap_figures(tally: TargetTally, x: Tensor, y: Tensor, group: Group) -> di
 
 
 @torch.no_grad()
-def _nll(mixture: MixtureOfExperts, x: Tensor, y: Tensor) -> Tensor:
+def _nll(mixture: MixtureOfExperts, parts: list[Rows]) -> Tensor:
     """-log p(y|x) of each row, `[N]`."""
-    if not len(x):
-        return torch.zeros(0, device=x.device)
     was_training = mixture.training
     mixture.eval()
     try:
-        parts = zip(x.split(BATCH), y.split(BATCH), strict=True)
         return torch.cat([-mixture.log_prob(*part) for part in parts])
     finally:
         mixture.train(was_training)
