@@ -10,9 +10,9 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 import gatewise as gw
 from gatewise.distributed import Group, expert_mesh, gather_experts, shard_experts, shard_mixture
 from gatewise.distributed.shards import like
-from gatewise.training import ShardedCheckpoints
+from gatewise.training import RunConfig, ShardedCheckpoints, resume, train
 
-from .work import CASES, blobs, interrupted, made, trained
+from .work import CASES, blobs, interrupted, made, passed_over, trained
 
 STEPS = int(os.environ.get("GATEWISE_TEST_STEPS", "3"))
 SPREAD = {name: case for name, case in CASES.items() if case[2].get("experts") != "list"}
@@ -21,9 +21,22 @@ SPREAD["experts that do not divide, behind a trunk"] = (
     {"estimator": "score-function"},
     {"experts": 5, "trunk": True},
 )
-LAYOUTS = {"1 × 4": (1, 4), "2 × 2": (2, 2)}
-OF_TWO = ("jensen, sum-and-sample", "marginal in micro-batches", "experts that do not divide, behind a trunk")
-"""Cases that two of the processes train by themselves, besides."""
+LAYOUTS = {"1 × 4": (1, 4), "2 × 2": (2, 2), "1 × 2": (1, 2)}
+"""The last one is of two of the processes, by themselves."""
+SOME = (
+    "jensen, sum-and-sample",
+    "jensen, rebar",
+    "a learned baseline",
+    "vimco",
+    "marginal in micro-batches",
+    "experts that do not divide, behind a trunk",
+)
+TRAINED = dict.fromkeys(LAYOUTS, (*SPREAD,) if "GATEWISE_TEST_STEPS" in os.environ else SOME) | {"1 × 4": (*SPREAD,)}
+"""The cases of each layout: which processes sum what does not depend on the estimator, so some will do."""
+GONE_ON = ("2 × 2", "1 × 2")
+"""Layouts that go on with what two processes began."""
+RUN = RunConfig(data="wine", experts=5, dropout=0, epochs=3, starts=1, patience=0)
+"""A run that gives the same on any processes."""
 
 
 def drawn(rank):
@@ -111,24 +124,33 @@ def one_for_all(size):
     return found, mixture.state_dict()
 
 
-def resumed(folder, first, two, both, rank):
+def resumed(folder, layouts, rank):
     """The weights of trainings that go on, on other processes, from where two of them stopped; by the layout."""
+    first, two = layouts["1 × 2"]
     if rank < 2:
         interrupted(ShardedCheckpoints(folder / "two", first), first, at=7, mesh=two)
-    group, found = Group(rank, 4), {}
-    for name, mesh in both.items():
-        place = folder / name
-        if rank == 0:
-            shutil.copytree(folder / "two", place)
-        dist.barrier()
-        found[name] = interrupted(ShardedCheckpoints(place, group), group, mesh=mesh)
     if rank == 0:
-        shutil.copytree(folder / "two", folder / "1 × 2")
-    if rank < 2:
-        dist.barrier(first.handle)
-        found["1 × 2"] = interrupted(ShardedCheckpoints(folder / "1 × 2", first), first, mesh=two)
-    interrupted(ShardedCheckpoints(folder / "four", group), group, at=7, mesh=both["1 × 4"])
+        for name in GONE_ON:
+            shutil.copytree(folder / "two", folder / name)
+    dist.barrier()
+    found = {}
+    for name in GONE_ON:
+        group, mesh = layouts[name]
+        if rank < group.size:
+            found[name] = interrupted(ShardedCheckpoints(folder / name, group), group, mesh=mesh)
+    group, mesh = layouts["1 × 4"]
+    interrupted(ShardedCheckpoints(folder / "four", group), group, at=7, mesh=mesh)
     return {name: {key: value.numpy() for key, value in state.items()} for name, state in found.items()}
+
+
+def went_on(folder, rank):
+    """A run whose experts are spread, stopped after 3 steps, kept as it was then, and gone on with."""
+    calls = iter(range(1, 100))
+    train(RUN.model_copy(update={"expert_parallel": 2}), folder / "run", should_stop=lambda: next(calls) == 3)
+    if rank == 0:
+        shutil.copytree(folder / "run", folder / "stopped")
+    dist.barrier()
+    return resume(folder / "run").summary["test"]
 
 
 def predicted(folder, group, mesh):
@@ -148,17 +170,26 @@ def work(rank, size, port, folder, sent):
     torch.set_num_threads(1)
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=size)
-    group = Group(rank, size)
-    both = {name: expert_mesh(data=data, experts=over) for name, (data, over) in LAYOUTS.items()}
-    first = Group(rank, 2, dist.new_group([0, 1]))
+    group, wide = Group(rank, size), expert_mesh(experts=4)
     two = DeviceMesh("cpu", torch.tensor([[0, 1]]), mesh_dim_names=("data", "experts"))
-    found = {(name, case): trained(SPREAD[case], group, mesh, STEPS) for name, mesh in both.items() for case in SPREAD}
-    if rank < 2:
-        found |= {("1 × 2", case): trained(SPREAD[case], first, two, STEPS) for case in OF_TWO}
-    states = {key: {name: value.numpy() for name, value in each.items()} for key, each in found.items()}
-    answers = [compared(mesh, rank, twice) for mesh in both.values() for twice in (False, True)]
-    fsdp = fully_sharded(rank, size)
-    later = resumed(folder, first, two, both, rank)
-    of_four = predicted(folder / "four", group, both["1 × 4"]).numpy()
+    layouts = {
+        "1 × 4": (group, wide),
+        "2 × 2": (group, expert_mesh(data=2)),
+        "1 × 2": (Group(rank, 2, dist.new_group([0, 1])), two),
+    }
+    states = {}
+    for name, (of, mesh) in layouts.items():
+        for case in TRAINED[name] if rank < of.size else ():
+            found = trained(SPREAD[case], of, mesh, STEPS)
+            states[name, case] = {key: value.numpy() for key, value in found.items()}
+    found = {
+        "states": states,
+        "answers": [compared(layouts[name][1], rank, twice) for name in ("1 × 4", "2 × 2") for twice in (False, True)],
+        "passed over": passed_over(group, wide),
+        "fsdp": fully_sharded(rank, size),
+        "resumed": resumed(folder, layouts, rank),
+        "predicted": predicted(folder / "four", group, wide).numpy(),
+        "run": went_on(folder, rank),
+    }
     dist.destroy_process_group()
-    sent.put((rank, states, answers, fsdp, later, of_four))
+    sent.put((rank, found))

@@ -4,21 +4,36 @@ Four processes, as one spread and as two groups of two, and two of them alone; 3
 """
 
 import json
+import re
 import shutil
 
 import pytest
 import torch
 
 import gatewise as gw
-from gatewise.distributed import ALONE, expert_mesh, gather_experts, shard_experts
+from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
 from gatewise.distributed.exchange import Arrivals
 from gatewise.distributed.mesh import held
-from gatewise.training import ShardedCheckpoints
+from gatewise.training import Run, ShardedCheckpoints, load_config, resume, train
 from gatewise.training.checkpoints import MANIFEST, Checkpoints
+from gatewise.training.expert_parallel import check_expert_parallel
 
-from .spread import LAYOUTS, OF_TWO, SPREAD, STEPS, asked, bank, one_for_all, predicted, work
-from .test_data_parallel import CLOSE
-from .work import interrupted, together, trained
+from .spread import (
+    GONE_ON,
+    LAYOUTS,
+    RUN,
+    SPREAD,
+    STEPS,
+    TRAINED,
+    asked,
+    bank,
+    drawn,
+    one_for_all,
+    predicted,
+    work,
+)
+from .test_data_parallel import CLOSE, assert_lines_close
+from .work import interrupted, passed_over, together, trained
 
 
 @pytest.fixture(scope="module")
@@ -41,57 +56,70 @@ def assert_close(found, expected, what):
 @pytest.mark.parametrize("case", SPREAD)
 def test_spread_experts_train_as_those_of_one_process(case, several):
     expected = trained(SPREAD[case], ALONE, steps=STEPS)
-    layouts = [*LAYOUTS, *(["1 × 2"] if case in OF_TWO else [])]
-    for layout in layouts:
-        for rank, states, *_ in several[: 2 if layout == "1 × 2" else 4]:
-            found = states[layout, case]
-            assert found.keys() == expected.keys()
+    for rank, found in several:
+        for layout in (layout for layout in LAYOUTS if (layout, case) in found["states"]):
+            state = found["states"][layout, case]
+            assert state.keys() == expected.keys()
             for name, value in expected.items():
-                assert_close(found[name], value, f"{layout}, process {rank}, {name}")
+                assert_close(state[name], value, f"{layout}, process {rank}, {name}")
 
 
 def test_all_processes_have_the_same_weights_to_the_bit(several):
-    (_, first, *_), *others = several
-    for _, other, *_ in others:
-        for key, state in other.items():
+    (_, first), *others = several
+    for rank, other in others:
+        layouts = [layout for layout in LAYOUTS if rank < 2 or layout != "1 × 2"]
+        assert other["states"].keys() == {(layout, case) for layout in layouts for case in TRAINED[layout]}
+        for key, state in other["states"].items():
             for name, value in state.items():
-                assert (value == first[key][name]).all(), f"{key}: {name}"
+                assert (value == first["states"][key][name]).all(), f"{key}: {name}"
 
 
 @pytest.mark.parametrize("place", range(4))
 def test_answers_and_gradients_are_those_of_all_rows(place, several):
+    """Of processes without rows, without experts, and with experts that no row asks for; second derivatives as well."""
     layout, twice = divmod(place, 2)
-    for rank, _, answers, *_ in several:
-        ranks = range(4) if layout == 0 else (range(2) if rank < 2 else range(2, 4))
+    for rank, found in several:
+        ranks = [*range(4)] if layout == 0 else [2 * (rank // 2), 2 * (rank // 2) + 1]
         whole = bank(way="segments")
         outputs, everything, slope = asked(whole, ranks, bool(twice))
-        own = [len(x) for x in outputs.split([[4, 0, 7, 2][r] for r in ranks])]
-        start = sum(own[: list(ranks).index(rank)])
-        rows = slice(start, start + own[list(ranks).index(rank)])
-        found, low = answers[place]
-        for value, other in zip(found[:3], (outputs[rows], everything[rows], slope[rows]), strict=True):
+        before = sum(len(drawn(other)[0]) for other in ranks if other < rank)
+        rows = slice(before, before + len(drawn(rank)[0]))
+        values, low = found["answers"][place]
+        for value, other in zip(values[:3], (outputs[rows], everything[rows], slope[rows]), strict=True):
             assert_close(value, other, "rows")
-        for value, parameter in zip(found[3:], whole.parameters(), strict=True):
+        for value, parameter in zip(values[3:], whole.parameters(), strict=True):
             assert_close(value, parameter.grad, "an expert's gradient")
         assert low == "torch.bfloat16"
 
 
+def test_a_batch_that_is_not_finite_is_passed_over_by_all(several):
+    history, warnings = passed_over(ALONE)
+    of_rows = re.compile(r"\(1 of \d+ rows of the batch\)")
+    for _, found in several:
+        lines, said = found["passed over"]
+        assert [of_rows.sub("", each) for each in said] == [of_rows.sub("", each) for each in warnings]
+        assert_lines_close(lines, history)
+
+
 def test_fsdp_is_right_where_each_process_routes_to_another_expert(several):
     values, state = one_for_all(4)
-    for rank, *_, (found, weights), _, _ in several:
-        for each, other in zip(found, values, strict=True):
+    for rank, found in several:
+        seen, weights = found["fsdp"]
+        for each, other in zip(seen, values, strict=True):
             assert_close(each, other[:, rank * 8 : rank * 8 + 8], "log p(y|z,x)")
         assert weights.keys() == state.keys()
         for name, value in state.items():
             assert_close(weights[name], value, name)
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS, "1 × 2"])
+@pytest.mark.parametrize("layout", GONE_ON)
 def test_a_training_of_two_goes_on_by_other_processes(layout, several, tmp_path):
     expected = interrupted(Checkpoints(tmp_path / "one"), ALONE)
-    for *_, later, _ in several[: 2 if layout == "1 × 2" else 4]:
+    later = [found["resumed"][layout] for _, found in several if layout in found["resumed"]]
+    assert len(later) == (2 if layout == "1 × 2" else 4)
+    for state in later:
         for name, value in expected.items():
-            assert_close(later[layout][name], value, name)
+            assert_close(state[name], value, name)
 
 
 def test_one_process_goes_on_from_what_two_have_written(several, folder, tmp_path):
@@ -109,9 +137,22 @@ def test_one_process_goes_on_from_what_two_have_written(several, folder, tmp_pat
 def test_what_four_have_written_one_reads_with_the_same_predictions(several, folder):
     names = {path.name for path in next((folder / "four").glob("step-*")).iterdir()}
     assert len([name for name in names if name.startswith("shard-")]) == 4
-    found = predicted(folder / "four", ALONE, None)
-    for *_, of_four in several:
-        assert (torch.from_numpy(of_four) == found).all()
+    predictions = predicted(folder / "four", ALONE, None)
+    for _, found in several:
+        assert (torch.from_numpy(found["predicted"]) == predictions).all()
+
+
+def test_a_run_goes_on_by_four_and_by_one_and_is_that_of_one(several, folder, tmp_path):
+    whole, alone, together = train(RUN, tmp_path / "one"), resume(folder / "stopped"), Run.load(folder / "run")
+    expected = whole.model.mixture.state_dict()
+    for run in (alone, together):
+        assert run.config.expert_parallel == 2
+        for name, value in run.model.mixture.state_dict().items():
+            torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
+        assert run.summary["test"]["nll"] == pytest.approx(whole.summary["test"]["nll"], rel=1e-4)
+        assert not (run.folder / "checkpoints").exists()
+    for _, found in several:
+        assert found["run"] == together.summary["test"]
 
 
 def harmed(folder, tmp_path, harm):
@@ -190,3 +231,20 @@ def test_what_cannot_be_spread_is_refused():
         gather_experts(bank())
     with pytest.raises(gw.GatewiseError, match="experts of the kind ExpertList cannot be spread"):
         shard_experts(gw.MixtureOfExperts(torch.nn.Linear(6, 2), [torch.nn.Linear(6, 3) for _ in range(2)]), None)
+
+
+@pytest.mark.parametrize(
+    ("size", "keys", "said"),
+    [
+        (1, {}, "expert_parallel = 2 spreads the experts over 2 processes, and 1 trains; give --processes 2, or a"),
+        (3, {}, "expert_parallel = 2 spreads the experts over 2 processes, and 3 train; give --processes 2, or a"),
+        (4, {"expert": "conv"}, "expert = 'conv' cannot be spread; take expert = 'mlp' or 'linear'"),
+        (4, {"audit_every": 2}, "audit_every does not work where experts are spread: an audit runs in one process"),
+        (4, {"reseed_after": 2}, "reseed_after does not work where experts are spread"),
+    ],
+)
+def test_a_run_that_cannot_be_spread_is_refused(size, keys, said):
+    config = load_config({"data": "digits", "expert_parallel": 2, **keys})
+    with pytest.raises(gw.GatewiseError) as refused:
+        check_expert_parallel(config, Group(0, size))
+    assert said in str(refused.value)

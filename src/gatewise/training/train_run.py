@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.device_mesh import DeviceMesh
 
-from gatewise.distributed import Group, joined, own_device
+from gatewise.distributed import Group, gather_experts, joined, own_device, shard_experts
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json, write_json, write_text
+from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config
+from gatewise.training.expert_parallel import check_expert_parallel, mesh_of
 from gatewise.training.fitting import fit
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -30,6 +33,7 @@ from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
 from gatewise.training.run_folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
 from gatewise.training.run_watchers import run_watchers
+from gatewise.training.sharded_checkpoints import ShardedCheckpoints
 from gatewise.training.summary import summarise
 from gatewise.training.tensorboard import check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
@@ -68,6 +72,7 @@ def train(
         if before is not None:
             return _resumed(before, group, {}, callbacks, should_stop)
         with group.agreed():
+            check_expert_parallel(config, group)
             config, parts = _checked(config)
         folder = group.of_leader(lambda: make_folder(out, config.data))
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
@@ -171,7 +176,12 @@ def _trained(
         with group.agreed():
             prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group)
+        mesh = mesh_of(config, group, device)
+        if mesh is not None:
+            shard_experts(prepared.model.mixture, mesh)
+        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group, mesh)
+        if mesh is not None:  # the first process judges and writes the whole model
+            gather_experts(prepared.model.mixture, everywhere=False)
         run = None
         with group.agreed():
             if group.leads:
@@ -187,8 +197,15 @@ def _fitted(
     callbacks: Iterable[Callback],
     should_stop: Callable[[], bool],
     group: Group,
+    mesh: DeviceMesh | None,
 ) -> Fit:
     """Train the model, with what the first process writes and shows meanwhile."""
+
+    def anew() -> MixtureOfExperts:
+        drawn = prepared.model.spec.build()
+        return drawn if mesh is None else shard_experts(drawn, mesh)
+
+    kept = folder / "checkpoints"
     with contextlib.ExitStack() as open_files:
         watchers: list[Callback] = []
         with group.agreed():
@@ -206,9 +223,9 @@ def _fitted(
             num_classes=len(prepared.model.spec.classes),
             callbacks=watchers,
             should_stop=should_stop,
-            checkpoints=Checkpoints(folder / "checkpoints"),
+            checkpoints=Checkpoints(kept) if config.expert_parallel == 1 else ShardedCheckpoints(kept, group),
             group=group,
-            anew=None if config.start_from else prepared.model.spec.build,
+            anew=None if config.start_from else anew,
         )
 
 
