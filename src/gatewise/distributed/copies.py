@@ -1,13 +1,13 @@
 """The copies of a model that processes hold, and their gradients put together."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from gatewise.distributed.group import Group, noticed
-from gatewise.distributed.sharded_bank import ShardedBank
 from gatewise.distributed.shards import is_sharded, like, local
 from gatewise.errors import GatewiseError
 
@@ -34,7 +34,7 @@ class Copies:
         self.group = group
         whole = nn.ModuleList(parts)
         self.parameters = [p for p in whole.parameters() if p.requires_grad]
-        self.banks = [module for module in whole.modules() if isinstance(module, ShardedBank)]
+        self.banks: list[Any] = [module for module in whole.modules() if getattr(module, "collective", False)]
         for bank in self.banks:
             if bank.mesh.size() != group.size:
                 raise GatewiseError(

@@ -6,11 +6,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from gatewise.distributed.exchange import Arrivals, exchange
 from gatewise.distributed.group import noticed
 from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, held
-from gatewise.distributed.shards import attached, local, shard
+from gatewise.distributed.shards import attached, local
 from gatewise.mixture import Experts, MLPBank
 from gatewise.mixture.execution import every, run, types
 from gatewise.mixture.scratch import Scratch
@@ -43,7 +44,7 @@ class ShardedBank(Experts):
         self.mesh = mesh
         self.held = held(bank.num_experts, mesh.size(1))
         self.weights, self.biases = (
-            nn.ParameterList(nn.Parameter(shard(each, mesh), each.requires_grad) for each in layers)
+            nn.ParameterList(nn.Parameter(_shard(each, mesh), each.requires_grad) for each in layers)
             for layers in (bank.weights, bank.biases)
         )
         self._scratch = Scratch()
@@ -129,3 +130,10 @@ class ShardedBank(Experts):
         widths = [self.weights[0].shape[1], *(bias.shape[1] for bias in self.biases)]
         shape = f"{self.num_experts} × {' → '.join(map(str, widths))}"
         return f"{shape}, dropout={self.dropout}, spread as {' + '.join(map(str, self.held))}"
+
+
+def _shard(whole: Tensor, mesh: DeviceMesh) -> DTensor:
+    """A tensor `[K, ...]` of the first process as one of which each process along the axis of experts has its own."""
+    with noticed():
+        own = distribute_tensor(whole.detach(), mesh, [Replicate(), Shard(0)]).to_local().contiguous()
+    return DTensor.from_local(own, mesh[EXPERTS], [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride())

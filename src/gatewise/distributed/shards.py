@@ -1,45 +1,39 @@
-"""Tensors of which each process of an axis has some experts: `DTensor`s, and the plain tensors in them."""
+"""Tensors of which each process of an axis has some experts: `DTensor`s, and the plain tensors in them.
+
+Every training asks whether it has such tensors. torch's own module of them takes a second to import, so it is not
+imported here: a tensor that can say what is local is one.
+"""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
 from gatewise.distributed.group import noticed
-from gatewise.distributed.mesh import EXPERTS
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
-def shard(whole: Tensor, mesh: DeviceMesh) -> DTensor:
-    """A tensor `[K, ...]` of the first process as one of which each process along the axis of experts has its own.
-
-    All processes give one of this shape.
-    """
-    with noticed():
-        placed = distribute_tensor(whole.detach(), mesh, [Replicate(), Shard(0)]).to_local()
-    return _sharded(placed.contiguous(), mesh[EXPERTS], whole)
-
-
-def like(sharded: Tensor, own: Tensor) -> DTensor:
-    """A tensor of which this process has `own`, as it has its part of another one."""
-    assert isinstance(sharded, DTensor)
-    return _sharded(own, sharded.device_mesh, sharded)
-
-
-def _sharded(own: Tensor, axis: DeviceMesh, whole: Tensor) -> DTensor:
-    return DTensor.from_local(own, axis, [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride())
-
-
-def is_sharded(tensor: Tensor) -> bool:
+def is_sharded(tensor: Tensor) -> "TypeGuard[DTensor]":
     """Whether the process has only a part of it."""
-    return isinstance(tensor, DTensor)
+    return hasattr(tensor, "to_local")
 
 
 def local(tensor: Tensor) -> Tensor:
     """What this process has of a tensor, with its graph: all of a plain one."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def like(sharded: Tensor, own: Tensor) -> "DTensor":
+    """A tensor of which this process has `own`, as it has its part of another one."""
+    assert is_sharded(sharded)
+    axis, placements = sharded.device_mesh, sharded.placements
+    return type(sharded).from_local(
+        own, axis, placements, run_check=False, shape=sharded.shape, stride=sharded.stride()
+    )
 
 
 def attached(outputs: Tensor, others: Iterable[Tensor]) -> Tensor:
@@ -49,7 +43,7 @@ def attached(outputs: Tensor, others: Iterable[Tensor]) -> Tensor:
 
 def first_expert(sharded: Tensor) -> int:
     """The expert whose part of a sharded tensor `[K, ...]` this process has first."""
-    assert isinstance(sharded, DTensor)
+    assert is_sharded(sharded)
     axis = sharded.device_mesh
     each = -(-len(sharded) // axis.size())
     return min(each * axis.get_local_rank(), len(sharded))
@@ -74,5 +68,5 @@ def clip(parameters: Iterable[Tensor], most: float, norm: Tensor) -> None:
     """Scale all gradients so that their norm, as it was found, is at most so large."""
     every = [p for p in parameters if p.grad is not None]
     torch.nn.utils.clip_grads_with_norm_([p for p in every if not is_sharded(p)], most, norm)
-    if parts := [local(p.grad) for p in every if is_sharded(p)]:
+    if parts := [local(p.grad) for p in every if is_sharded(p) and p.grad is not None]:
         torch._foreach_mul_(parts, (most / (norm + 1e-6)).clamp(max=1.0))

@@ -1,5 +1,7 @@
 """Training: the loop, and a run from data to a folder."""
 
+from typing import TYPE_CHECKING, Any
+
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
@@ -7,9 +9,11 @@ from gatewise.training.fitting import fit
 from gatewise.training.loop import Fit
 from gatewise.training.predict import Predictions, Trust
 from gatewise.training.run import Run
-from gatewise.training.sharded_checkpoints import ShardedCheckpoints
 from gatewise.training.tensorboard import TensorBoard
 from gatewise.training.train_run import resume, train
+
+if TYPE_CHECKING:
+    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
 
 __all__ = [
     "Callback",
@@ -27,3 +31,12 @@ __all__ = [
     "rows_of",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`ShardedCheckpoints`, imported when it is first asked for: torch's part in it takes a second."""
+    if name != "ShardedCheckpoints":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
+
+    return ShardedCheckpoints

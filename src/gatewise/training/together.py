@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from gatewise.distributed import Copies, Group, MicroBatch, ShardedBank, micro_batches
+from gatewise.distributed import Copies, Group, MicroBatch, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.noise import SharedGenerator
@@ -52,7 +52,7 @@ def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> 
     Raises:
         GatewiseError: for an estimator that several processes cannot have, or experts that others hold.
     """
-    if group.size == 1 and not any(isinstance(module, ShardedBank) for module in mixture.modules()):
+    if group.size == 1 and not any(getattr(module, "collective", False) for module in mixture.modules()):
         return None
     for estimator in objective.estimators():
         if estimator.whole_batch:

@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.device_mesh import DeviceMesh
 
-from gatewise.distributed import Group, gather_experts, joined, own_device, shard_experts
+from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json, write_json, write_text
-from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
-from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config
-from gatewise.training.expert_parallel import check_expert_parallel, mesh_of
+from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -33,7 +30,6 @@ from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.run import Run, config_of
 from gatewise.training.run_folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
 from gatewise.training.run_watchers import run_watchers
-from gatewise.training.sharded_checkpoints import ShardedCheckpoints
 from gatewise.training.summary import summarise
 from gatewise.training.tensorboard import check_tensorboard
 from gatewise.training.weights import class_weights, of_rows
@@ -176,12 +172,10 @@ def _trained(
         with group.agreed():
             prepared = prepare(config, parts, device)
         weights = class_weights(config.class_weight, prepared.model.spec.classes, prepared.rows["train"][1])
-        mesh = mesh_of(config, group, device)
-        if mesh is not None:
-            shard_experts(prepared.model.mixture, mesh)
-        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group, mesh)
-        if mesh is not None:  # the first process judges and writes the whole model
-            gather_experts(prepared.model.mixture, everywhere=False)
+        experts = ExpertParallel(config, group, device)
+        experts.shard(prepared.model.mixture)
+        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, experts)
+        experts.gather(prepared.model.mixture)
         run = None
         with group.agreed():
             if group.leads:
@@ -196,16 +190,10 @@ def _fitted(
     weights: torch.Tensor | None,
     callbacks: Iterable[Callback],
     should_stop: Callable[[], bool],
-    group: Group,
-    mesh: DeviceMesh | None,
+    experts: ExpertParallel,
 ) -> Fit:
     """Train the model, with what the first process writes and shows meanwhile."""
-
-    def anew() -> MixtureOfExperts:
-        drawn = prepared.model.spec.build()
-        return drawn if mesh is None else shard_experts(drawn, mesh)
-
-    kept = folder / "checkpoints"
+    group, spec = experts.group, prepared.model.spec
     with contextlib.ExitStack() as open_files:
         watchers: list[Callback] = []
         with group.agreed():
@@ -220,12 +208,12 @@ def _fitted(
             weight=of_rows(weights, prepared.rows["train"][1]),
             validation_weight=of_rows(weights, prepared.rows["validation"][1]),
             regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
-            num_classes=len(prepared.model.spec.classes),
+            num_classes=len(spec.classes),
             callbacks=watchers,
             should_stop=should_stop,
-            checkpoints=Checkpoints(kept) if config.expert_parallel == 1 else ShardedCheckpoints(kept, group),
+            checkpoints=experts.checkpoints(folder / "checkpoints"),
             group=group,
-            anew=None if config.start_from else anew,
+            anew=None if config.start_from else lambda: experts.shard(spec.build()),
         )
 
 
