@@ -44,7 +44,7 @@ def about(path: Path) -> tuple[str, str]:
 def shown(paragraph: str) -> str:
     """A paragraph of commands as a block of code; formatters take its indent away, so its words tell."""
     lines = [line.strip() for line in paragraph.splitlines()]
-    if not all(line.startswith(("pip ", "python ")) for line in lines):
+    if not all(line.startswith(("pip ", "python ", "torchrun ")) for line in lines):
         return paragraph
     return "\n".join(["```console", *lines, "```"])
 

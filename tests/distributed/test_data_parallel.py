@@ -31,7 +31,7 @@ def several(folder):
 
 @pytest.mark.parametrize("case", CASES)
 def test_several_processes_give_what_one_gives(case, several):
-    expected = trained(case, ALONE)
+    expected = trained(CASES[case], ALONE)
     for _, of_cases, *_ in several:
         found = of_cases[case]
         assert found.keys() == expected.keys()
@@ -98,6 +98,6 @@ def test_one_goes_on_from_the_checkpoint_of_several(several, folder, tmp_path):
     """Stopped in the second start: what the first came to is in the checkpoint."""
     checkpoint, _ = Checkpoints(folder).latest()
     assert (checkpoint.step, len(checkpoint.state["scores"])) == (2, 1)
-    expected, found = interrupted(tmp_path / "one", ALONE), interrupted(folder, ALONE)
+    expected, found = (interrupted(Checkpoints(place), ALONE) for place in (tmp_path / "one", folder))
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=CLOSE, atol=CLOSE)

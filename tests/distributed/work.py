@@ -2,9 +2,11 @@
 
 import copy
 import importlib
+import itertools
 import multiprocessing
 import os
 import socket
+import traceback
 
 import polars as pl
 import torch
@@ -14,7 +16,7 @@ import gatewise as gw
 from gatewise.data import StoredRows
 from gatewise.data.places import SplitByPlace
 from gatewise.data.stored_table import StoredTable
-from gatewise.distributed import Group
+from gatewise.distributed import Group, gather_experts, shard_experts
 from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, LoopConfig, fit
 from gatewise.training.checkpoints import Checkpoints
@@ -61,26 +63,30 @@ def made(name, options, keys):
         besides = {"num_categories": 4, **besides} if estimator == "relax" else besides
         options["estimator"] = gw.estimators.get(estimator, **besides)
         options["num_samples"] = options["estimator"].sample_counts.start
-    experts = gw.MLPBank(4, 6, [8], 3)
-    if keys.pop("experts", "bank") == "list":
-        experts = [torch.nn.Linear(6, 3) for _ in range(8)]
-    count = 4 if isinstance(experts, gw.MLPBank) else 8
+    chosen = keys.pop("experts", 4)
+    experts = [torch.nn.Linear(6, 3) for _ in range(8)] if chosen == "list" else gw.MLPBank(chosen, 6, [8], 3)
+    count = 8 if chosen == "list" else chosen
     top_k = keys.pop("top_k", None)
     gate = gw.mixture.Gate(gw.mixture.mlp(6, [], count), count, balance="balance_rate" in keys, top_k=top_k)
-    mixture = gw.MixtureOfExperts(gate, experts)
+    trunk = torch.nn.Linear(6, 6) if keys.pop("trunk", False) else None
+    mixture = gw.MixtureOfExperts(gate, experts, trunk=trunk)
     return mixture, gw.objectives.get(name, **options), LoopConfig(batch_size=19, **keys)
 
 
-def trained(case, group):
+def trained(case, group, mesh=None, steps=STEPS):
     """Losses of so many steps on batches of 19 rows (an uneven share), and the state after them."""
-    mixture, objective, config = made(*CASES[case])
+    mixture, objective, config = made(*case)
+    if mesh is not None:
+        shard_experts(mixture, mesh)
     balance = regularisers({"load": 0.1, "importance": 0.2, "gate_entropy": 0.05})
-    trainer = Trainer(mixture, objective, balance, config, STEPS, group)
+    trainer = Trainer(mixture, objective, balance, config, steps, group)
     statistics, losses = trainer.new_statistics(), []
-    while trainer.step < STEPS:
-        for x, y in trainer.batches(*blobs(), batch_size=19):
+    while trainer.step < steps:
+        for x, y in itertools.islice(trainer.batches(*blobs(), batch_size=19), steps - trainer.step):
             rows = 19 if trainer.step % 5 < 4 else 14
             losses.append(trainer.take_step(x, y, statistics, rows=rows))
+    if mesh is not None:
+        gather_experts(mixture)
     state = {**mixture.state_dict(), **{f"objective.{key}": value for key, value in objective.state_dict().items()}}
     return {"losses": torch.stack(losses), "statistics": statistics.sums, **state}
 
@@ -98,9 +104,11 @@ def validated(group):
     return without_times(result.history), result.starts
 
 
-def passed_over(group):
+def passed_over(group, mesh=None):
     """A `fit` with one row that is not a number, and what was said of it."""
     mixture, objective, config = made("marginal", {}, {"epochs": 2, "patience": 0, "skip_nonfinite": 2})
+    if mesh is not None:
+        shard_experts(mixture, mesh)
     x, y = blobs()
     x[40, 2] = torch.nan
     result = fit(mixture, objective, (x, y), None, config, group=group)
@@ -177,23 +185,24 @@ def stopped(group):
     return steps.last
 
 
-def interrupted(folder, group, at=None):
+def interrupted(checkpoints, group, at=None, mesh=None):
     """The weights after two starts and 5 epochs of 5 steps, from a checkpoint if any; or stopped `at` a step."""
+    spread = (lambda whole: whole) if mesh is None else (lambda whole: shard_experts(whole, mesh))
     keys = {"epochs": 5, "patience": 0, "starts": 2}
     mixture, objective, config = made("jensen", {"estimator": "score-function"}, keys)
     calls = iter(range(1, 100))
     fit(
-        mixture,
+        spread(mixture),
         objective,
         blobs(),
         blobs(30),
         config,
         should_stop=lambda: next(calls) == at,
-        checkpoints=Checkpoints(folder),
+        checkpoints=checkpoints,
         group=group,
-        anew=anew,
+        anew=lambda: spread(anew()),
     )
-    return mixture.state_dict()
+    return mixture.state_dict() if mesh is None else gather_experts(mixture).state_dict()
 
 
 def agreed(group):
@@ -211,27 +220,44 @@ def work(rank, size, port, cases, folder, sent):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     dist.init_process_group("gloo", rank=rank, world_size=size)
     group = Group(rank, size)
-    found = {case: trained(case, group) for case in cases}
+    found = {case: trained(CASES[case], group) for case in cases}
     more = validated(group), stopped(group), agreed(group), passed_over(group), refused(group)
     of_table = streamed(folder.parent / "table", group)
-    interrupted(folder, group, at=7)
+    interrupted(Checkpoints(folder), group, at=7)
     dist.destroy_process_group()
     same = [{key: value.numpy() for key, value in each.items()} for each in found.values()]
     sent.put((rank, dict(zip(found, same, strict=True)), *more, of_table))
 
 
-def together(size, cases, folder):
+def or_said(work, *arguments):
+    """Do the work; where it fails, say how before the others miss this process."""
+    try:
+        work(*arguments)
+    except BaseException:
+        arguments[-1].put(traceback.format_exc())
+        raise
+
+
+def together(size, *arguments, work=work):
     """What each of so many processes finds, in their order."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")  # what they import is imported once
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, work.__module__])
     sent = context.Queue()
-    processes = [context.Process(target=work, args=(rank, size, port, cases, folder, sent)) for rank in range(size)]
+    told = [(work, rank, size, port, *arguments, sent) for rank in range(size)]
+    processes = [context.Process(target=or_said, args=each) for each in told]
     for process in processes:
         process.start()
-    found = sorted((sent.get(timeout=300) for _ in range(size)), key=lambda each: each[0])
+    found = [sent.get(timeout=300)]
+    while isinstance(found[-1], tuple) and len(found) < size:
+        found.append(sent.get(timeout=300))
+    if not isinstance(found[-1], tuple):  # the others may wait for it
+        for process in processes:
+            process.kill()
+        raise AssertionError(found[-1])
+    found.sort(key=lambda each: each[0])
     for process in processes:
         process.join()
     return found

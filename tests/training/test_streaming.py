@@ -263,6 +263,11 @@ def test_what_cannot_be_streamed_is_refused_in_a_line(folder, tmp_path, monkeypa
     assert not (tmp_path / "run").exists()
 
 
+def test_experts_over_processes_want_all_rows(folder):
+    with pytest.raises(GatewiseError, match="expert_parallel does not take rows that are streamed"):
+        read_parts(config(folder, expert_parallel=2))
+
+
 def test_compare_wants_all_rows(folder, tmp_path):
     with pytest.raises(GatewiseError, match=r"compare wants all rows in memory, and those of .* are streamed"):
         compare(config(folder), tmp_path / "compared")

@@ -1,10 +1,27 @@
 """Training by several processes, on torch's own engine: torchrun starts them, torch.distributed joins them."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from gatewise.distributed.copies import Copies
 from gatewise.distributed.group import ALONE, Group, LostProcess
 from gatewise.distributed.joining import joined, own_device
 from gatewise.distributed.launched import end_with_launcher, is_leader, launched
+from gatewise.distributed.mesh import expert_mesh
 from gatewise.distributed.shares import MicroBatch, micro_batches
+
+if TYPE_CHECKING:
+    from gatewise.distributed.fsdp import shard_mixture
+    from gatewise.distributed.sharded_bank import ShardedBank
+    from gatewise.distributed.sharding import gather_experts, shard_experts
+
+LATER = {
+    "ShardedBank": "sharded_bank",
+    "gather_experts": "sharding",
+    "shard_experts": "sharding",
+    "shard_mixture": "fsdp",
+}
+"""Where names are that are imported when they are first asked for, since torch's part in them takes a second."""
 
 __all__ = [
     "ALONE",
@@ -12,10 +29,22 @@ __all__ = [
     "Group",
     "LostProcess",
     "MicroBatch",
+    "ShardedBank",
     "end_with_launcher",
+    "expert_mesh",
+    "gather_experts",
     "is_leader",
     "joined",
     "launched",
     "micro_batches",
     "own_device",
+    "shard_experts",
+    "shard_mixture",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """A name that is imported late."""
+    if name not in LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{LATER[name]}"), name)

@@ -1,9 +1,15 @@
 """The copies of a model that processes hold, and their gradients put together."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
-from gatewise.distributed.group import Group
+from gatewise.distributed.group import Group, noticed
+from gatewise.distributed.shards import is_sharded, like, local
+from gatewise.errors import GatewiseError
 
 
 class Copies:
@@ -13,17 +19,31 @@ class Copies:
     gain by sending some while others are computed, since both want the same cores, and what a small model's step waits
     for is mostly the number of calls; `benchmarks/scaling.py` has torch's `DistributedDataParallel` beside it.
 
+    Experts that are spread (`shard_experts`) have copies on the processes along the data axis alone: those that they
+    are spread over have sent them their rows already. Their gradients travel as a second tensor.
+
     Args:
         parts: the modules that have parameters to train; made equal on all processes to those of the first.
         group: the processes.
+
+    Raises:
+        GatewiseError: if experts are spread over other processes.
     """
 
     def __init__(self, parts: list[nn.Module], group: Group):
         self.group = group
         whole = nn.ModuleList(parts)
         self.parameters = [p for p in whole.parameters() if p.requires_grad]
+        self.banks: list[Any] = [module for module in whole.modules() if getattr(module, "collective", False)]
+        for bank in self.banks:
+            if bank.mesh.size() != group.size:
+                raise GatewiseError(
+                    f"the experts are spread over {bank.mesh.size()} processes, and {group.size} train; give fit the "
+                    "group of gatewise.distributed.joined(…)"
+                )
         for tensor in (*whole.parameters(), *whole.buffers()):
-            group.take_first(tensor.detach())
+            if not is_sharded(tensor):
+                group.take_first(tensor.detach())
 
     @torch.no_grad()
     def add_up(self, besides: Tensor) -> Tensor:
@@ -36,18 +56,39 @@ class Copies:
             Its sum.
         """
         # an expert that no row was sent to has no gradient, on one process or on all: whether it has one is summed too
-        grads = [p.grad for p in self.parameters]
-        there = besides.new_tensor([float(grad is not None) for grad in grads])
-        pieces = [torch.zeros_like(p) if g is None else g for p, g in zip(self.parameters, grads, strict=True)]
-        whole = torch.cat([piece.reshape(-1) for piece in (*pieces, there, besides)])
-        self.group.add_up(whole)
-        *summed, there, last = whole.split([*(p.numel() for p in self.parameters), len(there), len(besides)])
-        for parameter, part, count in zip(self.parameters, summed, there.tolist(), strict=True):
-            parameter.grad = _as(parameter, part) if count else None
+        there = besides.new_tensor([float(p.grad is not None) for p in self.parameters])
+        shared = [p for p in self.parameters if not is_sharded(p)]
+        *summed, there, last = _summed([*map(_gradient, shared), there, besides], self.group.add_up)
+        spread = [p for p in self.parameters if is_sharded(p)]
+        if spread:
+            summed += _summed([_gradient(p) for p in spread], self._over_replicas)
+        counts = dict(zip(map(id, self.parameters), there.tolist(), strict=True))
+        for parameter, part in zip([*shared, *spread], summed, strict=True):
+            parameter.grad = _as(parameter, part) if counts[id(parameter)] else None
         return last.to(besides.dtype, copy=True)  # a view would keep all gradients for as long as it is kept
+
+    def _over_replicas(self, tensor: Tensor) -> None:
+        """Make a tensor its sum over the processes that hold the same experts."""
+        if self.banks[0].mesh.size(0) > 1:
+            with noticed():
+                dist.all_reduce(tensor, group=self.banks[0].replicas)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    """What this process has of a parameter's gradient; zeros where there is none."""
+    return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
+
+
+def _summed(pieces: list[Tensor], add_up: Callable[[Tensor], None]) -> list[Tensor]:
+    """The pieces, flat, after they have been summed as one tensor."""
+    whole = torch.cat([piece.reshape(-1) for piece in pieces])
+    add_up(whole)
+    return list(whole.split([piece.numel() for piece in pieces]))
 
 
 def _as(parameter: Tensor, flat: Tensor) -> Tensor:
     """Numbers in the type, shape and memory layout of a parameter."""
-    shaped = flat.to(parameter.dtype).view(parameter.shape)
-    return shaped if parameter.is_contiguous() else torch.empty_like(parameter).copy_(shaped)
+    own = local(parameter)
+    shaped = flat.to(own.dtype).view(own.shape)
+    shaped = shaped if own.is_contiguous() else torch.empty_like(own).copy_(shaped)
+    return like(parameter, shaped) if is_sharded(parameter) else shaped

@@ -108,13 +108,16 @@ class Dispatch:
         if self.blocks is not None:
             return values.view(shape)
         if self.whole:
-            if _recorded(values):
-                return _Permute.apply(values, self.places.view(-1), self.slots).view(shape)
-            return values.index_select(0, self.places.view(-1)).view(shape)
+            return permuted(values, self.places.view(-1), self.slots).view(shape)
         padded = torch.cat([values, values.new_zeros(1, *values.shape[1:])])
         return padded.index_select(0, self.places.view(-1) % len(padded)).view(shape)
 
     combine = spread
+
+
+def permuted(values: Tensor, places: Tensor, slots: Tensor) -> Tensor:
+    """values[places] `[N, ...]`, where `slots` is the inverse permutation, by which the gradient is gathered."""
+    return _Permute.apply(values, places, slots) if _recorded(values) else values.index_select(0, places)
 
 
 def _recorded(tensor: Tensor) -> bool:

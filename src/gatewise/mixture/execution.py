@@ -93,6 +93,16 @@ def cut(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor], way: str) -
     return Blocks.cut(counts, together(x, weights[0], types(x, weights[0])[0]))
 
 
+def every(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dropout: float) -> Tensor:
+    """Outputs `[B, K, D_L]` of every expert on every row of x `[B, D_0]`; arguments as for `run`."""
+    h = x.expand(len(weights[0]), -1, -1)
+    for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        if layer:
+            h = F.dropout(F.relu(h), dropout, dropout > 0)
+        h = torch.baddbmm(bias.unsqueeze(1), h, weight)
+    return h.transpose(0, 1)
+
+
 def choose(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor]) -> str:
     """The way for these counts, of rows like those of x, and weights: the fastest of those measured on a CPU.
 

@@ -10,9 +10,16 @@ from gatewise.mixture.dispatch import Dispatch
 
 
 class Experts(nn.Module):
-    """Base of all sets of K experts."""
+    """Base of all sets of K experts.
+
+    Attributes:
+        num_experts: K.
+        collective: whether several processes run them together, so that each must run them as often as the others,
+            whatever rows it has.
+    """
 
     num_experts: int
+    collective: bool = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""

@@ -5,13 +5,12 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.blocks import Blocks
 from gatewise.mixture.dispatch import Dispatch
-from gatewise.mixture.execution import check_way, cut, run
+from gatewise.mixture.execution import check_way, cut, every, run
 from gatewise.mixture.experts import Experts
 from gatewise.mixture.scratch import Scratch
 
@@ -97,12 +96,8 @@ class MLPBank(Experts):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
-        h = x.flatten(1).expand(self.num_experts, -1, -1)
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            if layer:
-                h = F.dropout(F.relu(h), self.dropout, self.training)
-            h = torch.baddbmm(bias.unsqueeze(1), h, weight)
-        return h.transpose(0, 1)
+        dropout = self.dropout if self.training else 0.0
+        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=dropout)
 
     def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""

@@ -118,7 +118,7 @@ class MoELayer(nn.Module):
     def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:
         """Σ_z w_z E_z(x), `[N, O]`."""
         index, weights = routing.index, routing.weights
-        if index.shape[1] == self.num_experts or len(tokens) == 0:
+        if index.shape[1] == self.num_experts or (len(tokens) == 0 and not self.experts.collective):
             # no tokens pass all experts, too: the parameters of a bank then have a gradient of 0; without one,
             # DistributedDataParallel would fail where one process has no tokens
             outputs = self.experts(tokens)

@@ -1,5 +1,7 @@
 """Training: the loop, and a run from data to a folder."""
 
+from typing import TYPE_CHECKING, Any
+
 from gatewise.training.callbacks import Callback
 from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
@@ -10,6 +12,9 @@ from gatewise.training.run import Run
 from gatewise.training.tensorboard import TensorBoard
 from gatewise.training.train_run import resume, train
 
+if TYPE_CHECKING:
+    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
+
 __all__ = [
     "Callback",
     "Fit",
@@ -17,6 +22,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunConfig",
+    "ShardedCheckpoints",
     "TensorBoard",
     "Trust",
     "fit",
@@ -25,3 +31,12 @@ __all__ = [
     "rows_of",
     "train",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`ShardedCheckpoints`, imported when it is first asked for: torch's part in it takes a second."""
+    if name != "ShardedCheckpoints":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
+
+    return ShardedCheckpoints

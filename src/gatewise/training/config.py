@@ -214,6 +214,9 @@ class RunConfig(LoopConfig):
         description="whether event files for TensorBoard are written, in the run folder; needs the package tensorboard",
     )
 
+    expert_parallel: int = Field(
+        1, ge=1, description="processes that the experts are spread over; 1: each process has all of them"
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, examples=[2], ge=1, description="of torch; unset: its own choice")
 

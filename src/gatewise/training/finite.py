@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gatewise.distributed.shards import first_expert, is_sharded, local
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import random_states, set_random_states
 from gatewise.training.config import LoopConfig
@@ -61,22 +62,29 @@ def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
         pieces: its micro-batches.
     """
     whole = trainer.whole_statistics(pieces)
+    # experts that are spread run where all processes run them: then none stops at what it finds first
     own = (_of_piece(trainer, piece, whole) for piece in pieces)
-    first = next((found for found in own if found is not None), (4, BEYOND))
+    found = list(own) if trainer.mixture.experts.collective else own
+    first = next((each for each in found if each is not None), (4, BEYOND))
     return min(trainer.group.gathered(first))[1]
 
 
 def _of_piece(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
     """How many steps behind the rows, and where, the first such number of a micro-batch arises."""
-    if (bad := first_bad(piece.x)) is not None:
-        return 0, f"the rows hold {bad} ({_rows(piece.x)})"
+    looks = _looks(trainer, piece, whole)
+    found = list(looks) if trainer.mixture.experts.collective else looks
+    return next(((depth, said) for depth, said in enumerate(found) if said is not None), None)
+
+
+def _looks(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> Iterator[str | None]:
+    """What is found in the rows, then in the model, in the terms and in their gradients."""
+    bad = first_bad(piece.x)
+    yield None if bad is None else f"the rows hold {bad} ({_rows(piece.x)})"
     with trainer.autocast():
         terms = trainer.terms(piece, whole)
-    for depth, said in enumerate((_of_model(terms), _of_terms(trainer, terms)), start=1):
-        if said is not None:
-            return depth, said
-    said = _of_gradients(trainer, terms)
-    return None if said is None else (3, said)
+    yield _of_model(terms)
+    yield _of_terms(trainer, terms)
+    yield _of_gradients(trainer, terms)
 
 
 def first_bad(values: Tensor) -> str | None:
@@ -97,13 +105,14 @@ def _rows(values: Tensor) -> str:
 def _of_model(terms: "Terms") -> str | None:
     """The trunk, the gate or the experts that put out what is not finite; a gate may mask experts with -inf."""
     observed = terms.observed
+    log_probs = observed.at_all()
     if (found := first_bad(observed.features)) is not None:
         return f"the trunk puts out {found} on {_rows(observed.features)}"
     masked = observed.logits == -torch.inf
     logits = torch.where(masked & ~masked.all(-1, keepdim=True), 0.0, observed.logits)
     if (found := first_bad(logits)) is not None:
         return f"the gate puts out {found} on {_rows(logits)}"
-    log_probs = torch.where(masked, 0.0, observed.at_all())
+    log_probs = torch.where(masked, 0.0, log_probs)
     for expert, values in enumerate(log_probs.T):
         if (found := first_bad(values)) is not None:
             return f"log p(y|z,x) of expert {expert} is {found} on {_rows(values)} (the likelihood term)"
@@ -122,14 +131,15 @@ def _of_gradients(trainer: "Trainer", terms: "Terms") -> str | None:
     """The part of the model, and the term, of a gradient that is not finite."""
     named = [*trainer.mixture.named_parameters(), *((f"own.{n}", p) for n, p in trainer.objective.named_parameters())]
     named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
+    said = None
     for what, term in _named(trainer, terms):
         if not term.requires_grad:
             continue
         slopes = torch.autograd.grad(term, [p for _, p in named], retain_graph=True, allow_unused=True)
         for (name, _), slope in zip(named, slopes, strict=True):
-            if slope is not None and (found := first_bad(slope)) is not None:
-                return f"the gradient of {what} for {_part(name, slope, trainer.mixture.num_experts)} is {found}"
-    return None
+            if said is None and slope is not None and (found := first_bad(local(slope))) is not None:
+                said = f"the gradient of {what} for {_part(name, slope, trainer.mixture.num_experts)} is {found}"
+    return said
 
 
 def _named(trainer: "Trainer", terms: "Terms") -> Iterator[tuple[str, Tensor]]:
@@ -149,5 +159,6 @@ def _part(name: str, slope: Tensor, num_experts: int) -> str:
     if kind == "members":  # a list of modules
         return f"expert {rest.partition('.')[0]}"
     if slope.dim() and len(slope) == num_experts:  # a bank, stacked
-        return f"expert {int((~slope.flatten(1).isfinite()).any(1).nonzero()[0])}"
+        before = first_expert(slope) if is_sharded(slope) else 0
+        return f"expert {before + int((~local(slope).flatten(1).isfinite()).any(1).nonzero()[0])}"
     return f"the experts ({name})"

@@ -26,7 +26,7 @@ from gatewise.training.epoch import (
 )
 from gatewise.training.finite import NotFinite
 from gatewise.training.health import Health
-from gatewise.training.loop_state import capture, restore
+from gatewise.training.loop_state import capture, parameter_of, restore
 from gatewise.training.reseeding import Reseeding, in_words
 from gatewise.training.row_stream import RowStream, count_of, held_rows
 from gatewise.training.starts import Starts
@@ -125,7 +125,9 @@ class Loop:
         self.checkpoints, self.kept_at = checkpoints, time.perf_counter()
         if checkpoints is None:
             return
-        found, problems = checkpoints.latest()
+        if self.mixture.experts.collective and not checkpoints.together:
+            raise GatewiseError("experts that are spread over processes are kept in ShardedCheckpoints")
+        found, problems = checkpoints.latest(lambda name: parameter_of(self, name))
         said = list(problems)
         if found is not None:
             said += restore(self, found)
@@ -145,7 +147,13 @@ class Loop:
         """Write a checkpoint, where it is time."""
         seconds = self.config.checkpoint_seconds
         due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
-        if self.checkpoints is None or not self.group.leads or not due:
+        if self.checkpoints is None:
+            return
+        if self.checkpoints.together:  # as the first one's clock says
+            due = self.group.any(bool(due) and self.group.leads)
+        elif not self.group.leads:
+            return
+        if not due:
             return
         self.checkpoints.save(self.starts.pack(capture(self)))
         self.kept_at = time.perf_counter()

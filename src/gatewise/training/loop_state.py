@@ -8,6 +8,7 @@ import torch
 from pydantic import BaseModel, Field, ValidationError
 from torch import Tensor
 
+from gatewise.distributed.shards import is_sharded
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import Checkpoint, random_states, set_random_states
 
@@ -49,8 +50,25 @@ def capture(loop: "Loop") -> Checkpoint:
         "processes": loop.group.size,
     }
     # copies, as training goes on while nobody has written them yet, and safetensors takes no shared memory
-    copies = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+    copies = {name: _copy(value.detach()) for name, value in tensors.items()}
     return Checkpoint(trainer.step, copies, copy.deepcopy(state))
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """On the CPU, but for what this process has a part of."""
+    return (tensor if is_sharded(tensor) else tensor.cpu()).clone()
+
+
+def parameter_of(loop: "Loop", name: str) -> Tensor | None:
+    """The parameter of the model that a tensor of a checkpoint belongs to, by its name: its weights or its moments."""
+    part, _, rest = name.removeprefix("best_start.").partition(".")
+    if part in ("mixture", "best"):
+        return dict(loop.mixture.named_parameters()).get(rest)
+    index, _, what = rest.partition(".")
+    if part != "optimiser" or what == "step" or not index.isdecimal():
+        return None
+    parameters = [p for group in loop.trainer.optimiser.param_groups for p in group["params"]]
+    return parameters[int(index)] if int(index) < len(parameters) else None
 
 
 def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:

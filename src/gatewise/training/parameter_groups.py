@@ -1,9 +1,12 @@
 """Which parameters learn how fast, and which of them decay."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
 
+from gatewise.distributed.shards import is_sharded
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
@@ -67,7 +70,13 @@ def parameter_groups(mixture: MixtureOfExperts, objective: Objective, config: Lo
         for spare in (False, True)
     ]
     groups.append({"params": list(objective.parameters()), "rate": 1.0, "weight_decay": 0.0})
-    return [group for group in groups if group["params"]]
+    return [part for group in groups for part in _alike(group)]
+
+
+def _alike(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The group, cut where parameters that are spread over processes meet others: no optimiser takes both at once."""
+    for _, params in itertools.groupby(group["params"], is_sharded):
+        yield {**group, "params": list(params)}
 
 
 def _spared(mixture: MixtureOfExperts) -> set[int]:

@@ -68,6 +68,11 @@ def stored_parts(config: RunConfig) -> Parts:
     """
     if config.warm_start == "random":
         raise GatewiseError(NOT_STREAMED)
+    if config.expert_parallel > 1:
+        raise GatewiseError(
+            "expert_parallel does not take rows that are streamed: the processes would have different numbers of "
+            "validation batches; give stream = false, or expert_parallel = 1 and data parallel processes"
+        )
     table = StoredTable.open(config.data, config.target, config.missing)
     split = SplitByPlace(0.0 if config.test is not None else config.test_size, config.validation_size, config.seed)
     train, validation, test = (StoredRows(table, split, part, config.seed) for part in ("train", "validation", "test"))

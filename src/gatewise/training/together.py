@@ -87,9 +87,9 @@ def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> 
     """What puts the gradients of the processes together; None where there is one.
 
     Raises:
-        GatewiseError: for an estimator that several processes cannot have.
+        GatewiseError: for an estimator that several processes cannot have, or experts that others hold.
     """
-    if group.size == 1:
+    if group.size == 1 and not any(getattr(module, "collective", False) for module in mixture.modules()):
         return None
     for estimator in objective.estimators():
         if estimator.whole_batch:

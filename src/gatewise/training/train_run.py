@@ -19,8 +19,8 @@ from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
-from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig, RunConfig, load_config
+from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
 from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
@@ -70,6 +70,7 @@ def train(
         if before is not None:
             return _resumed(before, group, {}, callbacks, should_stop)
         with group.agreed():
+            check_expert_parallel(config, group)
             config, parts = _checked(config)
         folder = group.of_leader(lambda: make_folder(out, config.data))
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
@@ -175,7 +176,10 @@ def _trained(
         with group.agreed():
             prepared = prepare(config, parts, device)
         weights = weights_of_classes(config, prepared.model.classes, prepared.rows["train"])
-        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, group)
+        experts = ExpertParallel(config, group, device)
+        experts.shard(prepared.model.mixture)
+        result = _fitted(config, folder, prepared, weights, callbacks, should_stop, experts)
+        experts.gather(prepared.model.mixture)
         run = None
         with group.agreed():
             if group.leads:
@@ -190,9 +194,10 @@ def _fitted(
     weights: torch.Tensor | None,
     callbacks: Iterable[Callback],
     should_stop: Callable[[], bool],
-    group: Group,
+    experts: ExpertParallel,
 ) -> Fit:
     """Train the model, with what the first process writes and shows meanwhile."""
+    group, spec = experts.group, prepared.model.spec
     with contextlib.ExitStack() as open_files:
         watchers: list[Callback] = []
         with group.agreed():
@@ -210,12 +215,12 @@ def _fitted(
             weight=weight,
             validation_weight=validation_weight,
             regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
-            num_classes=len(prepared.model.spec.classes),
+            num_classes=len(spec.classes),
             callbacks=watchers,
             should_stop=should_stop,
-            checkpoints=Checkpoints(folder / "checkpoints"),
+            checkpoints=experts.checkpoints(folder / "checkpoints"),
             group=group,
-            anew=None if config.start_from else prepared.model.spec.build,
+            anew=None if config.start_from else lambda: experts.shard(spec.build()),
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewise.distributed import ALONE, Group, micro_batches
+from gatewise.distributed.shards import clip, total_norm
 from gatewise.errors import GatewiseError
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
@@ -143,8 +144,8 @@ class Trainer:
         seen, gates = self._backward(pieces)
         if self.copies is not None:
             seen = self.copies.add_up(seen)
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        own = torch.nn.utils.get_total_norm([p.grad for p in self.own if p.grad is not None])
+        norm = total_norm(p.grad for p in self.parameters if p.grad is not None)
+        own = total_norm(p.grad for p in self.own if p.grad is not None)
         # the one moment of a step that waits for the device; what is looked at is the same on all processes
         if not math.isfinite(float(seen.sum() + norm + own)):
             before.put_back()
@@ -152,7 +153,7 @@ class Trainer:
             before.put_back()
             raise NotFinite(said)
         if self.config.clip:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+            clip(self.parameters, self.config.clip, norm)
         self.optimiser.step()
         self._count(gates, statistics)
         self.objective.commit()

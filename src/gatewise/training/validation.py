@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics import evaluate_batches
+from gatewise.diagnostics.evaluation import evaluate_batches
 from gatewise.distributed import ALONE, Group
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
 from gatewise.training.epoch import Rows
@@ -55,7 +55,11 @@ def figures_of(
 def _of_process(
     rows: Rows | RowStream, weight: Tensor | None, group: Group
 ) -> tuple[Group, Callable[[], Iterable[tuple[Tensor, ...]]]]:
-    """What gives this process's batches of the rows; each has them all where one would have nothing to tell of."""
+    """What gives this process's batches of the rows; each has them all where one would have nothing to tell of.
+
+    Of rows in memory every process has as many batches as the others, none of them empty, as experts that are spread
+    over processes are run together.
+    """
     if isinstance(rows, RowStream):
         group = group if rows.shares(group.size) else ALONE
         return group, lambda: rows.batches((group.rank, group.size))
@@ -63,7 +67,10 @@ def _of_process(
         group = ALONE
     first, count = group.share(len(rows[0]))
     columns = [column[first : first + count] for column in (*rows, *([] if weight is None else [weight]))]
-    return group, lambda: zip(*(column.split(BATCH) for column in columns), strict=True)
+    parts = -(-len(rows[0]) // (group.size * BATCH))
+    # of one process as always: its figures depend on where the rows are cut, in their last bits
+    cut = [c.split(BATCH) if group.size == 1 else c.tensor_split(parts) for c in columns]
+    return group, lambda: zip(*cut, strict=True)
 
 
 def _tally(mixture: MixtureOfExperts) -> TargetTally | None:
