@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import polars as pl
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from gatewise.data import StoredRows, fit_preprocessing, read
@@ -202,3 +203,17 @@ def test_a_table_of_many_blocks_is_not_gathered_in_memory(tmp_path):
         del part
     assert len(held) == 25
     assert max(held) < 8 * 9 * 10_000
+
+
+def test_a_large_row_group_is_not_gathered_in_memory(tmp_path):
+    draw = np.random.default_rng(0)
+    frame = pl.DataFrame({"x": draw.normal(size=200_000), "y": draw.normal(size=200_000)})
+    pyarrow.parquet.write_table(frame.to_arrow(), tmp_path / "d.parquet", data_page_size=2**14, use_dictionary=False)
+    stored = StoredRows(StoredTable.open(tmp_path / "d.parquet", "y", ()))
+    assert len(stored.table.blocks) == 1
+    before, held = pyarrow.total_allocated_bytes(), []
+    for part in stored.records(values=2**14):
+        held.append(pyarrow.total_allocated_bytes() - before)
+        del part
+    assert len(held) == 25
+    assert max(held) < 8 * 2 * 200_000 / 4

@@ -61,8 +61,10 @@ def files_of(path: Path) -> list[Path]:
 @contextlib.contextmanager
 def opened_file(path: Path, buffer_size: int = 0) -> Iterator[pyarrow.parquet.ParquetFile]:
     """The file; whatever goes wrong with it while it is open raises GatewiseError."""
+    # a buffer alone is not used: by default all columns of a row group are read before its first rows are there
+    options = {"buffer_size": buffer_size, "pre_buffer": False} if buffer_size else {}
     try:
-        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=buffer_size) as file:
+        with pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, **options) as file:
             yield file
     except GatewiseError:
         raise
