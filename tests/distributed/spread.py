@@ -1,7 +1,9 @@
 """What the processes of these tests do where the experts are spread over them."""
 
 import os
+import runpy
 import shutil
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -10,7 +12,8 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 import gatewise as gw
 from gatewise.distributed import Group, expert_mesh, gather_experts, shard_experts, shard_mixture
 from gatewise.distributed.shards import like
-from gatewise.training import RunConfig, ShardedCheckpoints, resume, train
+from gatewise.training import RunConfig, ShardedCheckpoints, fit, resume, train
+from gatewise.training.checkpoints import Checkpoints
 
 from .work import CASES, blobs, interrupted, made, passed_over, trained
 
@@ -82,6 +85,35 @@ def compared(mesh, rank, twice):
         plan = experts.plan(index[None], x)
         low = plan.run(experts.grouped, x)
     return [each.numpy() for each in (*answers, *gradients)], str(low.dtype)
+
+
+def layered(rank, spread=lambda bank: bank, ranks=None):
+    """What a layer makes of the tokens of some processes, one of which has none, and its experts' gradients."""
+    torch.manual_seed(6)
+    layer = gw.nn.MoELayer(6, experts=5, hidden=8, k=2)
+    layer.experts = spread(layer.experts)
+    x = torch.cat([drawn(other)[0] for other in ranks or [rank]])
+    y, _ = layer(x)
+    y.square().sum().backward()
+    slopes = [whole_gradient(p) if ranks is None else p.grad for p in layer.experts.parameters()]
+    return [each.detach() for each in (y, *slopes)]
+
+
+def refusal(mesh, group):
+    """What is said of spread experts and checkpoints that one process writes."""
+    mixture, objective, config = made("marginal", {}, {})
+    try:
+        fit(
+            shard_experts(mixture, mesh), objective, blobs(), None, config, group=group, checkpoints=Checkpoints("none")
+        )
+    except gw.GatewiseError as error:
+        return str(error)
+
+
+def exampled():
+    """The validation accuracy that the example prints."""
+    path = Path(__file__).parents[2] / "examples" / "expert_parallel.py"
+    return runpy.run_path(str(path))["main"](["--epochs", "3"])
 
 
 def fully_sharded(rank, size):
@@ -184,7 +216,10 @@ def work(rank, size, port, folder, sent):
     found = {
         "states": states,
         "answers": [compared(layouts[name][1], rank, twice) for name in ("1 × 4", "2 × 2") for twice in (False, True)],
+        "layer": [each.numpy() for each in layered(rank, lambda bank: shard_experts(bank, wide))],
         "passed over": passed_over(group, wide),
+        "refusal": refusal(wide, group),
+        "example": exampled(),
         "fsdp": fully_sharded(rank, size),
         "resumed": resumed(folder, layouts, rank),
         "predicted": predicted(folder / "four", group, wide).numpy(),

@@ -28,6 +28,8 @@ from .spread import (
     asked,
     bank,
     drawn,
+    exampled,
+    layered,
     one_for_all,
     predicted,
     work,
@@ -90,6 +92,28 @@ def test_answers_and_gradients_are_those_of_all_rows(place, several):
         for value, parameter in zip(values[3:], whole.parameters(), strict=True):
             assert_close(value, parameter.grad, "an expert's gradient")
         assert low == "torch.bfloat16"
+
+
+def test_a_layer_takes_spread_experts(several):
+    whole, *slopes = layered(0, ranks=range(4))
+    y = iter(whole.split([len(drawn(rank)[0]) for rank in range(4)]))
+    for _, found in several:
+        for value, other in zip(found["layer"], (next(y), *slopes), strict=True):
+            assert_close(value, other, "layer")
+
+
+def test_checkpoints_of_one_process_are_refused(several):
+    for _, found in several:
+        assert found["refusal"] == "experts that are spread over processes are kept in ShardedCheckpoints"
+
+
+def test_the_example_learns(several, capsys):
+    accuracies = {found["example"] for _, found in several}
+    assert len(accuracies) == 1
+    assert min(accuracies) > 0.8  # 0.1 is where it begins
+    with pytest.raises(SystemExit):
+        exampled()
+    assert "there is one process; start it by torchrun" in capsys.readouterr().err
 
 
 def test_a_batch_that_is_not_finite_is_passed_over_by_all(several):

@@ -142,8 +142,11 @@ def _tensors(path: Path, parameter_of: ParameterOf, group: Group) -> dict[str, T
         ValueError: if a tensor has holes.
     """
     reader = dcp.HuggingFaceStorageReader(str(path))
-    saved = reader.read_metadata().state_dict_metadata
-    tensors = {name: _room(name, about, parameter_of(name)) for name, about in saved.items()}
+    try:
+        saved = reader.read_metadata().state_dict_metadata
+        tensors = {name: _room(name, about, parameter_of(name)) for name, about in saved.items()}
+    except (RuntimeError, OverflowError) as error:  # of what the headers say
+        raise ValueError(str(error)) from None
     with _alone(group):
         try:
             dcp.load(tensors, storage_reader=reader, process_group=group.handle, no_dist=group.size == 1)
