@@ -3,12 +3,14 @@
 Four processes, as one spread and as two groups of two, and two of them alone; 3 steps, and `make processes` takes 50.
 """
 
+import hashlib
 import json
 import re
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import gatewise as gw
 from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
@@ -209,13 +211,34 @@ def without_the_second_shard_and_its_hash(path):
     (path / MANIFEST).write_text(json.dumps(manifest))
 
 
+def lying(offset):
+    """Harm: a shard whose header says so of the places of its parts, and whose hash is right."""
+
+    def harm(path):
+        shard = max(path.glob("shard-*"))
+        tensors = load_file(shard)
+        places = {name: {"saved_offsets": [offset] * each.dim()} for name, each in tensors.items()}
+        save_file(tensors, shard, {"DCP_SHARDING_INFO": json.dumps(places if offset is not None else {})})
+        manifest = json.loads((path / MANIFEST).read_text())
+        manifest["sha256"][shard.name] = hashlib.sha256(shard.read_bytes()).hexdigest()
+        (path / MANIFEST).write_text(json.dumps(manifest))
+
+    return harm
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
+        (lying(None), "it is damaged"),
+        (lying("first"), "it is damaged"),
+        (lying(0), "leave holes or overlap"),
+        (lying(-1), "it is damaged"),
+        (lying(10**15), "leave holes or overlap"),
+        (lying(10**30), "it is damaged"),
         (cut_short, "is not what the manifest says"),
         (with_a_pickle, ".metadata does not belong there"),
         (without_a_shard, "is missing"),
-        (without_the_second_shard_and_its_hash, "has holes"),
+        (without_the_second_shard_and_its_hash, "leave holes or overlap"),
     ],
 )
 def test_half_a_checkpoint_is_none(harm, said, several, folder, tmp_path):

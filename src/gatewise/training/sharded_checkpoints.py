@@ -139,7 +139,7 @@ def _tensors(path: Path, parameter_of: ParameterOf, group: Group) -> dict[str, T
     """What this process reads.
 
     Raises:
-        ValueError: if a tensor has holes.
+        ValueError: if the parts of a tensor do not make it up.
     """
     reader = dcp.HuggingFaceStorageReader(str(path))
     try:
@@ -161,7 +161,7 @@ def _room(name: str, about: Any, parameter: Tensor | None) -> Tensor:
     # what the headers say of places is not bounded by the files' sizes, but the parts are
     there = isinstance(about, TensorStorageMetadata) and sum(math.prod(chunk.sizes) for chunk in about.chunks)
     if there != math.prod(about.size):
-        raise ValueError(f"{name} has holes")
+        raise ValueError(f"the parts of {name} leave holes or overlap")
     dtype = about.properties.dtype
     if parameter is None or not is_sharded(parameter) or parameter.shape != about.size:
         return torch.zeros(about.size, dtype=dtype)
