@@ -29,7 +29,7 @@ def test_figures_agree_with_scikit_learn_and_with_the_definitions(scene):
     assert figures.accuracy == pytest.approx(accuracy_score(y, probs.argmax(1)))
     assert figures.accuracy_top1 == pytest.approx(accuracy_score(y, top1.argmax(1)))
     assert figures.brier == pytest.approx(
-        sum(brier_score_loss(y.numpy() == c, probs[:, c]) for c in range(probs.shape[1]))
+        sum(brier_score_loss(y.numpy() == c, probs[:, c].numpy()) for c in range(probs.shape[1]))
     )
     log_gate, log_experts = mixture.expert_log_probs(x)
     gate = log_gate.exp()
