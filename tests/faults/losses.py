@@ -1,12 +1,13 @@
 """One of two processes that train together killed by SIGKILL at a random instant: all start again, to the bit.
 
-    python -m tests.faults.losses --kills 20
+    python -m tests.faults.losses --kills 20 [--spread]
 
 Every training is one command, which nobody helps: `gatewise train --processes 2`, or in turn
 `torchrun --nproc-per-node 2 --max-restarts 3 -m gatewise train`, with checkpoints after every step. One of the two
 processes, by chance, is killed: at a step drawn evenly, or in turn at an instant drawn evenly over the time from their
 start to their end, most of which they import. The command has to end with status 0, leave no process behind, and give
-what a training of two processes gives that nobody killed, compared as in `tests.faults.kills`.
+what a training of two processes gives that nobody killed, compared as in `tests.faults.kills`. With `--spread` each of
+the two holds half of the experts, and a checkpoint is written by both.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,12 @@ WAYS: dict[str, list[str]] = {"--processes": [], "torchrun": [], "torchrun, a po
 """Commands, and options of torchrun: where a port is given it keeps another kind of store."""
 
 
-def start(way: str, table: Path, run: Path, log: Path) -> int:
+SPREAD = ["--set", "expert_parallel=2"]
+
+
+def start(way: str, table: Path, run: Path, log: Path, besides: Sequence[str]) -> int:
     """Begin a training by two processes; returns the process that starts them."""
-    told = words(table, run)
+    told = [*words(table, run), *besides]
     if way == "--processes":
         return begin([*told, "--processes", "2"], log)
     options = ["--nproc-per-node", "2", "--max-restarts", "3"]
@@ -97,10 +101,10 @@ def what_is_wrong(expected: dict[str, Any], run: Path, log: Path, status: int, t
     return ", ".join(key for key in expected.keys() | found.keys() if found.get(key) != expected.get(key))
 
 
-def run_losses(kills: int, seed: int, folder: Path) -> tuple[int, Counter[str]]:
+def run_losses(kills: int, seed: int, folder: Path, besides: Sequence[str] = ()) -> tuple[int, Counter[str]]:
     """Kill so many processes; how many trainings came out the same, and where they were."""
     draw, table, log, run = random.Random(seed), write_table(folder / "table.csv"), folder / "log", folder / "run"
-    whole = start("--processes", table, folder / "whole", log)
+    whole = start("--processes", table, folder / "whole", log, besides)
     wait_for_two(whole)
     started = time.monotonic()
     assert end(whole) == 0, log.read_text()
@@ -111,7 +115,7 @@ def run_losses(kills: int, seed: int, folder: Path) -> tuple[int, Counter[str]]:
     while done < kills:
         shutil.rmtree(run, ignore_errors=True)
         way = [*WAYS][done % len(WAYS)]
-        process = start(way, table, run, log)
+        process = start(way, table, run, log, besides)
         if done % 2:
             wait_for_two(process)
             at = time.monotonic() + draw.uniform(0, lasts)
@@ -136,10 +140,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--spread", action="store_true", help="each process holds half of the experts")
     chosen = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(prefix="losses-") as folder:
-        same, places = run_losses(chosen.kills, chosen.seed, Path(folder))
+        same, places = run_losses(chosen.kills, chosen.seed, Path(folder), SPREAD if chosen.spread else ())
     for where, count in places.most_common():
         print(f"  {count:3} killed {where}")
     print(f"{same} of {chosen.kills} trainings of two processes went on by themselves, to the bit, no half file left")
