@@ -51,7 +51,7 @@ class ByTorch(Trainer):
 
     def __init__(self, *arguments: Any, static: bool):
         super().__init__(*arguments)
-        self.copies = None
+        self.copies = Besides(self.group)
         options: dict[str, Any] = {"static_graph": True} if static else {"find_unused_parameters": True}
         self.wrapped = DistributedDataParallel(Computing([self.mixture, self.objective]), **options)
 
@@ -62,7 +62,14 @@ class ByTorch(Trainer):
         loss = self.wrapped(lambda: terms.append(self.terms(piece, None)) or terms[0].loss * share)
         (loss * self.group.size).backward()
         seen = torch.stack([terms[0].loss.detach(), terms[0].value.detach()]) * share
-        return self.group.sum(seen), [terms[0].observed.logits.detach()]
+        return seen, [terms[0].observed.logits.detach()]
+
+
+class Besides:
+    """Sums what there is to sum besides the gradients."""
+
+    def __init__(self, group: Group):
+        self.add_up = group.sum
 
 
 class Computing(nn.Module):
@@ -90,7 +97,7 @@ class Steps:
 
     def endless(self) -> Iterator[tuple[Tensor, ...]]:
         """Whole batches, epoch after epoch."""
-        count = len(self.data[0]) // self.rows
+        count = len(self.data[0]) // self.rows - 1  # the last one may be longer
         while True:
             yield from itertools.islice(self.trainer.batches(*self.data, batch_size=self.rows), count)
 

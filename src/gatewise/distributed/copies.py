@@ -1,5 +1,6 @@
 """The copies of a model that processes hold, and their gradients put together."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from gatewise.distributed.group import Group, noticed
 from gatewise.distributed.shards import is_sharded, like, local
 from gatewise.errors import GatewiseError
+from gatewise.mixture.scratch import Scratch
 
 
 class Copies:
@@ -32,6 +34,7 @@ class Copies:
 
     def __init__(self, parts: list[nn.Module], group: Group):
         self.group = group
+        self._scratch = Scratch()  # a fresh block for all gradients would cost more than writing it
         whole = nn.ModuleList(parts)
         self.parameters = [p for p in whole.parameters() if p.requires_grad]
         self.banks: list[Any] = [module for module in whole.modules() if getattr(module, "collective", False)]
@@ -58,14 +61,23 @@ class Copies:
         # an expert that no row was sent to has no gradient, on one process or on all: whether it has one is summed too
         there = besides.new_tensor([float(p.grad is not None) for p in self.parameters])
         shared = [p for p in self.parameters if not is_sharded(p)]
-        *summed, there, last = _summed([*map(_gradient, shared), there, besides], self.group.add_up)
+        *summed, there, last = self._summed("shared", [*map(_gradient, shared), there, besides], self.group.add_up)
         spread = [p for p in self.parameters if is_sharded(p)]
         if spread:
-            summed += _summed([_gradient(p) for p in spread], self._over_replicas)
+            summed += self._summed("spread", [_gradient(p) for p in spread], self._over_replicas)
         counts = dict(zip(map(id, self.parameters), there.tolist(), strict=True))
         for parameter, part in zip([*shared, *spread], summed, strict=True):
             parameter.grad = _as(parameter, part) if counts[id(parameter)] else None
         return last.to(besides.dtype, copy=True)  # a view would keep all gradients for as long as it is kept
+
+    def _summed(self, purpose: str, pieces: list[Tensor], add_up: Callable[[Tensor], None]) -> list[Tensor]:
+        """The pieces, flat, after they have been summed as one tensor."""
+        flat = [piece.reshape(-1) for piece in pieces]
+        kind = functools.reduce(torch.promote_types, (piece.dtype for piece in flat))
+        whole = self._scratch.take(purpose, [sum(map(len, flat))], flat[0].new_empty(0, dtype=kind))
+        torch.cat(flat, out=whole)
+        add_up(whole)
+        return list(whole.split([len(piece) for piece in flat]))
 
     def _over_replicas(self, tensor: Tensor) -> None:
         """Make a tensor its sum over the processes that hold the same experts."""
@@ -77,13 +89,6 @@ class Copies:
 def _gradient(parameter: Tensor) -> Tensor:
     """What this process has of a parameter's gradient; zeros where there is none."""
     return torch.zeros_like(local(parameter)) if parameter.grad is None else local(parameter.grad)
-
-
-def _summed(pieces: list[Tensor], add_up: Callable[[Tensor], None]) -> list[Tensor]:
-    """The pieces, flat, after they have been summed as one tensor."""
-    whole = torch.cat([piece.reshape(-1) for piece in pieces])
-    add_up(whole)
-    return list(whole.split([piece.numel() for piece in pieces]))
 
 
 def _as(parameter: Tensor, flat: Tensor) -> Tensor:

@@ -118,12 +118,23 @@ def seed_dropout(seed: int, step: int, group: Group) -> None:
         torch.manual_seed((seed + step * group.size + group.rank) % 2**63)
 
 
-def over_all(statistics: GateStatistics, objective: Objective, group: Group) -> None:
-    """Make the statistics, and what baselines hold, those of all processes."""
-    if group.size == 1:
-        return
+def over_all(copies: Copies, seen: Tensor, statistics: GateStatistics, objective: Objective) -> Tensor:
+    """Make the gradients, the statistics, and what baselines hold, those of all processes, in one sum.
+
+    Returns:
+        The sum of `seen`.
+    """
     names = ((module, name) for module in objective.modules() for name in getattr(module, "held_sums", ()))
     held = [getattr(module, name) for module, name in names]
-    whole = statistics.reduce(group.sum, *(each.reshape(1) for each in held))
+    summed = seen
+
+    def reduce(sums: Tensor) -> Tensor:
+        nonlocal summed
+        whole = copies.add_up(torch.cat([seen, sums.to(seen)]))
+        summed = whole[: len(seen)]
+        return whole[len(seen) :].to(sums)
+
+    whole = statistics.reduce(reduce, *(each.reshape(1) for each in held))
     for each, value in zip(held, whole, strict=True):
         each.copy_(value[0])
+    return summed

@@ -142,8 +142,11 @@ class Trainer:
         before = Before(self)
         self.optimiser.zero_grad(set_to_none=True)
         seen, gates = self._backward(pieces)
+        of_step = self.new_statistics()
+        for logits in gates:
+            of_step.update(logits)
         if self.copies is not None:
-            seen = self.copies.add_up(seen)
+            seen = over_all(self.copies, seen, of_step, self.objective)
         norm = total_norm(p.grad for p in self.parameters if p.grad is not None)
         own = total_norm(p.grad for p in self.own if p.grad is not None)
         # the one moment of a step that waits for the device; what is looked at is the same on all processes
@@ -155,7 +158,9 @@ class Trainer:
         if self.config.clip:
             clip(self.parameters, self.config.clip, norm)
         self.optimiser.step()
-        self._count(gates, statistics)
+        for balance in self.balances:
+            balance.update(of_step.load, self.config.balance_rate)
+        statistics.add(of_step)
         self.objective.commit()
         self.step += 1
         return seen
@@ -174,17 +179,6 @@ class Trainer:
             seen += torch.stack([loss.detach(), terms.value.detach()]) * share
             gates.append(terms.observed.logits.detach())
         return seen, gates
-
-    def _count(self, gates: Sequence[Tensor], statistics: GateStatistics) -> None:
-        """Add a step's logits to the statistics, and move the gate's biases by them."""
-        gathered = self.new_statistics() if self.balances or self.group.size > 1 else statistics
-        for logits in gates:
-            gathered.update(logits)
-        over_all(gathered, self.objective, self.group)
-        for balance in self.balances:
-            balance.update(gathered.load, self.config.balance_rate)
-        if gathered is not statistics:
-            statistics.add(gathered)
 
     def terms(self, piece: Piece, whole: dict[int, Tensor] | None) -> Terms:
         """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it, None asks for it."""
