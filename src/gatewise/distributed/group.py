@@ -66,6 +66,21 @@ class Group:
         self.add_up(whole)
         return whole
 
+    def summing(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """Begin the sum over all processes, as `sum` makes it; what is returned waits for it."""
+        if self.size == 1:
+            return lambda: tensor
+        whole = tensor.detach().clone(memory_format=torch.contiguous_format)
+        with noticed():
+            work = dist.all_reduce(whole, group=self.handle, async_op=True)
+
+        def wait() -> Tensor:
+            with noticed():
+                work.wait()
+            return whole
+
+        return wait
+
     def take_first(self, tensor: Tensor) -> None:
         """Make a tensor that of the first process."""
         if self.size > 1:

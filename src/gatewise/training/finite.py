@@ -61,7 +61,7 @@ def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
         trainer: as it was before the batch; its random states and buffers are moved again.
         pieces: its micro-batches.
     """
-    whole = trainer.whole_statistics(pieces)
+    whole = trainer.whole_statistics(pieces)()
     # experts that are spread run where all processes run them: then none stops at what it finds first
     own = (_of_piece(trainer, piece, whole) for piece in pieces)
     found = list(own) if trainer.mixture.experts.collective else own

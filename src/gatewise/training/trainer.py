@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -167,7 +167,7 @@ class Trainer:
 
     def _backward(self, pieces: Sequence[Piece]) -> tuple[Tensor, list[Tensor]]:
         """Gather the gradient over micro-batches; returns the loss and the objective `[2]`, and the gate's logits."""
-        whole = self.whole_statistics(pieces) if len(pieces) > 1 else None
+        whole = self.whole_statistics(pieces)() if len(pieces) > 1 else None
         total = sum(piece.part.total for piece in pieces)
         seen, gates = torch.zeros(2, device=self.device), []
         for piece in pieces:
@@ -184,29 +184,33 @@ class Trainer:
         """What the loss of a micro-batch is made of; `whole` as `whole_statistics` gives it, None asks for it."""
         point_at(self.generator, piece.part)
         observed = self.mixture.observe(piece.x, piece.y)
+        logits = observed.logits.float()
+        # other processes' gates are asked for before the experts run, so that nobody waits for them meanwhile
+        known = self.whole_statistics([piece], [logits]) if whole is None else lambda: whole
         if piece.assignment is None or self.warm_start is None:
             estimate = self.objective(observed, self.generator)
         else:
             estimate = self.warm_start(observed, piece.assignment)
         value = (estimate.value if piece.weight is None else estimate.value * piece.weight).mean()
-        logits = observed.logits.float()
-        if whole is None:
-            whole = self.whole_statistics([piece], [logits])
+        of_batch = known()
         penalties = [
-            regulariser.linearised(logits, whole[i]) if i in whole else regulariser(logits)
+            regulariser.linearised(logits, of_batch[i]) if i in of_batch else regulariser(logits)
             for i, regulariser in enumerate(self.regularisers)
         ]
         return Terms(observed, value, penalties, estimate.control_loss)
 
     @torch.no_grad()
-    def whole_statistics(self, pieces: Sequence[Piece], gates: Sequence[Tensor] = ()) -> dict[int, Tensor]:
+    def whole_statistics(
+        self, pieces: Sequence[Piece], gates: Sequence[Tensor] = ()
+    ) -> Callable[[], dict[int, Tensor]]:
         """For regularisers that do not add up over several parts of a batch: the whole batch's gate statistics.
 
-        The gate's logits may be given, where they are known. All processes call this together.
+        The gate's logits may be given, where they are known. All processes call this together; what is returned waits
+        for what the others have.
         """
         wanted = {i: r for i, r in enumerate(self.regularisers) if not r.linear}
         if not wanted or (len(pieces) == 1 and self.group.size == 1):
-            return {}
+            return dict
         total = sum(piece.part.total for piece in pieces)
         whole: dict[int, Tensor] = {}
         for index, piece in enumerate(pieces):
@@ -215,10 +219,8 @@ class Trainer:
             for i, regulariser in wanted.items():
                 term = regulariser.statistics(logits) * (piece.part.rows / total)
                 whole[i] = whole[i] + term if i in whole else term
-        if self.group.size == 1:
-            return whole
-        summed = self.group.sum(torch.cat(list(whole.values())))
-        return dict(zip(whole, summed.split([len(each) for each in whole.values()]), strict=True))
+        sizes, summed = [len(each) for each in whole.values()], self.group.summing(torch.cat(list(whole.values())))
+        return lambda: dict(zip(whole, summed().split(sizes), strict=True))
 
     def batches(self, *columns: Tensor, batch_size: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """The rows in a new random order, without the first `skip` batches; of each batch those of this process.
