@@ -214,7 +214,7 @@ def constants(taken: dict[str, list[float]], found: dict[str, dict[int, list[flo
     reduced, sent = (SIZES[-1] / (least[name][SIZES[-1]] - latency[name]) for name in least)
     arithmetic = 6 * rows * weights / (step - optimiser)
     alone, half = 6 * rows * weights / arithmetic, 3 * rows * weights / arithmetic
-    together = half + optimiser + 4 * weights / reduced + 4 * latency["all-reduce"]
+    together = half + optimiser + 4 * weights / reduced + 3 * latency["all-reduce"]
     return [
         {"what": "arithmetic of a thread, GFLOP/s", "value": arithmetic / 1e9},
         {"what": "AdamW, 28 bytes a weight, GB/s", "value": 28 * weights / optimiser / 1e9},
