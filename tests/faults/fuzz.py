@@ -27,10 +27,14 @@ import polars as pl
 import torch
 
 from gatewise.data import read, stream
+from gatewise.distributed import ALONE
 from gatewise.errors import GatewiseError
 from gatewise.reporting import write_report
 from gatewise.training import Run, RunConfig, load_config, train
 from gatewise.training.config import read_toml
+from gatewise.training.parts import read_parts
+from gatewise.training.prepare import prepare
+from gatewise.training.together import Shares
 
 SECONDS, MEMORY = 10, 2 * 2**30
 REPORTED = ("summary.json", "metrics.jsonl", "environment.json")
@@ -70,6 +74,15 @@ def of_table(path: Path) -> None:
         records.place(0)
 
 
+def of_stored(path: Path) -> None:
+    """As rows that a training leaves on disk: split, fitted to, and read in an order of chance."""
+    config = RunConfig(data=str(path), target="y", stream=True, stream_rows=16, epochs=1, experts=2, expert_hidden=[4])
+    parts = read_parts(config)
+    rows = prepare(config.settled(len(parts.train)), parts, torch.device("cpu")).rows["train"]
+    for _ in rows.shuffled(0, Shares([len(rows)], 1, ALONE)):
+        pass
+
+
 def of_toml(path: Path) -> None:
     """As a configuration."""
     load_config(read_toml(path))
@@ -97,6 +110,7 @@ def seeds(folder: Path) -> dict[str, tuple[Path, Callable[[Path], None]]]:
     train(RunConfig(**keys), folder / "run")
     shutil.copy(folder / "run/config.toml", folder / "t.toml")
     found = {f"t.{ending}": (folder / f"t.{ending}", of_table) for ending in ("csv", "parquet", "npz")}
+    found["stored t.parquet"] = folder / "t.parquet", of_stored
     found["t.toml"] = folder / "t.toml", of_toml
     names = ("config.toml", "summary.json", "metrics.jsonl", "environment.json")
     for path in [*(folder / "run" / name for name in names), *sorted((folder / "run/model").iterdir())]:
@@ -141,7 +155,7 @@ def fuzz(inputs: int, seed: int, keep: Path) -> Counter[str]:
         signal.signal(each, _hang)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY,) * 2)
-    names = [*known, *["t.csv", "t.parquet", "t.npz", "t.toml"] * 4]
+    names = [*known, *["t.csv", "t.parquet", "stored t.parquet", "t.npz", "t.toml"] * 4]
     for number in range(inputs):
         name = draw.choice(names)
         path, check = known[name]

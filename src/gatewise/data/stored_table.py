@@ -118,6 +118,11 @@ class StoredTable:
                     frame = frame_of(batch).select(columns).filter(pl.Series(chosen))
                     yield _without_categories(frame), block.start + done + np.flatnonzero(chosen)
                 done += len(batch)
+        if done != block.rows:
+            raise GatewiseError(
+                f"{block.file}: row group {block.group + 1} has {done} rows, and {block.rows} by the footer; "
+                "the file is damaged, write it again"
+            )
 
 
 def _without_categories(frame: pl.DataFrame) -> pl.DataFrame:
