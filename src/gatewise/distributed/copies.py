@@ -74,7 +74,9 @@ class Copies:
         """The pieces, flat, after they have been summed as one tensor."""
         flat = [piece.reshape(-1) for piece in pieces]
         kind = functools.reduce(torch.promote_types, (piece.dtype for piece in flat))
-        whole = self._scratch.take(purpose, [sum(map(len, flat))], flat[0].new_empty(0, dtype=kind))
+        empty, size = flat[0].new_empty(0, dtype=kind), [sum(map(len, flat))]
+        # elsewhere allocators keep memory themselves, and know of streams
+        whole = self._scratch.take(purpose, size, empty) if empty.device.type == "cpu" else empty.new_empty(size)
         torch.cat(flat, out=whole)
         add_up(whole)
         return list(whole.split([len(piece) for piece in flat]))
