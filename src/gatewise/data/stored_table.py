@@ -14,6 +14,8 @@ from gatewise.data.records import VALUES
 from gatewise.errors import GatewiseError
 
 TEXTS = (pl.Categorical, pl.Enum)
+MOST_ROWS = 10**8
+"""Of a row group: which of them are of a part takes some bytes each."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,13 @@ class StoredTable:
         for file in files:
             with opened_file(file) as opened:
                 for group in range(opened.metadata.num_row_groups):
-                    if rows := opened.metadata.row_group(group).num_rows:
+                    rows = opened.metadata.row_group(group).num_rows
+                    if not 0 <= rows <= MOST_ROWS:
+                        raise GatewiseError(
+                            f"{file}: row group {group + 1} has {rows} rows by the footer; write the file again, in row "
+                            f"groups of at most {MOST_ROWS}"
+                        )
+                    if rows:
                         blocks.append(Block(file, group, start, rows))
                         start += rows
         if not blocks:
