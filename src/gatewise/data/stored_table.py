@@ -71,7 +71,7 @@ class StoredTable:
                     rows = opened.metadata.row_group(group).num_rows
                     if not 0 <= rows <= MOST_ROWS:
                         raise GatewiseError(
-                            f"{file}: row group {group + 1} has {rows} rows by the footer; write the file again, in row "
+                            f"{file}: row group {group + 1} has {rows} rows by the footer; write it again, in row "
                             f"groups of at most {MOST_ROWS}"
                         )
                     if rows:
