@@ -11,6 +11,7 @@ from gatewise.distributed.sharded_bank import ShardedBank
 from gatewise.distributed.shards import attached
 from gatewise.errors import GatewiseError
 from gatewise.mixture import Experts, MixtureOfExperts, MLPBank
+from gatewise.mixture.blocks import Blocks
 
 
 def shard_mixture(mixture: MixtureOfExperts, mesh: DeviceMesh, **options: Any) -> MixtureOfExperts:
@@ -54,10 +55,10 @@ def _all_in_the_graph(experts: Experts) -> Callable[..., Tensor]:
     """
     grouped = experts.grouped
 
-    def wrapped(x: Tensor, counts: Sequence[int], *place: Tensor) -> Tensor:
-        outputs = grouped(x, counts, *place)
+    def wrapped(x: Tensor, counts: Sequence[int], *blocks: Blocks) -> Tensor:
+        outputs = grouped(x, counts, *blocks)
         if isinstance(experts, MLPBank) and len(x):
-            return outputs  # a stack has one gradient for all experts
+            return outputs  # stacked parameters have one gradient for all experts
         return attached(outputs, (x, *experts.parameters()))
 
     return wrapped

@@ -60,11 +60,7 @@ class Group:
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes; the tensor itself where there is one."""
-        if self.size == 1:
-            return tensor
-        whole = tensor.detach().clone(memory_format=torch.contiguous_format)
-        self.add_up(whole)
-        return whole
+        return self.summing(tensor)()
 
     def summing(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin the sum over all processes, as `sum` makes it; what is returned waits for it."""

@@ -1,5 +1,6 @@
 """Multilayer perceptrons: one, and a bank of K stacked in shared tensors."""
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -101,10 +102,9 @@ class MLPBank(Experts):
 
     def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
-        # a subclass with a `grouped` of its own may know of no blocks
-        own = type(self).grouped is not MLPBank.grouped
-        weights = None if own else list(self.weights)
-        blocks_of = None if weights is None else lambda counts: cut(counts, x, weights, self.way)
+        if type(self).grouped is not MLPBank.grouped:  # a subclass's own may know of no blocks
+            return super().plan(index, x, distinct=distinct)
+        blocks_of = functools.partial(cut, x=x, weights=list(self.weights), way=self.way)
         return Dispatch.plan(index, self.num_experts, distinct=distinct, cut=blocks_of)
 
     def grouped(self, x: Tensor, counts: Sequence[int], blocks: Blocks | None = None) -> Tensor:

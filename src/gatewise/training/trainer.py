@@ -71,6 +71,7 @@ class Trainer:
         self.buffers = [*mixture.buffers(), *objective.buffers()]
         groups = parameter_groups(mixture, objective, config)
         self.balances = self._balances()
+        self.selected = any(isinstance(module, NoisyTopK) for module in mixture.gate.modules())
         self.warm_start: WarmStart | None = None
         self.optimiser = torch.optim.AdamW(groups, lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
@@ -90,8 +91,7 @@ class Trainer:
 
     def new_statistics(self) -> GateStatistics:
         """Statistics for `take_step` to gather, with nothing in them yet."""
-        selected = any(isinstance(module, NoisyTopK) for module in self.mixture.gate.modules())
-        return GateStatistics(self.mixture.num_experts, self.device, selected)
+        return GateStatistics(self.mixture.num_experts, self.device, self.selected)
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision where it was asked for, or by default on CUDA."""
