@@ -134,7 +134,7 @@ def nearest_cluster(x: Tensor, num_clusters: int, seed: int) -> Callable[[Tensor
             f"warm_start = 'kmeans' needs a row for each of the {num_clusters} experts, got {len(x)}; take fewer "
             "experts, or warm_start = 'random'"
         )
-    means = MiniBatchKMeans(num_clusters, random_state=seed % 2**32, n_init=3).fit(_as_table(x))
+    means = MiniBatchKMeans(num_clusters, random_state=seed % 2**32, n_init=3, compute_labels=False).fit(_as_table(x))
     return lambda rows: torch.from_numpy(means.predict(_as_table(rows))).long().to(rows.device)
 
 
