@@ -178,3 +178,13 @@ def test_the_public_names_exist(page):
     assert sorted(page.__all__) == page.__all__
     for name in page.__all__:
         assert hasattr(page, name)
+
+
+def test_subpackages_are_attributes_where_nothing_else_was_imported():
+    code = (
+        "import gatewise as gw, sys; assert 'gatewise.training' not in sys.modules\n"
+        "assert set(gw.LAZY) <= set(dir(gw))\n"
+        "gw.training.fit, gw.comparison.compare, gw.testing.check_gradient_estimator, gw.data.read, gw.distributed\n"
+        "gw.sklearn.MixtureOfExpertsClassifier"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -16,6 +16,7 @@ A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete 
     point = gw.sample(logits, gw.estimators.get("straight-through-gumbel-softmax"))
 """
 
+import importlib
 from typing import Any
 
 from gatewise import estimators, mixture, nn, noise, objectives, schedules
@@ -51,10 +52,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """`gatewise.sklearn`, imported when it is first asked for: the core needs torch alone."""
-    if name != "sklearn":
-        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
-    import gatewise.sklearn
+LAZY = ("comparison", "data", "distributed", "sklearn", "testing", "training")
+"""Subpackages that are imported when they are first asked for: the core needs torch alone."""
 
-    return gatewise.sklearn
+
+def __getattr__(name: str) -> Any:
+    """A subpackage of `LAZY`."""
+    if name not in LAZY:
+        raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
+    return importlib.import_module(f"gatewise.{name}")
+
+
+def __dir__() -> list[str]:
+    """The names that there are, imported or not."""
+    return sorted({*globals(), *LAZY})

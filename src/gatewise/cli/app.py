@@ -21,6 +21,7 @@ from gatewise.cli.evaluate import evaluate
 from gatewise.cli.export import export
 from gatewise.cli.predict import predict
 from gatewise.cli.report import report
+from gatewise.cli.settings import as_setting
 from gatewise.cli.train import train
 from gatewise.distributed import LostProcess, is_leader
 from gatewise.errors import GatewiseError
@@ -66,11 +67,24 @@ def _complain(message: str) -> int:
     return 2
 
 
+def _run(words: Sequence[str]) -> int | None:
+    """Run a command; a flag that is none of its own may be a key of the configuration, where it takes --set."""
+    given, settable = list(words), words[:1] and words[0] in (each.__name__ for each in (train, audit, compare))
+    while True:
+        try:
+            return app(args=given, obj=words, standalone_mode=False)
+        except UsageProblem as error:  # before anything ran
+            changed = as_setting(given, getattr(error, "option_name", "")) if settable else None
+            if changed is None:
+                raise
+            given = changed
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        status = app(args=words, obj=words, standalone_mode=False)
+        status = _run(words)
     except GatewiseError as error:
         status = _complain(str(error))
     except LostProcess as error:

@@ -57,7 +57,9 @@ def audit(
     out: Annotated[
         str | None,
         typer.Option(
-            help="Folder of audit.json and audit.html, replaced where they exist. Default: RUN, or audits/NAME-1, -2, …"
+            "--out",
+            "-o",
+            help="Folder of audit.json and audit.html, replaced where they exist. Default: RUN or audits/NAME-1, …",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)] = "auto",

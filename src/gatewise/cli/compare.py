@@ -44,7 +44,7 @@ def compare(
     seeds: Annotated[int | None, typer.Option(help="How many, from the seed on. Default: 3.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Trainings at a time. Default: one a core.")] = None,
     out: Annotated[
-        str | None, typer.Option(help="The folder to make, or to go on in. Default: runs/compare-NAME.")
+        str | None, typer.Option("--out", "-o", help="The folder to make, or to go on in. Default: runs/compare-NAME.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.", show_default=False)] = None,
     test: Annotated[str | None, typer.Option(help="A file of test rows; default: 20 % of the rows.")] = None,

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
-from gatewise.training.config import parse_value, read_toml
+from gatewise.training.config import RunConfig, parse_value, read_toml
+
+TEXTS = {key for key, field in RunConfig.model_fields.items() if field.annotation in (str, str | None, list[str])}
+"""Keys whose values are texts."""
+SWITCHES = {key for key, field in RunConfig.model_fields.items() if field.annotation in (bool, bool | None)}
+"""Keys that are true or false."""
 
 
 def gather(
@@ -79,4 +84,33 @@ def parse_setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise GatewiseError(f"--set takes KEY=VALUE, such as --set lr=0.01, got {text!r}")
-    return key, parse_value(value)
+    # a column may be called 1 or true, and nan is a mark: TOML reads texts only where they are written as TOML's
+    plain = key in TEXTS and not value.startswith(("[", '"', "'"))
+    return key, value if plain else parse_value(value)
+
+
+def as_setting(words: Sequence[str], flag: str) -> list[str] | None:
+    """The words of a command with a flag that is a key of the configuration given by --set; None where it is no key.
+
+    Args:
+        words: such as train iris --lr 0.01.
+        flag: such as --lr.
+
+    Raises:
+        GatewiseError: if the flag stands there without a value, or twice.
+    """
+    key = flag.lstrip("-").replace("-", "_")
+    if not flag.startswith("--") or key not in RunConfig.model_fields:
+        return None
+    places = [place for place, word in enumerate(words) if word.partition("=")[0] == flag]
+    if len(places) != 1:
+        raise GatewiseError(f"{flag} is given twice; give it once (several values go with commas between them)")
+    before, after = list(words[: places[0]]), list(words[places[0] + 1 :])
+    _, equals, value = words[places[0]].partition("=")
+    if not equals and key in SWITCHES and (not after or after[0] not in ("true", "false")):
+        value = "true"
+    elif not equals:
+        if not after:
+            raise GatewiseError(f"{flag} needs a value")
+        value = after.pop(0)
+    return [*before, "--set", f"{key}={value}", *after]

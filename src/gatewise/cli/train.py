@@ -45,7 +45,9 @@ def train(
         str | None,
         typer.Option(metavar="HEAD", help="categorical, gaussian, student-t, poisson or bernoulli; else guessed."),
     ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FOLDER", help="The run folder; default runs/NAME-1, …")] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FOLDER", help="The run folder; default runs/NAME-1, …")
+    ] = None,
     class_weight: Annotated[
         list[str] | None,
         typer.Option(metavar="WEIGHT", help="balanced, or CLASS=WEIGHT, repeated."),

@@ -10,8 +10,8 @@ from gatewise.wording import shown
 RULE = "commas stand between several names; a name with a comma of its own goes in double quotes"
 
 
-def names_of(target: str) -> list[str]:
-    """The names in a target that is written as a row of CSV is.
+def names_of(target: str, what: str = "the target") -> list[str]:
+    """The names in a text, which messages call `what`, that is written as a row of CSV is.
 
     Raises:
         GatewiseError: for quotes that do not close, a name that is missing, or one that is there twice.
@@ -21,12 +21,12 @@ def names_of(target: str) -> list[str]:
     try:
         names = [name.strip() for name in next(csv.reader(io.StringIO(target), skipinitialspace=True, strict=True), [])]
     except csv.Error as error:
-        raise GatewiseError(f"the target {shown(target)} cannot be read ({error}); {RULE}") from None
+        raise GatewiseError(f"{what} {shown(target)} cannot be read ({error}); {RULE}") from None
     if not all(names):
-        raise GatewiseError(f"the target {shown(target)} has a comma without a name beside it; {RULE}")
+        raise GatewiseError(f"{what} {shown(target)} has a comma without a name beside it; {RULE}")
     for place, name in enumerate(names):
         if name in names[:place]:
-            raise GatewiseError(f"the target {shown(target)} names {shown(name)} twice; name it once")
+            raise GatewiseError(f"{what} {shown(target)} names {shown(name)} twice; name it once")
     return names
 
 

@@ -13,7 +13,7 @@ from gatewise.data.table_preprocessing import KEEP_ALL
 from gatewise.errors import GatewiseError
 from gatewise.mixture.mixture import ROUTES
 from gatewise.training import RunConfig
-from gatewise.training.config import first_problem
+from gatewise.training.config import first_problem, key_instead
 from gatewise.wording import instead
 
 RENAMED = {"n_experts": "experts"}
@@ -63,7 +63,7 @@ def _further(parameters: Mapping[str, Any]) -> dict[str, Any]:
         if names.get(key, key) in parameters:
             raise GatewiseError(f"settings: {key!r} is a parameter of its own: give {names.get(key, key)}")
         if key not in RunConfig.model_fields:
-            raise GatewiseError(f"settings: unknown key {key!r}{instead(str(key), RunConfig.model_fields)}")
+            raise GatewiseError(f"settings: unknown key {key!r}{key_instead(str(key))}")
     return {key: _plain(value) for key, value in settings.items()}
 
 

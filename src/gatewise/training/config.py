@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatewise.data.form import Form, as_separator
-from gatewise.data.target_names import joined
+from gatewise.data.target_names import joined, names_of
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
 from gatewise.schedules import as_schedule
@@ -21,6 +21,28 @@ from gatewise.wording import instead, shortened
 NUMBER_OR_SCHEDULE = float | str
 MOST_EXPERTS, ROWS_AN_EXPERT = 8, 25
 """How many experts there are where it is not set, and the training rows that each should have."""
+OTHER_NAMES = {
+    "batch_size": ("batch", "minibatch_size"),
+    "clip": ("grad_clip", "gradient_clip", "max_grad_norm"),
+    "device": ("gpu",),
+    "drop": ("exclude", "ignore", "drop_columns"),
+    "epochs": ("max_epochs", "max_iter", "n_epochs", "num_epochs"),
+    "expert_hidden": ("hidden", "hidden_layer_sizes", "hidden_size", "hidden_sizes", "width"),
+    "experts": ("k", "n_components", "n_experts", "num_experts"),
+    "lr": ("alpha", "eta", "learning_rate"),
+    "missing": ("na", "na_values", "null_values"),
+    "objective": ("loss",),
+    "patience": ("early_stopping",),
+    "samples": ("n_samples", "num_samples"),
+    "seed": ("random_seed", "random_state"),
+    "separator": ("delimiter", "sep"),
+    "target": ("label", "target_column", "y"),
+    "temperature": ("tau",),
+    "test_size": ("split", "test_fraction", "test_split"),
+    "validation_size": ("val_size", "val_split", "validation_fraction", "validation_split"),
+    "weight_decay": ("l2", "wd"),
+}
+"""What other software calls the keys."""
 
 
 class LoopConfig(BaseModel):
@@ -220,6 +242,23 @@ class RunConfig(LoopConfig):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, examples=[2], ge=1, description="of torch; unset: its own choice")
 
+    @field_validator("drop", "keep", "missing", mode="before")
+    @classmethod
+    def _texts(cls, value: Any) -> Any:
+        """Take one text, or several with commas between them, beside a list; a number is the text that it is."""
+        if isinstance(value, str):
+            return names_of(value, "the list")
+        values = value if isinstance(value, list) else [value]
+        return [str(each) if isinstance(each, int | float) and not isinstance(each, bool) else each for each in values]
+
+    @field_validator("expert_hidden", "gate_hidden", "trunk_hidden", "expert_prior", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        """Take one number, or several with commas between them, beside a list."""
+        if isinstance(value, str):
+            return value.split(",")
+        return [value] if isinstance(value, int | float) and not isinstance(value, bool) else value
+
     @field_validator("target", mode="before")
     @classmethod
     def _number_of_a_column(cls, value: Any) -> Any:
@@ -344,6 +383,12 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def key_instead(given: str) -> str:
+    """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
+    meant = next((key for key, others in OTHER_NAMES.items() if given in others), None)
+    return f"; did you mean {meant!r}?" if meant else instead(given, RunConfig.model_fields)
+
+
 def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:
     """Check keys and make them a `RunConfig`.
 
@@ -358,7 +403,7 @@ def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) ->
     for key in keys:
         if key not in RunConfig.model_fields:
             source = where.get(key, "the configuration")
-            raise GatewiseError(f"{source} has an unknown key {key!r}{instead(key, RunConfig.model_fields)}")
+            raise GatewiseError(f"{source} has an unknown key {key!r}{key_instead(key)}")
     try:
         return RunConfig(**keys)
     except ValidationError as error:

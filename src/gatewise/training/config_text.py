@@ -13,8 +13,7 @@ from pydantic.fields import FieldInfo
 
 from gatewise import estimators, objectives
 from gatewise.errors import GatewiseError
-from gatewise.training.config import LoopConfig, RunConfig
-from gatewise.wording import instead
+from gatewise.training.config import LoopConfig, RunConfig, key_instead
 
 WIDTH = 104
 HEADINGS = {
@@ -73,7 +72,7 @@ def config_text(keys: Iterable[str] = (), data: str = "digits") -> str:
     known, wanted = fields(), list(keys)
     for key in wanted:
         if key not in known:
-            raise GatewiseError(f"there is no key {key!r} in a configuration{instead(key, known)}")
+            raise GatewiseError(f"there is no key {key!r} in a configuration{key_instead(key)}")
     parts = [] if wanted else [TOP]
     for key in wanted or known:
         if not wanted and key in HEADINGS:
