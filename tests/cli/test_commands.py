@@ -30,6 +30,9 @@ EVALUATE_KEYS = {
     "ece",
     "brier",
     "rows",
+    "auc",
+    "average_precision",
+    "classes",
 }
 
 
@@ -67,7 +70,13 @@ def test_evaluate(gatewise, run_folder, table):
     assert len(found.pop("selective")) == 5
     assert found.keys() == EVALUATE_KEYS
     assert found["rows"] == 18
-    assert found == pytest.approx(json.loads((run_folder / "summary.json").read_text())["test"], rel=1e-5)
+    expected = json.loads((run_folder / "summary.json").read_text())["test"]
+    for own, there in zip(found.pop("classes"), expected.pop("classes"), strict=True):
+        assert own.pop("name") == there.pop("name")
+        assert list(own.values()) == [
+            None if each is None else pytest.approx(each, rel=1e-5) for each in there.values()
+        ]
+    assert found == pytest.approx(expected, rel=1e-5)
     on_all = gatewise("evaluate", run_folder, table)
     assert "90 rows" in on_all.out
     assert "top-1 expert" in on_all.out

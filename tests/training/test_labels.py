@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, f1_score, hamming_loss
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, hamming_loss, roc_auc_score
 
 from gatewise import MixtureOfExperts, MLPBank, objectives
 from gatewise.mixture import Bernoulli, mlp
@@ -48,6 +48,10 @@ def test_the_figures_are_those_of_the_definitions(scene):
         assert label["share"] == pytest.approx(there[:, i].mean())
         assert label["accuracy"] == pytest.approx((told[:, i] == there[:, i]).mean())
         assert label["f1"] == pytest.approx(f1_score(there[:, i], told[:, i], zero_division=0))
+    assert found["labels"][0]["auc"] == pytest.approx(roc_auc_score(there[:, 0], probs[:, 0]))
+    assert found["auc"] == pytest.approx(roc_auc_score(there[:, :2], probs[:, :2]))
+    assert found["average_precision"] == pytest.approx(average_precision_score(there[:, :2], probs[:, :2]))
+    assert found["labels"][2]["auc"] is None  # no row has it
 
 
 def test_details_are_of_the_rows_that_have_a_label(scene):

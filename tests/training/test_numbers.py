@@ -46,6 +46,7 @@ def test_the_likelihood_and_the_errors_are_those_of_the_definitions(scene):
     assert found["bound_gap"] == pytest.approx(-found["nll"] - found["jensen"], abs=1e-6)
     assert found["rmse"] == pytest.approx(off.square().mean().sqrt().item(), rel=1e-5)
     assert found["mae"] == pytest.approx(off.abs().mean().item(), rel=1e-5)
+    assert 1 - found["r2"] == pytest.approx((off.square().mean() / y.double().var(correction=0)).item(), rel=1e-5)
     assert found["rows"] == 400
 
 

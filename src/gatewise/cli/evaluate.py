@@ -1,13 +1,13 @@
 """`gatewise evaluate`."""
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
-from gatewise.cli.tables import coverage_table, figures_table, labels_table
+from gatewise.cli.tables import classes_table, coverage_table, figures_table, labels_table
 from gatewise.data import Records, StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
@@ -27,13 +27,15 @@ def evaluate(
     Example: gatewise evaluate runs/adult new.csv --json
     """
     loaded = Run.load(run, device)
+    figures: dict[str, Any]  # of each kind of target its own
     if changes := loaded.changes():
         # on standard error, where it spoils no JSON
         console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
     if loaded.model.spec.head == "categorical":
         tally = loaded.tally(records, calibrated=calibrated)
-        figures, selective = tally.result().to_dict(), tally.selective.table()
+        figures = {**tally.result().to_dict(), "classes": tally.by_class(loaded.model.spec.classes)}
+        selective = tally.selective.table()
     elif calibrated:
         raise GatewiseError(f"--calibrated is for classes, and this run has the head {loaded.model.spec.head}")
     else:
@@ -45,9 +47,10 @@ def evaluate(
         name = records.name if isinstance(records, Records | StoredRows) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
-        if isinstance(labels := figures.get("labels"), list):
-            screen.print()
-            screen.print(labels_table(labels))
+        for each in (classes_table(figures.get("classes")), labels_table(figures.get("labels"))):
+            if each is not None:
+                screen.print()
+                screen.print(each)
         if selective is not None:
             screen.print()
             screen.print(coverage_table(selective))

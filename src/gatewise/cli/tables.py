@@ -1,7 +1,9 @@
 """Figures as a person reads them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
@@ -9,12 +11,15 @@ MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
 
 ANSWERS = (
     ("rows with all labels right", "exact_match"),
+    ("AUC", "auc"),
+    ("average precision", "average_precision"),
     ("F1, micro", "f1_micro"),
     ("F1, macro", "f1_macro"),
     ("calibration error (ECE)", "ece"),
     ("Brier score", "brier"),
     ("root mean squared error", "rmse"),
     ("mean absolute error", "mae"),
+    ("R²", "r2"),
     ("CRPS", "crps"),
     ("Poisson deviance", "poisson_deviance"),
     ("rows in the central 50 % interval", "coverage_50"),
@@ -47,15 +52,40 @@ def figures_table(figures: dict[str, Any]) -> Table:
     return table
 
 
-def labels_table(labels: list[dict[str, Any]]) -> Table:
-    """Each of several labels: the share of the rows that have it, and how well it is told."""
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("label")
-    for heading in ("rows that have it", "accuracy", "F1", "Brier"):
+MOST_ROWS = 30
+"""Classes, or labels, that a table shows; --json and summary.json have them all."""
+
+
+def classes_table(classes: list[dict[str, Any]] | None) -> Table | None:
+    """Each class: how many rows have it, and how well it is told; None where there are none."""
+    headings = {"recall": "recall", "precision": "precision", "F1": "f1", "AUC": "auc"}
+    return _each("class", "rows", classes, headings, lambda each: f"{each['rows']}")
+
+
+def labels_table(labels: list[dict[str, Any]] | None) -> Table | None:
+    """Each of several labels: the share of the rows that have it, and how well it is told; None without any."""
+    headings = {"accuracy": "accuracy", "F1": "f1", "Brier": "brier", "AUC": "auc"}
+    return _each("label", "rows that have it", labels, headings, lambda each: f"{100 * each['share']:.1f} %")
+
+
+def _each(
+    what: str,
+    count: str,
+    entries: list[dict[str, Any]] | None,
+    headings: Mapping[str, str],
+    counted: Callable[[dict[str, Any]], str],
+) -> Table | None:
+    if not entries:
+        return None
+    more = f"the first {MOST_ROWS} of {len(entries)}" if len(entries) > MOST_ROWS else None
+    table = Table(show_edge=False, pad_edge=False, caption=more, caption_justify="left")
+    table.add_column(what)
+    for heading in (count, *headings):
         table.add_column(heading, justify="right")
-    for label in labels:
-        told = (f"{label[key]:.4f}" for key in ("accuracy", "f1", "brier"))
-        table.add_row(label["name"], f"{100 * label['share']:.1f} %", *told)
+    for entry in entries[:MOST_ROWS]:
+        figures = (entry.get(key) for key in headings.values())
+        told = ("" if figure is None else f"{figure:.4f}" for figure in figures)
+        table.add_row(escape(entry["name"]), counted(entry), *told)
     return table
 
 

@@ -13,7 +13,7 @@ from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
-from gatewise.cli.tables import figures_table, labels_table
+from gatewise.cli.tables import classes_table, figures_table, labels_table
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.training import Callback, Run, load_config
@@ -171,9 +171,10 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
-    if rows["labels"]:
-        screen.print()
-        screen.print(labels_table(summary[part]["labels"]))
+    for each in (classes_table(summary[part].get("classes")), labels_table(summary[part].get("labels"))):
+        if each is not None:
+            screen.print()
+            screen.print(each)
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
 
 

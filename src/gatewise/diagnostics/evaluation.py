@@ -3,10 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from gatewise.diagnostics.ranking import Ranking
 from gatewise.diagnostics.selective import Selective
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
@@ -37,6 +39,9 @@ class Evaluation:
         ece: expected calibration error of the mixture's most probable class, 15 equal bins.
         brier: mean squared distance of the mixture's probabilities from the one-hot class, 0..2.
         rows: how many rows.
+        auc: area under the ROC curve, 0..1: of the second of two classes; of more the mean over the classes, each
+            against all others. None where it was not measured, or one class has all rows or none.
+        average_precision: area under the precision-recall curve, likewise.
     """
 
     accuracy: float
@@ -53,10 +58,12 @@ class Evaluation:
     ece: float
     brier: float
     rows: int
+    auc: float | None = None
+    average_precision: float | None = None
 
     def to_dict(self) -> dict[str, float | int]:
-        """The figures by name, for JSON."""
-        return asdict(self)
+        """The figures by name, for JSON; what was not measured is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,7 @@ class Tally:
         device: where the batches are.
         temperatures: what the log-probabilities of the mixture and of top-1 are divided by before they are judged; the
             bound and its gap are of the mixture as it is.
+        costly: rank the rows too, for AUC and average precision; such a tally is of one process.
     """
 
     def __init__(
@@ -100,6 +108,7 @@ class Tally:
         num_classes: int,
         device: torch.device | str = "cpu",
         temperatures: tuple[float, float] = (1.0, 1.0),
+        costly: bool = True,
     ):
         wide = torch.float32 if torch.device(device).type == "mps" else torch.float64
 
@@ -116,6 +125,7 @@ class Tally:
         self.gap_edges = torch.tensor(GAPS, dtype=wide, device=device)
         self.gaps = zeros(2, len(GAPS) + 1)
         self.selective = Selective(num_classes, device)
+        self.ranking = Ranking(1 if num_classes == 2 else num_classes) if costly else None
 
     def update(self, log_gate: Tensor, log_experts: Tensor, y: Tensor) -> None:
         """Add rows: log p(z|x) `[B, K]`, log p(y|z,x) for every class `[B, K, C]`, classes y int64 `[B]`."""
@@ -155,6 +165,10 @@ class Tally:
         for row, weights in enumerate((torch.ones_like(gap), gap)):
             self.gaps[row].index_add_(0, torch.bucketize(gap, self.gap_edges, right=True), weights)
         self.selective.update(probs, right)
+        if self.ranking is not None:
+            truth = nn.functional.one_hot(y, self.num_classes).bool()
+            # of two classes the second stands for both, as in scikit-learn
+            self.ranking.update(*((probs[:, 1:], truth[:, 1:]) if self.num_classes == 2 else (probs, truth)))
 
     def reduce(self, reduce: Callable[[Tensor], Tensor]) -> None:
         """Make this the tally of the rows of all processes.
@@ -182,6 +196,7 @@ class Tally:
         mean_gate = self.gate_by_class.sum(0) / self.rows
         used = int(experts_used(self.argmax_counts))
         count, confidence, right = self.bins
+        auc, precision = self._ranked()
         return Evaluation(
             accuracy=accuracy,
             nll=nll,
@@ -197,7 +212,34 @@ class Tally:
             ece=float((confidence - right).abs().sum() / count.sum()),
             brier=brier,
             rows=self.rows,
+            auc=known(auc.mean()),
+            average_precision=known(precision.mean()),
         )
+
+    def by_class(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Of each class its `name`, its `rows`, `recall`, `precision`, `f1`, `auc` and `average_precision`.
+
+        None stands for what has no value: the recall of a class without rows, the precision of one never predicted.
+
+        Args:
+            names: of the C classes.
+        """
+        rows, told, right = self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal()
+        auc, precision = self._ranked()
+        if self.num_classes == 2:  # to tell the one is to tell the other, but precision is of the second alone
+            auc, precision = auc.expand(2), torch.cat([torch.full_like(precision, torch.nan), precision])
+        columns = (right / rows, right / told, 2 * right / (rows + told), auc, precision)
+        keys = ("recall", "precision", "f1", "auc", "average_precision")
+        figures = [dict(zip(keys, map(known, each), strict=True)) for each in zip(*columns, strict=True)]
+        return [
+            {"name": name, "rows": int(count), **each}
+            for name, count, each in zip(names, rows.tolist(), figures, strict=True)
+        ]
+
+    def _ranked(self) -> tuple[Tensor, Tensor]:
+        """AUC and average precision of what is ranked; NaN where nothing is."""
+        nothing = torch.full((1 if self.num_classes == 2 else self.num_classes,), torch.nan)
+        return (nothing, nothing) if self.ranking is None else self.ranking.result()
 
     def details(self) -> Details:
         """What a report draws of all rows so far."""
@@ -220,6 +262,11 @@ class Tally:
             },
             selective=self.selective.table(),
         )
+
+
+def known(value: Tensor) -> float | None:
+    """A number, or None where it is none."""
+    return float(value) if bool(value.isfinite()) else None
 
 
 def tempered(log_probs: Tensor, temperature: float) -> Tensor:
@@ -253,10 +300,11 @@ def evaluate_batches(
     batches: Iterable[Sequence[Tensor]],
     num_classes: int,
     temperatures: tuple[float, float] = (1.0, 1.0),
+    costly: bool = True,
 ) -> Tally:
-    """As `evaluate`, over pairs of x `[B, ...]` and y `[B]`, none of which is kept."""
+    """As `evaluate`, over pairs of x `[B, ...]` and y `[B]`, none of which is kept; `costly` as in `Tally`."""
     device = next(mixture.parameters()).device
-    tally = Tally(mixture.num_experts, num_classes, device, temperatures)
+    tally = Tally(mixture.num_experts, num_classes, device, temperatures, costly)
     was_training = mixture.training
     mixture.eval()
     try:

@@ -14,6 +14,8 @@ NOTE = (
 )
 MEASURES = (
     ("all labels right", "exact_match", "share of rows", percent),
+    ("AUC", "auc", "the mean of each label's own; 1 is best, 0.5 is chance", number),
+    ("average precision", "average_precision", "the mean of each label's own; 1 is best", number),
     ("F1, micro", "f1_micro", "over all labels of all rows; 1 is best", number),
     ("F1, macro", "f1_macro", "the mean of each label's own", number),
     ("Brier score", "brier", "mean squared error of a label's probability; 0 is best", number),
@@ -50,8 +52,8 @@ def _answers(part: str, metrics: Metrics) -> list[Row]:
 def _each(part: str, metrics: Metrics) -> Table:
     """The labels one by one."""
     rows = [
-        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1)])
+        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1), number(each.auc)])
         for each in metrics.labels[:MOST]
     ]
     left_out = f", the first {MOST} of {len(metrics.labels)}" if len(metrics.labels) > MOST else ""
-    return Table(f"Each label, {part} rows{left_out}", ["", "have it", "accuracy", "F1"], rows)
+    return Table(f"Each label, {part} rows{left_out}", ["", "have it", "accuracy", "F1", "AUC"], rows)

@@ -18,6 +18,7 @@ MEASURES = (
     ("NLL, top-1", "nll_top1", "only the expert the gate likes best answers", number),
     ("RMSE", "rmse", "root mean squared error", measure),
     ("MAE", "mae", "mean absolute error", measure),
+    ("R²", "r2", "share of the variance that the mean explains; 1 is best", number),
     ("CRPS", "crps", "", measure),
     ("Poisson deviance", "poisson_deviance", "of the mean; 0 is best", measure),
     ("in the 50\N{NO-BREAK SPACE}% interval", "coverage_50", "", percent),

@@ -53,6 +53,20 @@ class LabelMetrics(Part):
     accuracy: Number = None
     f1: Number = None
     brier: Number = None
+    auc: Number = None
+    average_precision: Number = None
+
+
+class ClassMetrics(Part):
+    """The measures of one class: how many rows have it, and how well it is told."""
+
+    name: Text
+    rows: NonNegativeInt
+    recall: Number = None
+    precision: Number = None
+    f1: Number = None
+    auc: Number = None
+    average_precision: Number = None
 
 
 class Metrics(Part):
@@ -72,8 +86,11 @@ class Metrics(Part):
     dead_experts: Number = None
     ece: Number = None
     brier: Number = None
+    auc: Number = None
+    average_precision: Number = None
     rmse: Number = None
     mae: Number = None
+    r2: Number = None
     crps: Number = None
     poisson_deviance: Number = None
     coverage_50: Number = None
@@ -85,6 +102,7 @@ class Metrics(Part):
     f1_micro: Number = None
     f1_macro: Number = None
     labels: list[LabelMetrics] = Field([])
+    classes: list[ClassMetrics] = Field([])
 
 
 class Reseeded(Part):

@@ -16,6 +16,7 @@ from gatewise.reporting.trust import trust
 from gatewise.reporting.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
+MOST_ROWS = 50  # classes in a table
 NO_DETAILS = Paragraph("The run recorded no details of single experts and classes, so there is nothing to draw here.")
 
 
@@ -45,9 +46,22 @@ def results(summary: Summary) -> Section:
         [
             Paragraph(note),
             Stack([Table("Who answers", ["", "mixture", "top-1"], answers), Table("Calibration", header, calibration)]),
+            *([_each_class(*parts[0])] if parts[0][1].classes else []),
             *([Table("The gate", header, gate)] if summary.model.experts > 1 else []),
         ],
     )
+
+
+def _each_class(part: str, metrics: Metrics) -> Table:
+    """The classes one by one."""
+    rows = [
+        Row(
+            short(each.name, 60), [number(each.rows, 0), *map(number, (each.recall, each.precision, each.f1, each.auc))]
+        )
+        for each in metrics.classes[:MOST_ROWS]
+    ]
+    left_out = f", the first {MOST_ROWS} of {len(metrics.classes)}" if len(metrics.classes) > MOST_ROWS else ""
+    return Table(f"Each class, {part} rows{left_out}", ["", "rows", "recall", "precision", "F1", "AUC"], rows)
 
 
 def learning(summary: Summary, history: History) -> Section:
@@ -168,5 +182,7 @@ def _measures(summary: Summary) -> tuple[list[Row], list[Row]]:
     return gate, [
         row("ECE", "ece", "expected calibration error: how far confidence is from accuracy; 0 is best"),
         row("Brier score", "brier", "mean squared error of the probabilities; 0 is best"),
+        row("AUC", "auc", "how often a row of a class is ranked above a row of another; 0.5 is chance, 1 is best"),
+        row("average precision", "average_precision", "area under the precision-recall curve; 1 is best"),
         row("rows", "rows", "that the measures were taken on", 0),
     ]

@@ -118,7 +118,7 @@ def calibration_figures(mixture: MixtureOfExperts, calibration: Calibration, x: 
 
 def _judged(log_probs: Tensor, y: Tensor, temperature: float) -> Tally:
     """The tally of log p(y|x) `[N, C]`, whoever said it."""
-    tally = Tally(1, log_probs.shape[1], temperatures=(temperature, temperature))
+    tally = Tally(1, log_probs.shape[1], temperatures=(temperature, temperature), costly=False)
     tally.update(torch.zeros(len(y), 1), log_probs.unsqueeze(1), y.cpu())
     return tally
 

@@ -30,7 +30,8 @@ def judge(
     count = len(model.spec.classes)
     tallies = {name: evaluate_batches(model.mixture, batches_of(rows[name]), count) for name in judged}
     calibration = calibration_figures(model.mixture, model.known_calibration(), *held_rows(rows[part]))
-    figures = {name: tally.result().to_dict() for name, tally in tallies.items()}
+    names = model.spec.classes
+    figures = {name: {**tally.result().to_dict(), "classes": tally.by_class(names)} for name, tally in tallies.items()}
     return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
 
 

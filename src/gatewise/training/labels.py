@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.diagnostics.evaluation import known
+from gatewise.diagnostics.ranking import Ranking
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.tally import Seen, TargetTally, head_of
 
@@ -25,6 +27,7 @@ class LabelTally(TargetTally):
     def __init__(self, mixture: MixtureOfExperts, costly: bool = True, names: Sequence[str] = ()):
         super().__init__(mixture, costly)
         self.names = names
+        self.ranking: Ranking | None = None
 
     def terms(self, seen: Seen) -> dict[str, Any]:
         """What is right, and the squares of what is off; counted by label besides."""
@@ -34,6 +37,9 @@ class LabelTally(TargetTally):
         there, told = seen.y > EVEN, probs > EVEN
         right, squares = (told == there).cpu().double(), (probs - seen.y).cpu().double() ** 2
         self._count(seen, there, told, squares)
+        if self.costly:
+            self.ranking = self.ranking or Ranking(probs.shape[-1])
+            self.ranking.update(probs, there)
         return {
             "accuracy": right.mean(-1),
             "accuracy_top1": ((first > EVEN) == there).cpu().double().mean(-1),
@@ -55,7 +61,8 @@ class LabelTally(TargetTally):
         1 - `hamming_loss`), `accuracy_top1`, `exact_match` (rows with all labels right), `f1_micro`, `f1_macro` (0 for
         a label that is neither there nor predicted, as scikit-learn has it), `brier` (mean square of what a label's
         probability is off, 0..1); those of the gate as in `gatewise.diagnostics.Evaluation`, and `rows`. Where it is
-        wanted `labels`: of each label its `name`, its `share` of the rows, `accuracy`, `f1` and `brier`.
+        wanted `labels`: of each label its `name`, its `share` of the rows, `accuracy`, `f1`, `brier`, `auc`
+        and `average_precision` (None where it is on all rows, or none), whose means are `auc` and `average_precision`.
 
         Raises:
             GatewiseError: if there were no rows.
@@ -64,13 +71,20 @@ class LabelTally(TargetTally):
         each = _f1(counts["both"], counts["there"], counts["told"])
         micro = _f1(*(counts[name].sum() for name in ("both", "there", "told")))
         found |= {"hamming_loss": 1 - found["accuracy"], "f1_micro": float(micro), "f1_macro": float(each.mean())}
-        return found | {"labels": self._by_label(each)} if self.costly else found
+        if self.ranking is None:
+            return found
+        auc, precision = self.ranking.result()
+        means = {"auc": known(auc.nanmean()), "average_precision": known(precision.nanmean())}
+        found |= {name: value for name, value in means.items() if value is not None}
+        return found | {"labels": self._by_label(each, auc, precision)}
 
-    def _by_label(self, f1: Tensor) -> list[dict[str, Any]]:
+    def _by_label(self, f1: Tensor, auc: Tensor, precision: Tensor) -> list[dict[str, Any]]:
         share, right, off = (self.counts[name] / self.rows for name in ("there", "right", "squares"))
         names = self.names or [f"y{i}" for i in range(len(f1))]
-        columns = zip(names, share.tolist(), right.tolist(), f1.tolist(), off.tolist(), strict=True)
-        return [dict(zip(("name", "share", "accuracy", "f1", "brier"), each, strict=True)) for each in columns]
+        keys = ("share", "accuracy", "f1", "brier", "auc", "average_precision")
+        columns = zip(share, right, f1, off, auc, precision, strict=True)
+        figures = [dict(zip(keys, map(known, each), strict=True)) for each in columns]
+        return [{"name": name, **each} for name, each in zip(names, figures, strict=True)]
 
     def details(self) -> dict[str, Any]:
         """With the mean gate of the rows that have each label, None where none has it."""

@@ -22,25 +22,34 @@ POINTS = 64
 class NumberTally(TargetTally):
     """The figures of a mixture of numbers. Arguments: as `TargetTally`; quantiles are costly."""
 
+    shift: float | None = None  # a target: squares of what is far from 0 would lose the digits of their spread
+
     def terms(self, seen: Seen) -> dict[str, Any]:
         """Squares and sizes of the errors, and what takes quantiles."""
         means = head_of(self.mixture).mean(seen.outputs)
         off = ((seen.gate.unsqueeze(-1) * means).sum(1).squeeze(-1) - seen.y).cpu().double()
-        costly = _costly(self.mixture, seen.x, seen.y.cpu().double().numpy()) if self.costly else {}
-        return {"rmse": off**2, "mae": off.abs(), **costly}
+        if not self.costly:
+            return {"rmse": off**2, "mae": off.abs()}
+        y = seen.y.cpu().double()
+        self.shift = float(y[0]) if self.shift is None else self.shift
+        spread = {"shifted": y - self.shift, "squared": (y - self.shift) ** 2}
+        return {"rmse": off**2, "mae": off.abs(), **spread, **_costly(self.mixture, seen.x, y.numpy())}
 
     def result(self) -> dict[str, float | int]:
         """The figures of all rows so far.
 
         Keys: `nll` (a density's, per unit of y), `nll_top1`, `jensen`, `bound_gap`, `rmse`, `mae` (of the mean), those
         of the gate as in `gatewise.diagnostics.Evaluation`, and `rows`; where they are wanted `crps`, and of each
-        central interval `coverage_50`, `width_50`, `coverage_90`, …; for counts `poisson_deviance` of the mean.
+        central interval `coverage_50`, `width_50`, `coverage_90`, …; for counts `poisson_deviance` of the mean; `r2`,
+        the share of the targets' variance that the mean explains, where they differ.
 
         Raises:
             GatewiseError: if there were no rows.
         """
         found = super().result()
-        return found | {"rmse": math.sqrt(found["rmse"])}
+        variance = found.pop("squared", 0.0) - found.pop("shifted", 0.0) ** 2
+        explained = {"r2": 1 - found["rmse"] / variance} if variance > 0 else {}
+        return found | {"rmse": math.sqrt(found["rmse"])} | explained
 
 
 def _costly(mixture: MixtureOfExperts, x: Tensor, y: np.ndarray) -> dict[str, np.ndarray]:

@@ -144,7 +144,8 @@ class Run:
             GatewiseError: if there are no labels, or they do not fit the head.
         """
         if self.model.spec.head not in KINDS:
-            return self.evaluate(records).to_dict()
+            tally = self.tally(records)
+            return {**tally.result().to_dict(), "classes": tally.by_class(self.model.spec.classes)}
         parts = [records] if isinstance(records, Records) else records
         return tally_of(self.model.spec, self.model.mixture, map(self.model.rows, parts)).result()
 

@@ -37,7 +37,7 @@ def figures_of(
     weighted = weight is not None or (isinstance(rows, RowStream) and rows.class_weight is not None)
     figures: dict[str, float | int] = {}
     if isinstance(mixture.head, Categorical):
-        tally = evaluate_batches(mixture, ((x, y) for x, y, *_ in batches()), num_classes)
+        tally = evaluate_batches(mixture, ((x, y) for x, y, *_ in batches()), num_classes, costly=False)
         tally.reduce(group.sum)
         figures = tally.result().to_dict()
         if not weighted:
