@@ -1,5 +1,6 @@
 """Is the gate still choosing, and are all experts alive? Said once, in words, with what to change."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from gatewise.mixture.usage import COLLAPSED, STILL
@@ -26,7 +27,7 @@ class Health:
         self.num_experts = num_experts
         self.grace = min(max(5, epochs // 10), epochs - PERSISTENT)
         self.objective = objective
-        self.said: set[str] = set()
+        self.said: dict[str, str] = {}  # the messages, by kind
         self.lasted = {"collapse": 0, "dead": 0, "still": 0}
         self.most_used = 0
 
@@ -39,22 +40,33 @@ class Health:
         for kind in self.lasted:
             self.lasted[kind] = self.lasted[kind] + 1 if kind in found and metrics["epoch"] > self.grace else 0
         new = [kind for kind in found if self.lasted[kind] >= PERSISTENT and kind not in self.said]
-        self.said |= set(new)
+        self.said |= {kind: found[kind] for kind in new}
         return [found[kind] for kind in new]
 
-    def conclude(self, metrics: dict[str, Any]) -> list[str]:
-        """What is wrong with the epoch whose weights were kept, and was not said yet."""
-        found = {} if self.num_experts == 1 else self._troubles(metrics)
-        return [message for kind, message in found.items() if kind not in self.said]
+    def conclude(self, metrics: dict[str, Any], warnings: Sequence[str]) -> list[str]:
+        """The warnings that stand at the end: without what the kept weights have overcome, with what was not said yet.
+
+        Args:
+            metrics: of the epoch whose weights were kept; its validation figures, which are of those weights and of no
+                others, count where it has them.
+            warnings: all that were given, of whatever kind.
+        """
+        own = {key: metrics.get(key.replace("train_", "validation_", 1), value) for key, value in metrics.items()}
+        found = {} if self.num_experts == 1 else self._troubles(own)
+        overcome = [message for kind, message in self.said.items() if kind not in found]
+        stand = [message for message in warnings if message not in overcome]
+        return stand + [message for kind, message in found.items() if kind not in self.said]
 
     def _troubles(self, metrics: dict[str, Any]) -> dict[str, str]:
-        used = metrics["train_experts_used"]
-        if metrics["train_effective_experts"] < COLLAPSED or used == 1:
+        used, effective = metrics["train_experts_used"], metrics["train_effective_experts"]
+        if effective < COLLAPSED:
             return {"collapse": self._collapse(metrics)}
+        still = metrics["train_mutual_information"] < STILL
         found = {}
-        if used < self.num_experts:
+        # which expert a gate that gives all the same weight puts first says nothing of the others
+        if used < self.num_experts and not (still and effective > self.num_experts - 0.5):
             found["dead"] = self._dead(metrics, used)
-        if metrics["train_mutual_information"] < STILL:
+        if still:
             found["still"] = self._still(metrics)
         return found
 

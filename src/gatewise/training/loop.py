@@ -177,7 +177,7 @@ class Loop:
             self.starts.run()
             if not self.result.stopped:
                 self.train_until(self.epochs)
-            self.warn(self.health.conclude(self.result.history[self.result.best_epoch - 1]))
+            self.conclude(self.result.history[self.result.best_epoch - 1])
         finally:
             for watcher in self.watchers:
                 watcher.on_end()
@@ -323,6 +323,13 @@ class Loop:
         self.result.warnings += messages
         for message in messages if self.starts.over else ():
             self.tell(message)
+
+    def conclude(self, metrics: dict[str, Any]) -> None:
+        """Keep the warnings that the kept weights, of the epoch of these metrics, deserve; tell those that are new."""
+        before, self.result.warnings = self.result.warnings, self.health.conclude(metrics, self.result.warnings)
+        for message in self.result.warnings:
+            if message not in before:
+                self.tell(message)
 
     def tell(self, message: str) -> None:
         """Tell the watchers of something that is wrong."""

@@ -40,7 +40,7 @@ def capture(loop: "Loop") -> Checkpoint:
         "best_nll": loop.best_nll if math.isfinite(loop.best_nll) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
-        "said": sorted(health.said),
+        "said": health.said,
         "lasted": health.lasted,
         "most_used": health.most_used,
         "dead_for": reseeding.dead_for,
@@ -96,7 +96,9 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         result.history, result.best_epoch = state["history"], state["best_epoch"]
         loop.best_nll = math.inf if state["best_nll"] is None else state["best_nll"]
         result.warnings, result.reseeded = state["warnings"], state["reseeded"]
-        health.said, health.lasted, health.most_used = set(state["said"]), state["lasted"], state["most_used"]
+        health.lasted, health.most_used = state["lasted"], state["most_used"]
+        # older checkpoints have the kinds alone
+        health.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
         reseeding.dead_for = state["dead_for"]
         set_random_states(checkpoint.part("random"), device)
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
@@ -132,7 +134,7 @@ class State(BaseModel):
     best_nll: float | None
     warnings: list[str]
     reseeded: list[dict[str, int]]
-    said: list[str]
+    said: dict[str, str] | list[str]
     lasted: dict[str, int]
     most_used: int
     dead_for: list[int]
