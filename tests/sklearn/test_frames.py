@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+import gatewise as gw
+
 pd = pytest.importorskip("pandas")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -140,8 +142,8 @@ def test_kinds_of_pandas_columns(make):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"when": [datetime.date(2024, 1, 1)] * 240}, "X, row 1: column 'when' holds Date values"),
-        ({"size": [np.inf] * 240}, "X, row 1: column 'size' holds inf"),
+        ({"when": [datetime.date(2024, 1, 1)] * 240}, "X, row index 0: column 'when' holds Date values"),
+        ({"size": [np.inf] * 240}, "X, row index 0: column 'size' holds inf"),
         ({"odd": [1, "a"] * 120}, "X: column 'odd' holds values of more than one kind"),
     ],
 )
@@ -189,3 +191,18 @@ def test_pandas_need_not_be_installed():
     command = [sys.executable, "-W", "ignore", "-c", WITHOUT_PANDAS]
     answer = subprocess.run(command, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "(3,) False"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_is_called_by_the_callers_number_also_where_rows_are_held_out(weighted):
+    x = np.random.default_rng(0).normal(size=(400, 2))
+    weight = np.ones(400)
+    weight[:200] = 0
+    frame = pd.DataFrame({"a": x[:, 0], "b": [1.0] * 400})
+    model = gw.sklearn.MixtureOfExpertsClassifier(epochs=1, random_state=0)
+    model.fit(frame.head(399), (x[:399, 0] > 0).astype(int), sample_weight=weight[:399] if weighted else None)
+    frame["b"] = [1.0] * 399 + [np.inf]
+    with pytest.raises(ValueError, match="row index 399: column 'b'"):
+        model.fit(frame, (x[:, 0] > 0).astype(int), sample_weight=weight if weighted else None)
+    with pytest.raises(ValueError, match="row index 399: column 'b'"):
+        model.predict(frame)

@@ -189,3 +189,11 @@ def test_one_run_that_diverges_leaves_one_line_and_no_folder(tmp_path):
     with pytest.raises(gw.GatewiseError, match=r"^training diverged: epoch 1, batch .*; lower lr \(it was 1e\+38\)"):
         train(RunConfig(**keys), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_bad_rows_are_named_as_the_caller_numbers_them():
+    x, y = rows(count=64)
+    x[40, 1] = torch.nan
+    x[7] = torch.inf
+    with pytest.raises(gw.GatewiseError, match="not finite are the training rows 7, 40, counted from 0"):
+        fit(mixture(), gw.objectives.get("jensen"), (x, y), None, LoopConfig(epochs=1, batch_size=8))

@@ -1,11 +1,15 @@
 """Progress of a training: a bar on a terminal, plain lines elsewhere; always on standard error."""
 
+import time
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gatewise.cli.console import PlainConsole
 from gatewise.training import Callback
+
+SECONDS = 5.0
+"""Between lines of progress where there is no terminal: a log of hundreds of epochs is read by nobody."""
 
 
 def epoch_text(metrics: dict[str, Any]) -> str:
@@ -20,19 +24,28 @@ def epoch_text(metrics: dict[str, Any]) -> str:
 
 
 class Lines(Callback):
-    """One plain line an epoch."""
+    """Plain lines: of the first epoch, of the last, and between them of one every `SECONDS`."""
 
     def __init__(self, console: PlainConsole):
         self.console = console
+        self.due, self.waiting = 0.0, ""
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember how many epochs there may be."""
         self.epochs = epochs
 
     def on_epoch(self, metrics: dict[str, Any]) -> None:
-        """Print the epoch."""
+        """Print the epoch, where it is time."""
         start = f"start {metrics['start']}  " if "start" in metrics else ""
-        self.say(f"{start}epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}")
+        self.waiting = f"{start}epoch {metrics['epoch']}/{self.epochs}  {epoch_text(metrics)}"
+        if time.monotonic() >= self.due:
+            self.say(self.waiting)
+            self.due, self.waiting = time.monotonic() + SECONDS, ""
+
+    def on_end(self) -> None:
+        """Print the last epoch, where it is not printed yet."""
+        if self.waiting:
+            self.say(self.waiting)
 
     def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
         """Print which start goes on."""

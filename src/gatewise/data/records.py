@@ -90,7 +90,7 @@ class Records:
             features=self.features[rows],
             labels=None if self.labels is None else self.labels[rows],
             truth=None if self.truth is None else self.truth[rows],
-            numbers=None if self.numbers is None else [self.numbers[row] for row in rows],
+            numbers=rows + 1 if self.numbers is None else np.asarray(self.numbers)[rows],
         )
 
     def hash(self) -> str:

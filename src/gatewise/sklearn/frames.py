@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,12 +30,12 @@ def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) ->
         ValueError: for what is neither numbers nor a data frame, and as `check_array`.
     """
     if not is_frame(X):
-        return Records(_numbers(estimator, X, reset=True), None, NAME)
+        return _called(Records(_numbers(estimator, X, reset=True), None, NAME))
     names = Counter(map(str, X.columns))
     if twice := [name for name, count in names.items() if count > 1]:
         raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
     validate_data(estimator, X, reset=True, skip_check_array=True)
-    return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
+    return _called(Records(_table(estimator, X), None, NAME, missing=tuple(missing)))
 
 
 def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing: Sequence[str]) -> Records:
@@ -50,12 +51,17 @@ def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing
         ValueError: as `fitting_records`, and for columns that are not those of fitting.
     """
     if not as_table:
-        return Records(_numbers(estimator, X, reset=False), None, NAME)
+        return _called(Records(_numbers(estimator, X, reset=False), None, NAME))
     if not is_frame(X):
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
         X = check_array(X, estimator=estimator, **options)
     validate_data(estimator, X, reset=False, skip_check_array=True)
-    return Records(_table(estimator, X), None, NAME, missing=tuple(missing))
+    return _called(Records(_table(estimator, X), None, NAME, missing=tuple(missing)))
+
+
+def _called(records: Records) -> Records:
+    """With the rows called by the caller's own numbers, from 0, also where they are taken apart."""
+    return replace(records, numbers=range(len(records)), unit="row index")
 
 
 def _numbers(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:

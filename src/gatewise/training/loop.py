@@ -265,7 +265,16 @@ class Loop:
         if self.checkpoints is not None and (self.result.history or self.checkpoints.folder.exists()):
             self.keep(now=True)
             kept = f"; the state before it is kept in {self.checkpoints.folder}"
-        raise GatewiseError(f"training diverged: {place}: {found.advice(self.config)}{kept}")
+        raise GatewiseError(f"training diverged: {place}: {found.advice(self.config)}{self.bad_rows()}{kept}")
+
+    def bad_rows(self) -> str:
+        """Which of the rows given are not finite, as the caller numbers them; nothing where all are or nobody knows."""
+        if isinstance(self.train, RowStream):
+            return ""
+        bad = [(~part.flatten(1).isfinite()).any(1) if part.dim() > 1 else ~part.isfinite() for part in self.train]
+        rows = (bad[0] | bad[1]).nonzero().flatten().tolist()
+        named = ", ".join(map(str, rows[:5])) + (f", … ({len(rows)} in all)" if len(rows) > 5 else "")
+        return f"; not finite are the training rows {named}, counted from 0" if rows else ""
 
     def epoch_metrics(self) -> dict[str, Any]:
         """The line of `metrics.jsonl` about the training rows."""
