@@ -63,6 +63,7 @@ bench: setup
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/streaming.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/classifiers.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/embeddings.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/outliers.py
 	$(BIN)/python benchmarks/papers/polynomial.py
 	$(BIN)/python benchmarks/papers/rebar_toy.py
 	$(BIN)/python examples/answer.py

@@ -75,9 +75,13 @@ def test_an_onnx_file_answers_as_the_model(tmp_path):
 def test_the_preprocessing_in_the_metadata_is_that_of_the_run():
     model = model_of()
     said = module.describe(model, "pt2", "mixture")["preprocessing"]
-    raw = Records(rows(6).numpy(), None, "raw")
-    mean, scale = torch.tensor(said["mean"]), torch.tensor(said["scale"])
-    torch.testing.assert_close((rows(6) - mean) / scale, model.inputs(raw))
+    x = rows(6)
+    x[0] = 1e6  # far outside
+    low, high, room, mean, scale = (torch.tensor(said[name]) for name in ("low", "high", "room", "mean", "scale"))
+    near = x.clamp(low, high)
+    beyond = x - near
+    squashed = near + room * beyond / (room + beyond.abs())
+    torch.testing.assert_close((squashed - mean) / scale, model.inputs(Records(x.numpy(), None, "raw")))
 
 
 def test_a_gate_without_a_preference_is_no_difference(tmp_path):

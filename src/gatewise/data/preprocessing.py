@@ -16,6 +16,8 @@ from gatewise.errors import GatewiseError
 from gatewise.files import read_text
 from gatewise.wording import shown
 
+OUTLIERS = ("squash", "keep")
+
 
 class Preprocessing(Protocol):
     """What a fitted preprocessing does, of a table or of an array."""
@@ -57,28 +59,35 @@ class Preprocessing(Protocol):
 
 
 def fit_preprocessing(
-    records: Records | StoredRows, numeric: str = "standard", *, keep: Sequence[str] = (), drop: Sequence[str] = ()
+    records: Records | StoredRows,
+    numeric: str = "standard",
+    *,
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    outliers: str = "squash",
 ) -> Preprocessing:
     """Fits the preprocessing to a table or an array; to a table on disk in one pass (see `stored_preprocessing`).
 
     `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks made
     normal). Of a table the columns in `drop` are not used, and those in `keep` are, also where nearly every value is
-    different and they would be left out as identifiers ("*" keeps every column). Raises GatewiseError for another
-    word, a column to keep or drop that is not there, and for data without a usable column.
+    different and they would be left out as identifiers ("*" keeps every column). `outliers` is "squash", which brings
+    numbers far outside those of most rows near (see `gatewise.data.outliers`), or "keep". Raises GatewiseError for
+    another word, a column to keep or drop that is not there, and for data without a usable column.
     """
-    if numeric not in ("standard", "quantile"):
-        raise GatewiseError(f"numeric is {shown(numeric)}; give 'standard' or 'quantile'")
+    for name, given, known in (("numeric", numeric, ("standard", "quantile")), ("outliers", outliers, OUTLIERS)):
+        if given not in known:
+            raise GatewiseError(f"{name} is {shown(given)}; give {known[0]!r} or {known[1]!r}")
     if isinstance(records, StoredRows):
-        return fit_stored(records, numeric, keep, drop)
+        return fit_stored(records, numeric, keep, drop, outliers)
     if records.is_table:
-        return TablePreprocessing.fit(records, numeric, keep, drop)
+        return TablePreprocessing.fit(records, numeric, keep, drop, outliers)
     if numeric == "quantile":
         raise GatewiseError(f"{records.name}: numeric='quantile' is for tables; an array takes 'standard'")
     if drop or any(name != KEEP_ALL for name in keep):
         raise GatewiseError(
             f"{records.name}: keep and drop name columns of a table, and an array has none; leave them out"
         )
-    return ArrayPreprocessing.fit(records)
+    return ArrayPreprocessing.fit(records, outliers)
 
 
 def load_preprocessing(folder: Path) -> Preprocessing:

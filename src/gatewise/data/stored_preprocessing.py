@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.coding import OTHER, Column, codes, of_levels
 from gatewise.data.moments import Moments
+from gatewise.data.outliers import Squash
 from gatewise.data.stored_rows import StoredRows
 from gatewise.data.table_pass import TablePass
 from gatewise.data.table_preprocessing import (
@@ -18,6 +19,7 @@ from gatewise.data.table_preprocessing import (
     TablePreprocessing,
     check_names,
     no_column,
+    squash_of,
     transformer_of,
 )
 
@@ -32,13 +34,18 @@ def sample_rows(columns: int) -> int:
 
 
 def fit_stored(
-    rows: StoredRows, numeric: str = "standard", keep: Sequence[str] = (), drop: Sequence[str] = ()
+    rows: StoredRows,
+    numeric: str = "standard",
+    keep: Sequence[str] = (),
+    drop: Sequence[str] = (),
+    outliers: str = "squash",
 ) -> TablePreprocessing:
     """What `TablePreprocessing.fit` gives for the same rows in memory, or comes near to it.
 
-    Means, variances, what is missing and how often each text is there come from all rows. Medians, which fill gaps,
-    and quantiles come from a sample of the rows (`sample_rows`), which is all of them where they are few. Which columns
-    look like identifiers is told from a sample of their values (`table_pass.Different`).
+    What is missing and how often each text is there come from all rows, as do mean and variance of a column without
+    numbers that are far outside. Medians, which fill gaps, other quantiles, and mean and variance where such numbers
+    are brought near come from a sample of the rows (`sample_rows`), which is all of them where they are few. Which
+    columns look like identifiers is told from a sample of their values (`table_pass.Different`).
 
     Raises:
         GatewiseError: as `TablePreprocessing.fit` does.
@@ -56,7 +63,9 @@ def fit_stored(
         raise no_column(rows.name, identifiers)
     sample = rows.sample(sample_rows(len(columns)), [column.name for column in columns])
     values = codes(pl.DataFrame(sample.features), columns, sample)
-    return TablePreprocessing(columns, rows.missing, _transformer(columns, values, seen, numeric), identifiers)
+    squash = squash_of(columns, values, numeric, outliers)
+    transformer = _transformer(columns, values, seen, numeric, squash)
+    return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash)
 
 
 def _column(name: str, seen: TablePass, keep: bool) -> Column | None:
@@ -67,7 +76,7 @@ def _column(name: str, seen: TablePass, keep: bool) -> Column | None:
 
 
 def _transformer(
-    columns: Sequence[Column], sample: Sequence[np.ndarray], seen: TablePass, numeric: str
+    columns: Sequence[Column], sample: Sequence[np.ndarray], seen: TablePass, numeric: str, squash: Squash | None
 ) -> ColumnTransformer:
     """scikit-learn's, fitted on rows that have each level and gap once; then what it has learned is put right.
 
@@ -76,6 +85,7 @@ def _transformer(
         sample: their numbers and codes in some rows.
         seen: of all rows.
         numeric: see `fit_preprocessing`.
+        squash: of the numbers.
     """
     places = [seen.numbers.names.index(column.name) for column in columns if column.levels is None]
     gaps = seen.numbers.rows - seen.numbers.moments.count[places] if places else np.zeros(0)
@@ -87,7 +97,7 @@ def _transformer(
     fitted = transformer_of(columns, numeric, height).fit(rows)  # pyrefly: ignore[bad-argument-type]
     if places:
         numbers = [x for x, column in zip(sample, columns, strict=True) if column.levels is None]
-        _put_right(fitted.named_transformers_["number"], numbers, seen, places)
+        _put_right(fitted.named_transformers_["number"], numbers, seen, places, squash)
     return fitted
 
 
@@ -100,16 +110,17 @@ def _witness(column: Column, seen: TablePass) -> list[float]:
     return [*([float(OTHER)] if others else []), *map(float, range(len(column.levels)))]
 
 
-def _put_right(steps: Pipeline, sample: Sequence[np.ndarray], seen: TablePass, places: Sequence[int]) -> None:
+def _put_right(
+    steps: Pipeline, sample: Sequence[np.ndarray], seen: TablePass, places: Sequence[int], squash: Squash | None
+) -> None:
     """Give the imputer its medians and the scaler what follows from them, of the columns of numbers at these places."""
     imputer, scaler = steps[0], steps[-1]
-    moments = seen.numbers.moments
-    means, count = moments.mean[places], moments.count[places]
+    count, means, squares = _moments(sample, seen, places, squash)
     # a column may have no value in the sample, where nearly all are missing
     medians = [np.nanmedian(x) if not np.isnan(x).all() else mean for x, mean in zip(sample, means, strict=True)]
     imputer.statistics_ = np.array(medians)
     filled = Moments()
-    filled.merge(count, means, moments.squares[places])
+    filled.merge(count, means, squares)
     filled.merge(seen.numbers.rows - count, imputer.statistics_, 0.0)
     if type(scaler) is not StandardScaler:
         scaler.set_params(n_quantiles=min(MOST_QUANTILES, len(sample[0])))
@@ -118,6 +129,23 @@ def _put_right(steps: Pipeline, sample: Sequence[np.ndarray], seen: TablePass, p
     scaler.n_samples_seen_ = seen.numbers.rows
     scaler.mean_, scaler.var_ = filled.mean, filled.variance
     scaler.scale_ = _scale(filled.mean, filled.variance, seen.numbers.rows)
+
+
+def _moments(
+    sample: Sequence[np.ndarray], seen: TablePass, places: Sequence[int], squash: Squash | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count, mean and squared deviations of the columns of numbers, as `Moments` has them, once they are brought near.
+
+    Of a column with numbers far outside the sample tells them.
+    """
+    moments = seen.numbers.moments
+    count, means, squares = (each[places].copy() for each in (moments.count, moments.mean, moments.squares))
+    for i, (x, place) in enumerate(zip(sample, places, strict=True)):
+        if squash is None or squash.low[i] <= seen.numbers.low[place] <= seen.numbers.high[place] <= squash.high[i]:
+            continue
+        if (near := Moments.of([squash(x, i)])).count:
+            means[i], squares[i] = near.mean, near.variance * count[i]
+    return count, means, squares
 
 
 def _scale(mean: np.ndarray, variance: np.ndarray, rows: int) -> np.ndarray:

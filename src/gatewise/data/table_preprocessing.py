@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
+from gatewise.data.outliers import Squash
 from gatewise.data.records import Records
 from gatewise.data.stored_rows import StoredRows
 from gatewise.errors import GatewiseError
@@ -37,17 +38,24 @@ class TablePreprocessing:
     A text that is rare (fewer than 10 rows, or 1 % of a small table), beyond the 200 most frequent, or
     unknown counts as "other": a column of its own where there were such texts in fitting, else zeros.
     Columns without a value, or with rare texts alone, are not used, nor those that look like identifiers
-    (`gatewise.data.identifiers`), which are named in `identifiers`.
+    (`gatewise.data.identifiers`), which are named in `identifiers`. Numbers far outside are brought near first, by
+    `squash`; None leaves them where they are, as runs did that were written before there was one.
     """
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...]
     transformer: ColumnTransformer
     identifiers: tuple[str, ...] = ()
+    squash: Squash | None = None
 
     @classmethod
     def fit(
-        cls, records: Records, numeric: str, keep: Sequence[str] = (), drop: Sequence[str] = ()
+        cls,
+        records: Records,
+        numeric: str,
+        keep: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        outliers: str = "squash",
     ) -> "TablePreprocessing":
         """Fits to a table; raises GatewiseError where no column can be used, or one to keep or drop is not there."""
         given = pl.DataFrame(records.features)
@@ -59,9 +67,11 @@ class TablePreprocessing:
         columns = tuple(column for series in kept if (column := describe(series, series.name in keep, records.decimal)))
         if not columns:
             raise no_column(records.name, identifiers)
+        values = codes(frame, columns, records)
+        squash = squash_of(columns, values, numeric, outliers)
         transformer = transformer_of(columns, numeric, len(frame))
-        transformer.fit(np.column_stack(codes(frame, columns, records)))  # pyrefly: ignore[bad-argument-type]
-        return cls(columns, records.missing, transformer, identifiers)
+        transformer.fit(np.column_stack(brought_near(columns, values, squash)))  # pyrefly: ignore[bad-argument-type]
+        return cls(columns, records.missing, transformer, identifiers, squash)
 
     @property
     def numbers(self) -> int:
@@ -128,7 +138,7 @@ class TablePreprocessing:
                 )
         if not len(records):
             return np.empty((0, *self.input_shape), dtype=np.float32)  # scikit-learn refuses no rows
-        columns = codes(records.features, self.columns, records)
+        columns = brought_near(self.columns, codes(records.features, self.columns, records), self.squash)
         with np.errstate(over="ignore", invalid="ignore"):
             out = self._transformed(columns) if self._scaling is None else self._scaled(columns, *self._scaling)
         finite = np.isfinite(out)
@@ -199,6 +209,7 @@ class TablePreprocessing:
             "missing": self.missing,
             "identifiers": self.identifiers,
             "columns": [asdict(column) for column in self.columns],
+            "squash": None if self.squash is None else self.squash.described(),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
         write_text(Path(folder) / "preprocessing.json", text)
@@ -216,7 +227,9 @@ class TablePreprocessing:
         )
         transformer = _load_transformer(Path(folder) / "preprocessing.skops")
         identifiers = tuple(map(str, description.get("identifiers", ())))
-        loaded = cls(columns, tuple(map(str, description["missing"])), transformer, identifiers)
+        numbers = sum(column.levels is None for column in columns)
+        squash = Squash.parsed(description.get("squash"), (numbers,))
+        loaded = cls(columns, tuple(map(str, description["missing"])), transformer, identifiers, squash)
         # a row without values runs through everything: parts that do not fit together fail here
         empty = pl.DataFrame({column.name: [None] for column in columns})
         row = codes(empty, columns, Records(empty, None, "preprocessing.skops"))
@@ -270,6 +283,23 @@ def _said_of(identifiers: Sequence[str]) -> str:
         f"; left out, as nearly every value is different, like an identifier: {listing(identifiers)} "
         f"(--set 'keep={kept}' would use {'it' if len(identifiers) == 1 else 'them'})"
     )
+
+
+def squash_of(columns: Sequence[Column], values: Sequence[np.ndarray], numeric: str, outliers: str) -> Squash | None:
+    """What brings the numbers among the values of columns near; None where they stay, or become ranks."""
+    if outliers == "keep" or numeric != "standard":
+        return None
+    return Squash.of([x for x, column in zip(values, columns, strict=True) if column.levels is None])
+
+
+def brought_near(columns: Sequence[Column], values: list[np.ndarray], squash: Squash | None) -> list[np.ndarray]:
+    """The values of columns, with numbers far outside brought near."""
+    if squash is None:
+        return values
+    numbers = iter(range(len(columns)))
+    return [
+        x if column.levels is not None else squash(x, next(numbers)) for x, column in zip(values, columns, strict=True)
+    ]
 
 
 def transformer_of(columns: Sequence[Column], numeric: str, rows: int) -> ColumnTransformer:

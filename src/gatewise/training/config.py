@@ -165,6 +165,9 @@ class RunConfig(LoopConfig):
         None, description="channels of images; unset: grey where all are grey, else rgb"
     )
     numeric: Literal["standard", "quantile"] = Field("standard", description="how numeric columns are scaled")
+    outliers: Literal["squash", "keep"] = Field(
+        "squash", description="numbers far outside those of most rows: brought near, or kept where they are"
+    )
     numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = Field(
         "none", description="numbers as learned vectors; needs the package rtdl_num_embeddings"
     )

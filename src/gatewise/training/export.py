@@ -32,6 +32,10 @@ CLEAR = 1e-3
 ROWS = 32
 METADATA = "gatewise"
 """The key of the metadata in an ONNX file; `gatewise.json` among the extra files of a .pt2 file."""
+SQUASHED = (
+    "(s(x) - mean) / scale, where s(x) = x from low to high, high + room * e / (room + e) for x = high + e, and "
+    "low - room * e / (room + e) for x = low - e"
+)
 
 Runner = Callable[[Tensor], Tensor]
 
@@ -115,6 +119,8 @@ def describe(model: Model, format: str, route: str) -> dict[str, Any]:
     preparing = model.preprocessing
     if isinstance(preparing, ArrayPreprocessing):
         formula = {"formula": "(x - mean) / scale", "mean": preparing.mean.tolist(), "scale": preparing.scale.tolist()}
+        if preparing.squash is not None:
+            formula |= {"formula": SQUASHED, **preparing.squash.described()}
     else:
         formula = {
             "formula": "gatewise.training.Run.load(RUN).model.inputs(records)",

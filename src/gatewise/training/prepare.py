@@ -79,7 +79,8 @@ def assemble(
     Raises:
         GatewiseError: for rows or a configuration that no model can be built for.
     """
-    preprocessing = fit_preprocessing(train, config.numeric, keep=config.keep, drop=config.drop)
+    columns = {key: getattr(config, key) for key in ("keep", "drop", "outliers")}
+    preprocessing = fit_preprocessing(train, config.numeric, **columns)
     spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, target)
     spec, bins = with_embedding(spec, config, preprocessing, train)
     model = Model(spec.build(bins).to(device), spec, preprocessing)

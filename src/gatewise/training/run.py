@@ -181,4 +181,5 @@ def _check(summary: dict[str, Any], path: Path) -> None:
 def config_of(folder: Path) -> RunConfig:
     """The configuration that a run folder holds; raises GatewiseError where it is damaged."""
     keys = read_toml(folder / "config.toml")
-    return load_config(keys, dict.fromkeys(keys, str(folder / "config.toml")))
+    # a run writes every key: without this one it is of a version that had no other way
+    return load_config({"outliers": "keep", **keys}, dict.fromkeys(keys, str(folder / "config.toml")))

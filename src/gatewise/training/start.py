@@ -22,7 +22,7 @@ SPLIT = ("seed", "test", "test_size", "validation_size", "missing", "stream")
 """Keys that decide which rows are for training."""
 FORM = ("separator", "header", "decimal")
 """Keys that say how a table is written."""
-COLUMNS = ("numeric", "keep", "drop", "image_size", "image_mode")
+COLUMNS = ("numeric", "outliers", "keep", "drop", "image_size", "image_mode")
 """Keys that say what becomes of columns and images."""
 SHAPE = [name for name in ModelSpec.model_fields if name in RunConfig.model_fields and name != "experts"]
 

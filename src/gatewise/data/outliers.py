@@ -1,0 +1,84 @@
+"""Numbers far outside what most rows have, brought near: so that one of them decides no scale and no prediction.
+
+A perceptron goes on in straight lines where it saw no rows, so what it says of a number a hundred standard deviations
+out is a hundred times wrong. Between the quartiles of a column lies half of its rows, whatever the other half is:
+numbers within `REACH` times that width beyond a quartile are left as they are, and what is further out comes ever
+nearer to `ROOM` times the width beyond, in the order that it had.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+REACH, ROOM = 2.0, 1.0
+"""Of normal numbers all within 3.4 standard deviations stay as they are, and none ends beyond 4.7. Chosen by the
+validation rows of ten tables: see docs/defaults.md."""
+
+
+@dataclass(frozen=True, eq=False)
+class Squash:
+    """x within [low, high] as it is, high + room e / (room + e) for what is e beyond, and below low alike.
+
+    Attributes:
+        low: float64, `[D]` or `[]`.
+        high: likewise.
+        room: likewise; 0 for a column that never varied, whose weights no row has taught: all is then `low`.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    room: np.ndarray
+
+    @classmethod
+    def of(cls, columns: Sequence[np.ndarray]) -> "Squash":
+        """From the numbers of each column, NaN where one is missing."""
+        found = np.array([_quartiles(np.asarray(x, dtype=np.float64)) for x in columns]).reshape(-1, 2)
+        width = found[:, 1] - found[:, 0]
+        return cls(found[:, 0] - REACH * width, found[:, 1] + REACH * width, ROOM * width)
+
+    def __call__(self, x: np.ndarray, column: int | None = None) -> np.ndarray:
+        """The numbers `[..., D]`, or `[N]` of one column, as float64; itself where none is far out."""
+        low, high, room = (each if column is None else each[column] for each in (self.low, self.high, self.room))
+        far = (x < low) | (x > high)
+        if not far.any():
+            return x
+        out = x.astype(np.float64)
+        low, high, room = (np.broadcast_to(each, x.shape)[far] for each in (low, high, room))
+        near = np.clip(out[far], low, high)
+        beyond = out[far] - near
+        out[far] = near + room * (beyond / (room + np.abs(beyond)))
+        return out
+
+    def described(self) -> dict[str, Any]:
+        """As plain numbers, for a file."""
+        return {"low": self.low.tolist(), "high": self.high.tolist(), "room": self.room.tolist()}
+
+    @classmethod
+    def parsed(cls, described: Mapping[str, Any] | None, shape: tuple[int, ...]) -> "Squash | None":
+        """What `described` gave; None where there was none. Raises ValueError for what cannot be."""
+        if described is None:
+            return None
+        low, high, room = (np.array(described[name], dtype=np.float64) for name in ("low", "high", "room"))
+        if not (low.shape == high.shape == room.shape == shape):
+            raise ValueError("the reach of outliers does not fit the columns")
+        if not (np.isfinite([low, high, room]).all() and (low <= high).all() and (room >= 0).all()):
+            raise ValueError("the reach of outliers is not finite numbers in order")
+        return cls(low, high, room)
+
+
+def _quartiles(x: np.ndarray) -> tuple[float, float]:
+    """The quartiles of numbers `[N]`; where both are one value, its distance to those of the others.
+
+    So a column that is mostly 0 keeps what the rest of it tells. A column without a number has 0 and 0.
+    """
+    x = x[~np.isnan(x)]
+    if not len(x):
+        return 0.0, 0.0
+    low, high = np.quantile(x, (0.25, 0.75))
+    others = x[x != low]
+    if low == high and len(others):
+        further = np.quantile(others, (0.25, 0.75))
+        return min(low, further[0]), max(high, further[1])
+    return float(low), float(high)
