@@ -33,6 +33,8 @@ EVALUATE_KEYS = {
     "auc",
     "average_precision",
     "classes",
+    "constant_nll",
+    "constant_accuracy",
 }
 
 
@@ -68,6 +70,8 @@ def test_evaluate(gatewise, run_folder, table):
     assert on_test.status == 0
     found = on_test.json
     assert len(found.pop("selective")) == 5
+    # this table repeats itself: what the rows of the test equal was trained on
+    assert found.pop("rows_seen") == json.loads((run_folder / "summary.json").read_text())["data"]["test_rows_seen"]
     assert found.keys() == EVALUATE_KEYS
     assert found["rows"] == 18
     expected = json.loads((run_folder / "summary.json").read_text())["test"]

@@ -4,13 +4,22 @@ import json
 from typing import Annotated, Any
 
 import typer
+from torch import Tensor
 
 from gatewise.cli.console import console
 from gatewise.cli.options import Calibrated, Device, Json, RunFolder
-from gatewise.cli.tables import classes_table, coverage_table, figures_table, labels_table
+from gatewise.cli.tables import (
+    classes_table,
+    coverage_table,
+    figures_table,
+    labels_table,
+    said_of_constant,
+    said_of_seen,
+)
 from gatewise.data import Records, StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
+from gatewise.training.seen_rows import SeenRows
 
 
 def evaluate(
@@ -28,18 +37,26 @@ def evaluate(
     """
     loaded = Run.load(run, device)
     figures: dict[str, Any]  # of each kind of target its own
+    constant, seen = loaded.constant, SeenRows.load(loaded.folder)
+
+    def watch(x: Tensor, y: Tensor) -> None:
+        constant.update(y)
+        if seen is not None:
+            seen.update(x)
+
     if changes := loaded.changes():
         # on standard error, where it spoils no JSON
         console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
     records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
     if loaded.model.spec.head == "categorical":
-        tally = loaded.tally(records, calibrated=calibrated)
+        tally = loaded.tally(records, calibrated=calibrated, watch=watch)
         figures = {**tally.result().to_dict(), "classes": tally.by_class(loaded.model.spec.classes)}
         selective = tally.selective.table()
     elif calibrated:
         raise GatewiseError(f"--calibrated is for classes, and this run has the head {loaded.model.spec.head}")
     else:
-        figures, selective = loaded.figures(records), None
+        figures, selective = loaded.figures(records, watch=watch), None
+    figures |= constant.result() | ({} if seen is None else {"rows_seen": seen.seen})
     if json_:
         print(json.dumps(figures if selective is None else {**figures, "selective": selective}))
     else:
@@ -47,6 +64,9 @@ def evaluate(
         name = records.name if isinstance(records, Records | StoredRows) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
         screen.print(figures_table(figures))
+        for told in (said_of_constant(figures), said_of_seen(figures.get("rows_seen"), figures["rows"])):
+            if told:
+                screen.print(f"\n{told}", soft_wrap=True)
         for each in (classes_table(figures.get("classes")), labels_table(figures.get("labels"))):
             if each is not None:
                 screen.print()

@@ -52,6 +52,35 @@ def figures_table(figures: dict[str, Any]) -> Table:
     return table
 
 
+def said_of_constant(figures: dict[str, Any]) -> str:
+    """A sentence on the best answer that does not look at the row; empty where nobody knows."""
+    if "constant_rmse" in figures:
+        return (
+            f"Always answering the mean of the rows trained on has an RMSE of {figures['constant_rmse']:.4g}; their "
+            f"median has an MAE of {figures['constant_mae']:.4g}."
+        )
+    if "constant_accuracy" not in figures:
+        return ""
+    nll = f"an NLL of {figures['constant_nll']:.4f} and " if "constant_nll" in figures else ""
+    return (
+        f"Always answering the frequencies in the rows trained on has {nll}an accuracy of "
+        f"{figures['constant_accuracy']:.4f}."
+    )
+
+
+SEEN = 0.02
+"""The share of rows from which on it is said that they were trained on: a few are equal by chance."""
+
+
+def said_of_seen(seen: int | None, rows: int) -> str:
+    """A warning where more than a few rows were trained on, else empty."""
+    if not seen or seen < SEEN * rows:
+        return ""
+    return (
+        f"{seen} of these {rows} rows equal rows that were trained on: of such the figures say nothing about new rows."
+    )
+
+
 MOST_ROWS = 30
 """Classes, or labels, that a table shows; --json and summary.json have them all."""
 

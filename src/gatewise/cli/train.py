@@ -13,14 +13,15 @@ from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import Stop, stopping
-from gatewise.cli.tables import classes_table, figures_table, labels_table
+from gatewise.cli.tables import classes_table, figures_table, labels_table, said_of_constant, said_of_seen
+from gatewise.data.target_names import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
 from gatewise.training.machine import cores
-from gatewise.wording import shown
+from gatewise.wording import listing, shown
 
 
 def train(
@@ -171,11 +172,30 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         screen.print(said_of_weights(summary["class_weights"]), soft_wrap=True)
     screen.print(f"\n{part.capitalize()}, {rows[part + '_rows']} rows\n")
     screen.print(figures_table(summary[part]))
+    for told in (
+        said_of_constant(summary[part]),
+        said_of_seen(rows["test_rows_seen"] if part == "test" else None, rows[part + "_rows"]),
+        said_of_telling(rows["telling"]),
+    ):
+        if told:
+            screen.print(f"\n{told}", soft_wrap=True)
     for each in (classes_table(summary[part].get("classes")), labels_table(summary[part].get("labels"))):
         if each is not None:
             screen.print()
             screen.print(each)
     screen.print(f"\nreport  {folder / 'report.html'}\nmodel   {folder / 'model'}", soft_wrap=True)
+
+
+def said_of_telling(columns: list[str]) -> str:
+    """A warning about columns that give the answer away, else empty."""
+    if not columns:
+        return ""
+    each = "the column alone tells" if len(columns) == 1 else "each of these columns alone tells"
+    return (
+        f"{listing(columns)}: {each} the target of nearly every row. If that is known only with the answer, leave it "
+        "out: "
+        f"--set drop={joined(columns)}"
+    )
 
 
 def said_of_labels(labels: list[dict[str, Any]], limit: int = 10) -> str:

@@ -32,6 +32,8 @@ class Data(Part):
     hash: Text
     test_hash: Text | None = None
     streamed: bool = False
+    telling: list[Text] = Field([])
+    test_rows_seen: NonNegativeInt | None = None
 
 
 class Model(Part):
@@ -88,6 +90,10 @@ class Metrics(Part):
     brier: Number = None
     auc: Number = None
     average_precision: Number = None
+    constant_nll: Number = None
+    constant_accuracy: Number = None
+    constant_rmse: Number = None
+    constant_mae: Number = None
     rmse: Number = None
     mae: Number = None
     r2: Number = None

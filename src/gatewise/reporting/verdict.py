@@ -6,9 +6,10 @@ from typing import Literal
 
 from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.wording import count, duration, measure, number, percent
+from gatewise.reporting.wording import count, duration, listed, measure, number, percent, short
 
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
+SEEN = 0.02  # of the test rows; a few are equal to some that were trained on by chance
 LOOSE = 0.1  # nats of bound gap
 
 
@@ -29,6 +30,8 @@ def verdict(summary: Summary) -> list[Finding]:
         _interrupted(summary),
         _quality(summary, part, metrics),
         _most_frequent(summary, metrics),
+        _telling(summary),
+        _seen(summary),
         _untested(summary),
         *(finding(summary, metrics) for finding in gate),
     ]
@@ -68,12 +71,14 @@ def _quality(summary: Summary, part: str, metrics: Metrics) -> Finding:
         return _numbers(rows, metrics)
     if metrics.accuracy is None or metrics.nll is None:
         return Finding("bad", f"On {rows} the accuracy or the NLL is not a finite number: training has failed.")
-    even = math.log(len(summary.data.classes))
-    worse = metrics.nll > even
+    usual, guess = metrics.constant_nll, "the frequencies of the classes in training"
+    if usual is None:  # a run of an older version, or a class that training had no row of
+        usual, guess = math.log(len(summary.data.classes)), "an even guess among the classes"
+    worse = metrics.nll > usual
     return Finding(
         "bad" if worse else "fact",
         f"On {rows} it is right on {percent(metrics.accuracy)}, and its NLL is {number(metrics.nll)} nats an example, "
-        f"{'worse' if worse else 'better'} than an even guess among the classes ({number(even)}).",
+        f"{'worse' if worse else 'better'} than {guess} ({number(usual)}).",
     )
 
 
@@ -81,10 +86,17 @@ def _numbers(rows: str, metrics: Metrics) -> Finding:
     if metrics.nll is None or metrics.rmse is None:
         return Finding("bad", f"On {rows} the NLL or the error is not a finite number: training has failed.")
     held = f", and {percent(metrics.coverage_90)} of them lie in the interval that should hold 90\N{NO-BREAK SPACE}%"
+    usual = ""
+    if metrics.constant_rmse is not None:
+        usual = (
+            f" Always answering the training rows' mean is off by {measure(metrics.constant_rmse)} (root mean square), "
+            f"their median by {measure(metrics.constant_mae)} (mean)."
+        )
+    worse = metrics.constant_rmse is not None and metrics.rmse > metrics.constant_rmse
     return Finding(
-        "fact",
+        "bad" if worse else "fact",
         f"On {rows} it is off by {measure(metrics.rmse)} (root mean square) and {measure(metrics.mae)} (mean), its NLL "
-        f"is {number(metrics.nll)} nats an example{'' if metrics.coverage_90 is None else held}.",
+        f"is {number(metrics.nll)} nats an example{'' if metrics.coverage_90 is None else held}.{usual}",
     )
 
 
@@ -122,6 +134,24 @@ def _usual_labels(metrics: Metrics) -> Finding | None:
     if metrics.accuracy > usual:
         return Finding("fact", f"{told}.")
     return Finding("bad", f"{told}, so the labels that the model gives are worth nothing yet.")
+
+
+def _telling(summary: Summary) -> Finding | None:
+    """Columns that give the answer away."""
+    if not (columns := summary.data.telling):
+        return None
+    named = f"The column {short(columns[0], 60)} alone tells"
+    if len(columns) > 1:
+        named = f"Each of the columns {listed([short(name, 60) for name in columns])} alone tells"
+    return Finding("bad", f"{named} the target of nearly every row: is that known before the answer is?")
+
+
+def _seen(summary: Summary) -> Finding | None:
+    """Test rows that were trained on."""
+    seen, rows = summary.data.test_rows_seen, summary.data.test_rows
+    if not seen or seen < SEEN * rows:
+        return None
+    return Finding("bad", f"{seen:,} of the {count(rows, 'test row')} equal rows that were trained on, and flatter it.")
 
 
 def _untested(summary: Summary) -> Finding | None:

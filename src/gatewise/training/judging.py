@@ -7,6 +7,7 @@ from typing import Any
 from gatewise.data import Records
 from gatewise.diagnostics import evaluate_batches
 from gatewise.training.calibration import calibration_figures
+from gatewise.training.constant import ConstantFigures
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS, tally_of
@@ -14,7 +15,7 @@ from gatewise.training.row_stream import RowStream, batches_of, held_rows
 
 
 def judge(
-    model: Model, rows: Mapping[str, Rows | RowStream], part: str
+    model: Model, rows: Mapping[str, Rows | RowStream], part: str, answer: dict[str, Any]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """The figures of each part, and the key `details` of one of them, for classes `calibration` too.
 
@@ -22,16 +23,25 @@ def judge(
         model: in inference mode, with its calibration where it has classes.
         rows: by part; "train" is left out.
         part: which the report draws.
+        answer: that does not look at the row, from `constant_answer`: the figures have its own beside.
     """
     judged = rows.keys() - {"train"}
+    constant = {name: ConstantFigures(answer) for name in judged}
+    for name, yardstick in constant.items():
+        for _, y, *_ in batches_of(rows[name]):
+            yardstick.update(y)
     if model.spec.head in KINDS:
         counted = {name: tally_of(model.spec, model.mixture, batches_of(rows[name])) for name in judged}
-        return {name: tally.result() for name, tally in counted.items()}, {"details": counted[part].details()}
+        figures = {name: tally.result() | constant[name].result() for name, tally in counted.items()}
+        return figures, {"details": counted[part].details()}
     count = len(model.spec.classes)
     tallies = {name: evaluate_batches(model.mixture, batches_of(rows[name]), count) for name in judged}
     calibration = calibration_figures(model.mixture, model.known_calibration(), *held_rows(rows[part]))
     names = model.spec.classes
-    figures = {name: {**tally.result().to_dict(), "classes": tally.by_class(names)} for name, tally in tallies.items()}
+    figures = {
+        name: {**tally.result().to_dict(), **constant[name].result(), "classes": tally.by_class(names)}
+        for name, tally in tallies.items()
+    }
     return figures, {"calibration": calibration, "details": asdict(tallies[part].details())}
 
 

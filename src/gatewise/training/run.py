@@ -1,13 +1,14 @@
 """A finished run: its folder, and the model in it."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from torch import Tensor
 
 from gatewise.data import Form, Records, StoredRows, read, stream
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
@@ -15,11 +16,15 @@ from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
+from gatewise.training.constant import ConstantFigures
 from gatewise.training.folder import Model, differences
 from gatewise.training.kinds import KINDS, tally_of
 from gatewise.training.model import choose_device
 from gatewise.training.parts import asked_for, form_of_rows, read_parts
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
+
+Watch = Callable[[Tensor, Tensor], None]
+"""Sees rows and targets as the mixture takes them."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,10 @@ class Run:
         """
         return self.tally(records, calibrated=calibrated).result()
 
-    def tally(self, records: Records | Iterable[Records], *, calibrated: bool = False) -> Tally:
-        """As `evaluate`, with `Tally.details` besides the figures.
+    def tally(
+        self, records: Records | Iterable[Records], *, calibrated: bool = False, watch: Watch | None = None
+    ) -> Tally:
+        """As `evaluate`, with `Tally.details` besides the figures; `watch` sees the rows and targets of each part.
 
         Raises:
             GatewiseError: also for a run that predicts no classes; see `figures`.
@@ -133,21 +140,44 @@ class Run:
             raise GatewiseError(f"this run predicts {kind.name} (head {self.model.spec.head}); ask for Run.figures")
         temperatures = self.model.known_calibration().temperatures if calibrated else (1.0, 1.0)
         parts = [records] if isinstance(records, Records) else records
-        with contextlib.closing(prefetched(map(self.model.rows, parts))) as prepared:
+        with contextlib.closing(prefetched(self._rows(parts, watch))) as prepared:
             batches = rebatched(prepared, BATCH_SIZE)
             return evaluate_batches(self.model.mixture, batches, len(self.model.spec.classes), temperatures)
 
-    def figures(self, records: Records | Iterable[Records]) -> dict[str, Any]:
+    def figures(self, records: Records | Iterable[Records], *, watch: Watch | None = None) -> dict[str, Any]:
         """The figures by name, whatever is predicted: of `evaluate`, or of what docs/heads.md lists.
+
+        `watch` as in `tally`.
 
         Raises:
             GatewiseError: if there are no labels, or they do not fit the head.
         """
         if self.model.spec.head not in KINDS:
-            tally = self.tally(records)
+            tally = self.tally(records, watch=watch)
             return {**tally.result().to_dict(), "classes": tally.by_class(self.model.spec.classes)}
         parts = [records] if isinstance(records, Records) else records
-        return tally_of(self.model.spec, self.model.mixture, map(self.model.rows, parts)).result()
+        return tally_of(self.model.spec, self.model.mixture, self._rows(parts, watch)).result()
+
+    def _rows(self, parts: Iterable[Records], watch: Watch | None) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rows and targets of each part, as the mixture takes them."""
+        for part in parts:
+            x, y = self.model.rows(part)
+            if watch is not None:
+                watch(x, y)
+            yield x, y
+
+    @property
+    def constant(self) -> ConstantFigures:
+        """What measures the best answer that does not look at the row, from the rows trained on."""
+        return ConstantFigures(_Constant.model_validate(self.summary["data"].get("constant") or {}).model_dump())
+
+
+class _Constant(BaseModel):
+    """What is read of the answer that does not look at the row; older versions kept none."""
+
+    shares: list[float] | None = None
+    mean: float | None = None
+    median: float | None = None
 
 
 class _Data(BaseModel):
@@ -158,6 +188,7 @@ class _Data(BaseModel):
     hash: str
     test_hash: str | None
     images: bool = False
+    constant: _Constant | None = None
 
 
 class _Kept(BaseModel):

@@ -2,20 +2,26 @@
 
 from typing import Any
 
+import polars as pl
 import torch
 
 from gatewise import __version__
 from gatewise.data import Records, StoredRows
+from gatewise.data.leakage import ROWS, telling_columns
 from gatewise.data.stored_rows import some_of
 from gatewise.data.strays import said_of_strays
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig
+from gatewise.training.constant import constant_answer
 from gatewise.training.epoch import Rows
+from gatewise.training.folder import Model
 from gatewise.training.judging import can_be_told, judge
+from gatewise.training.kinds import KINDS, Numbers
 from gatewise.training.loop import Fit
 from gatewise.training.parts import Parts
 from gatewise.training.prepare import Prepared
-from gatewise.training.row_stream import RowStream
+from gatewise.training.row_stream import RowStream, held_rows
+from gatewise.training.seen_rows import MOST, SeenRows
 from gatewise.training.typical import MOST_ROWS, typical
 
 
@@ -25,7 +31,9 @@ def summarise(
     """What `summary.json` holds; `weights` are those of the classes in training, or None."""
     model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
     part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
-    figures, details = judge(model, prepared.rows, part)
+    x, y = held_rows(prepared.rows["train"])
+    answer = constant_answer(model.spec.head, len(model.spec.classes), y)
+    figures, details = judge(model, prepared.rows, part, answer)
     shown = some_of(unseen, MOST_ROWS)
     return {
         "gatewise": __version__,
@@ -46,6 +54,9 @@ def summarise(
             "guessed": parts.guessed,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
+            "constant": answer,
+            "telling": _telling(model, some_of(parts.train, ROWS)),
+            "test_rows_seen": _seen(x, prepared.rows.get("test")),
             "streamed": isinstance(parts.whole, StoredRows),
         },
         "model": {
@@ -68,6 +79,24 @@ def summarise(
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",
     }
+
+
+def _telling(model: Model, train: Records) -> list[str]:
+    """The columns that the model uses and that give the answer away."""
+    if not isinstance(train.features, pl.DataFrame):
+        return []
+    used = [name for name in model.preprocessing.column_names or () if name in train.features.columns]
+    numbers = isinstance(KINDS.get(model.spec.head), Numbers)
+    return telling_columns(train.features.select(used), train.known_label_sets(), numbers)
+
+
+def _seen(train: torch.Tensor, test: Rows | RowStream | None) -> int | None:
+    """How many test rows equal rows that were trained on; None where nobody looked."""
+    if test is None or isinstance(test, RowStream) or len(train) > MOST:
+        return None
+    seen = SeenRows.of(train)
+    seen.update(test[0])
+    return seen.seen
 
 
 def _rows(prepared: Prepared, part: str, shown: Records) -> Rows:

@@ -28,10 +28,11 @@ from gatewise.training.loop import Fit
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
-from gatewise.training.row_stream import held_rows
+from gatewise.training.row_stream import RowStream, held_rows
 from gatewise.training.run import Run, config_of
 from gatewise.training.run_folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
 from gatewise.training.run_watchers import run_watchers
+from gatewise.training.seen_rows import MOST, SeenRows
 from gatewise.training.summary import summarise
 from gatewise.training.tensorboard import check_tensorboard
 from gatewise.training.weighted_rows import weighted, weights_of_classes
@@ -239,6 +240,9 @@ def _written(
     if parts.head == "categorical":
         model = replace(model, calibration=fit_calibration(model.mixture, *held_rows(prepared.rows["validation"])))
     model.save(folder / "model")
+    train = prepared.rows["train"]
+    if not isinstance(train, RowStream) and len(train[0]) <= MOST:
+        SeenRows.of(train[0]).save(folder)
     summary = summarise(config, parts, replace(prepared, model=model), weights, result)
     summary |= {"command": command, "seconds": time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
