@@ -8,6 +8,7 @@
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
 # faults            60 trainings killed at random instants, 20 that lose one of two processes, and extreme inputs
 # fuzz              20,000 broken inputs of every kind
+# sweeps            estimators over the whole range of their options
 # soak              memory over 10,000 steps and 1,000 batches of predictions
 # test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
 # audit-deps        known weaknesses of the versions in constraints.txt; fails where one is found or cannot be looked up
@@ -17,7 +18,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz soak test-min audit-deps docs dist-test clean
+.PHONY: help setup demo test lint processes bench bench-estimators bench-dispatch faults fuzz sweeps soak test-min audit-deps docs dist-test clean
 
 help:
 	@sed -n 's/^# \([a-z-]*\)  */  make \1\t/p' Makefile
@@ -88,6 +89,9 @@ faults: .venv/tested
 
 fuzz: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz --inputs 20000
+
+sweeps: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweeps.estimators --page
 
 soak: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak

@@ -116,19 +116,38 @@ def as_schedule(value: "float | str | Schedule") -> Schedule:
         ) from None
 
 
-def check_positive(schedule: Schedule, what: str) -> None:
-    """Refuse now, and not in the middle of training, a schedule that comes to 0.
+LOWEST, HIGHEST = 1e-4, 1e4
+"""The range of temperatures. In float32 the highest of perturbed logits are told apart to some 1e-7: where λ is not far
+above that, what a relaxation gives hangs on rounding; and beyond the other end nothing is left of the logits."""
+
+
+def check_temperature(value: float, what: str, lowest: float = LOWEST) -> float:
+    """The value, if it is a temperature.
 
     Args:
-        schedule: looked at in every hundredth of training.
+        value: to look at.
         what: it is, with whose.
+        lowest: the least that serves, where no noise is divided by it.
 
     Raises:
-        GatewiseError: if it is not positive throughout.
+        GatewiseError: if it is outside of `lowest` to `HIGHEST`.
+    """
+    if not lowest <= value <= HIGHEST:
+        wrong = f"lie between {lowest:g} and {HIGHEST:g}" if value > 0 else "be positive"
+        raise GatewiseError(f"{what} must {wrong}, got {value:g}; let its schedule stay within, such as linear:1:0.1")
+    return value
+
+
+def check_temperatures(schedule: Schedule, what: str, lowest: float = LOWEST) -> None:
+    """Refuse now, and not in the middle of training, a schedule that leaves the range in any hundredth of it.
+
+    Args:
+        schedule: of the temperature.
+        what: it is, with whose.
+        lowest: as for `check_temperature`.
+
+    Raises:
+        GatewiseError: as `check_temperature`.
     """
     for percent in range(101):
-        if not schedule(percent / 100) > 0:
-            raise GatewiseError(
-                f"{what} must be positive, got {schedule(percent / 100)}; let its schedule end above 0, such as "
-                "linear:1:0.1"
-            )
+        check_temperature(schedule(percent / 100), what, lowest)

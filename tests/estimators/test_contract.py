@@ -78,9 +78,9 @@ def test_a_temperature_follows_its_schedule_and_changes_the_estimate(case):
 
 
 @pytest.mark.parametrize("case", TEMPERED, ids=str)
-@pytest.mark.parametrize("temperature", [0.0, -1.0, "linear:1:0", "cosine:0:1", "step:1:0:1"])
-def test_a_temperature_that_is_or_will_be_zero_is_refused_at_once(case, temperature):
-    with pytest.raises(gw.GatewiseError, match=rf"{case.name}.*positive"):
+@pytest.mark.parametrize("temperature", [0.0, -1.0, "linear:1:0", "cosine:0:1", "step:1:0:1", 9e-5, "linear:1:1.1e4"])
+def test_a_temperature_that_is_or_will_be_outside_of_the_range_is_refused_at_once(case, temperature):
+    with pytest.raises(gw.GatewiseError, match=rf"{case.name}.*must (be positive|lie between 0\.0001 and 10000), got"):
         tempered(case, temperature)
 
 

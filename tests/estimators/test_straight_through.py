@@ -74,6 +74,36 @@ def test_reinmax_is_exact_on_a_quadratic_f_at_temperature_1():
     assert away(gw.estimators.get("reinmax"), CUBIC) > 0.05
 
 
+@pytest.mark.parametrize("temperature", [1e-4, 0.1, 0.7, 1.0, 1.5, 1e4])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 11.0, 1e4])
+def test_reinmax_is_its_formula_at_every_temperature(scale, temperature):
+    """2 J((softmax(θ/t) + D)/2) g - ½ J(π) g, written out, also at a D that softmax(θ/t) gives the probability 0."""
+    logits = scale * LOGITS
+    logits[3] = -torch.inf
+    estimator = gw.estimators.get("reinmax", temperature=temperature)
+
+    def times(q):
+        return q * (WEIGHTS - (q * WEIGHTS).sum(-1, keepdim=True))
+
+    for dtype, close in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        for drawn in (0, 1, 2, 4):
+            estimator.draw_index = lambda *_, drawn=drawn: torch.tensor([drawn])
+            leaf = logits.to(dtype).requires_grad_()
+            (found,) = torch.autograd.grad(estimator.draw(leaf, 1).squeeze(0) @ WEIGHTS.to(dtype), leaf)
+            middle = ((logits / temperature).softmax(-1) + torch.eye(5, dtype=torch.float64)[drawn]) / 2
+            right = 2 * times(middle) - times(logits.softmax(-1)) / 2
+            torch.testing.assert_close(found.double(), right, rtol=0, atol=close)
+
+
+def test_reinmax_below_temperature_1_is_finite_at_a_rare_draw():
+    logits = torch.tensor([0.0, -11.0]).expand(400_000, 2).clone().requires_grad_()
+    points = gw.estimators.get("reinmax", temperature=0.1).draw(logits, 1, seeded(3))
+    assert points[0, :, 1].sum() > 0
+    (gradient,) = torch.autograd.grad((points @ torch.tensor([1.0, -2.0])).sum(), logits)
+    assert points.isfinite().all()
+    assert gradient.isfinite().all()
+
+
 def test_reinmax_at_another_temperature_is_biased_on_a_linear_f():
     assert 0.05 < away(gw.estimators.get("reinmax", temperature=1.5), LINEAR) < 0.5
 
@@ -156,6 +186,10 @@ def test_the_adaptive_gap():
         ("gapped-straight-through", {"gap": "wide"}, "gap must be"),
         ("unordered-set", {"baseline": "learned"}, "unknown baseline 'learned'"),
         ("implicit-mle", {"rate": 0.0}, "rate must be positive"),
+        ("implicit-mle", {"rate": float("inf")}, "rate must be positive"),
+        ("rebar", {"scale": float("nan")}, "scale must lie between -100 and 100, got nan"),
+        ("reinmax", {"scale": 1e30}, "scale must lie between"),
+        ("selected-relaxation", {"scale": float("inf")}, "scale must lie between"),
         ("relax", {}, "needs the option num_categories"),
     ],
 )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
-from gatewise.schedules import Schedule, as_schedule
+from gatewise.schedules import Schedule, as_schedule, check_temperature
 
 
 class GradientEstimator(nn.Module):
@@ -72,38 +72,47 @@ class GradientEstimator(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
+SCALES = 100.0
+"""The largest factor, up or down, that an estimator takes as its `scale`."""
+
+
+def check_scale(name: str, scale: float) -> float:
+    """`scale`, if it is a number that leaves gradients finite.
+
+    Raises:
+        GatewiseError: if it is beyond `SCALES`.
+    """
+    if not abs(scale) <= SCALES:
+        raise GatewiseError(f"estimator {name!r}: scale must lie between {-SCALES:g} and {SCALES:g}, got {scale}")
+    return scale
+
+
 class Tempered(GradientEstimator):
     """An estimator with a temperature λ that may follow a schedule.
 
     Args:
-        temperature: a positive number, a schedule of progress in [0, 1], or its text form ("exponential:1:0.3").
+        temperature: λ, from 1e-4 to 1e4: a number, a schedule of progress in [0, 1], or its text form
+            ("exponential:1:0.3").
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of that range.
     """
 
     def __init__(self, temperature: float | str | Schedule = 1.0):
         super().__init__()
         self.schedule = as_schedule(temperature)
-        for percent in range(100, -1, -1):  # a schedule that comes to 0 is refused now, not in the middle of training
+        for percent in range(
+            100, -1, -1
+        ):  # a schedule that leaves the range is refused now, not in the middle of training
             self.set_progress(percent / 100)
 
     def set_progress(self, progress: float) -> None:
         """Set the temperature from its schedule."""
-        self.temperature = self.positive(self.schedule(progress), "temperature")
+        self.temperature = check_temperature(self.schedule(progress), f"estimator {self.name!r}: the temperature")
 
     def cooled(self, logits: Tensor) -> Tensor:
         """logits/λ."""
         return logits if self.temperature == 1.0 else logits / self.temperature
-
-    def positive(self, value: float, what: str) -> float:
-        """`value`, if it is positive."""
-        if not value > 0:
-            raise GatewiseError(
-                f"estimator {self.name!r}: the {what} must be positive, got {value}; "
-                "let its schedule end above 0, such as linear:1:0.1"
-            )
-        return value
 
     def extra_repr(self) -> str:
         """The schedule, for `print`."""

@@ -24,7 +24,7 @@ class GappedStraightThrough(PointEstimator):
         gap: a number, 1 in the paper; or "adaptive", -log(1 - π_D)/π_D, from the authors' code.
 
     Raises:
-        GatewiseError: for a temperature that is not positive, or a gap that is neither.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, or a gap that is neither.
 
     Reference: Fan, Chi, Rudnicky and Ramadge 2022 (2206.07235).
     """

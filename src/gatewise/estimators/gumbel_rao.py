@@ -24,7 +24,7 @@ class GumbelRao(PointEstimator):
         replicates: M.
 
     Raises:
-        GatewiseError: for a temperature that is not positive, or replicates below 1.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, or replicates below 1.
 
     Reference: Paulus, Maddison and Krause 2021 (2010.04838).
     """

@@ -34,7 +34,7 @@ class ImplicitMLE(Tempered):
         decay: the weight of the past in the average number of non-zero entries.
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4.
 
     Reference: Niepert, Minervini and Franceschi 2021 (2106.01798); adaptive: Minervini et al. 2023 (2209.04862).
     """
@@ -56,9 +56,9 @@ class ImplicitMLE(Tempered):
         decay: float = 0.9,
     ):
         super().__init__(temperature)
-        if not rate > 0 or not 0 <= decay < 1:
+        if not 0 < rate <= 1 or not 0 <= decay < 1:
             raise GatewiseError(
-                f"estimator {self.name!r}: rate must be positive and decay in [0, 1), got {rate} and {decay}"
+                f"estimator {self.name!r}: rate must be positive, to 1, and decay in [0, 1), got {rate} and {decay}"
             )
         self.adaptive, self.rate, self.decay = adaptive, rate, decay
         self.whole_batch = adaptive

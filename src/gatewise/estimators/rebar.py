@@ -4,13 +4,21 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered, finite, mean_of_samples, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import (
+    Tempered,
+    check_scale,
+    finite,
+    mean_of_samples,
+    one_hot,
+    same_for_all,
+    with_gradient,
+)
 from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
 from gatewise.noise import perturbed, widened
-from gatewise.schedules import Schedule
+from gatewise.schedules import HIGHEST, LOWEST, Schedule
 
 
 @register
@@ -33,7 +41,7 @@ class REBAR(Tempered):
         learn_scale: learn η.
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, or a scale beyond 100.
 
     Reference: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein 2017 (1703.07370).
     """
@@ -55,7 +63,8 @@ class REBAR(Tempered):
         learn_scale: bool = True,
     ):
         super().__init__(temperature)
-        for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", float(scale), learn_scale)):
+        first = float(check_scale(self.name, scale))
+        for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", first, learn_scale)):
             if learn:
                 self.register_parameter(name, nn.Parameter(torch.tensor(start)))
             else:
@@ -109,7 +118,9 @@ class REBAR(Tempered):
 
     def relax(self, z: Tensor) -> Tensor:
         """softmax(z/λ), for the derivatives in z alone: `control_loss` finds those in λ from them."""
-        return (z / (self.temperature * self.log_factor.detach().exp())).softmax(-1)
+        # within the range of temperatures, however far the factor has been learned
+        factor = self.log_factor.detach().exp().clamp(LOWEST / self.temperature, HIGHEST / self.temperature)
+        return (z / (self.temperature * factor)).softmax(-1)
 
     def control_loss(
         self, slope: Tensor, relaxed: Tensor, z: Tensor, along: Tensor, weight: Tensor, learned: list[nn.Parameter]
@@ -165,7 +176,8 @@ class RELAX(REBAR):
         learn_scale: learn η.
 
     Raises:
-        GatewiseError: for a temperature that is not positive, for logits of another K, or without the context.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, a scale beyond 100, logits of another K, or without
+            the context.
 
     Reference: Grathwohl, Choi, Wu, Roeder and Duvenaud 2018 (1711.00123).
     """

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import PointEstimator, carrying, one_hot
+from gatewise.estimators.base import PointEstimator, carrying, check_scale, one_hot
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -20,7 +20,7 @@ class ReinMax(PointEstimator):
     """D forward; 2 J(m) g - ½ J(π) g backward, with m = (softmax(θ/t) + D)/2, g = ∂f/∂z at e_D, J(q) = diag q - q qᵀ.
 
     Unbiased for the value and the parameters of f. For the logits exact in expectation where f is quadratic in z and
-    t = 1, biased otherwise (at t ≠ 1 already for a linear f). Costs all K evaluations.
+    t = 1, biased otherwise (at t ≠ 1 already for a linear f; the paper takes t ≥ 1). Costs all K evaluations.
 
     Two forms of Wang and Bui use Gumbels around θ_D = log((π + D)/2), given that D came out highest:
     "rao-blackwell" (ReinMax-Rao, their equation 17) puts the Gumbel-Rao Jacobian at θ_D and temperature t in the place
@@ -37,7 +37,8 @@ class ReinMax(PointEstimator):
         replicates: M, the draws of the Gumbels in the other two.
 
     Raises:
-        GatewiseError: for a temperature that is not positive, an unknown variant, or replicates below 1.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, an unknown variant, a scale beyond 100, or replicates
+            below 1.
 
     Reference: Liu, Dong, Liu, Yu and Gao 2023 (2304.08612); Wang and Bui 2026 (2603.08257).
     """
@@ -58,7 +59,7 @@ class ReinMax(PointEstimator):
             raise GatewiseError(
                 f"estimator {self.name!r}: unknown variant {variant!r}{instead(str(variant), VARIANTS)}"
             )
-        self.variant, self.scale = variant, scale
+        self.variant, self.scale = variant, check_scale(self.name, scale)
         self.replicates = checked_replicates(self.name, replicates)
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -66,7 +67,7 @@ class ReinMax(PointEstimator):
         index = self.draw_index(logits, num_samples, generator)
         corner = one_hot(index, logits)
         if self.variant == "plain":
-            return self.heun(widened(logits).unsqueeze(0), corner)
+            return self.heun(widened(logits).unsqueeze(0), corner, index)
         probs = widened(logits.detach()).softmax(-1)
         first_order = (-0.5, probs)
         middle = (probs + corner) / 2
@@ -78,13 +79,15 @@ class ReinMax(PointEstimator):
         control = ((weight, draws[1:]), (-weight, draws[0]))
         return with_jacobians(corner, logits, (2.0, middle), first_order, *control)
 
-    def heun(self, logits: Tensor, corner: Tensor) -> Tensor:
+    def heun(self, logits: Tensor, corner: Tensor, index: Tensor) -> Tensor:
         """The corner with the gradient 2 J(m) g - ½ J(π) g, for logits `[1, *batch, K]`, in plain operations.
 
         With q = softmax(θ/t), 2 J(m) = J(q) + ½ (D - q) (D - q)ᵀ; and J(q) = t ∂q/∂θ, (D - q) = t ∂(log q_D)/∂θ.
         """
-        q = self.cooled(logits).softmax(-1)
-        away, log_q_drawn = corner - q.detach(), (corner * q).sum(-1, keepdim=True).log()
+        # for t < 1 q_D can come to 0 at a D that π draws; its logarithm stays finite
+        log_q = self.cooled(logits).log_softmax(-1)
+        q, log_q_drawn = log_q.exp(), log_q.expand_as(corner).gather(-1, index.unsqueeze(-1))
+        away = corner - q.detach()
         if self.temperature == 1.0:  # where q = π
             return carrying(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
         twice = torch.addcmul(q, away, log_q_drawn, value=0.5)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered
+from gatewise.estimators.base import Tempered, check_scale
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.estimators.score_function import WithBaseline
@@ -30,7 +30,7 @@ class SelectedRelaxation(Tempered, WithBaseline):
         decay: for "running-mean" and "learned", the weight of the past in the mean.
 
     Raises:
-        GatewiseError: for an unknown baseline, or a temperature that is not positive.
+        GatewiseError: for an unknown baseline, or a temperature outside of 1e-4 to 1e4.
     """
 
     name = "selected-relaxation"
@@ -49,7 +49,7 @@ class SelectedRelaxation(Tempered, WithBaseline):
         self.baseline = make_baseline(baseline, context_dim, decay)
         if not scale > 0:
             raise GatewiseError(f"estimator {self.name!r}: scale must be positive, got {scale}")
-        self.scale = scale
+        self.scale = check_scale(self.name, scale)
 
     def forward(
         self,

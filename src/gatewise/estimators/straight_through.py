@@ -6,7 +6,7 @@ from torch import Tensor
 from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.registry import register
 from gatewise.noise import widened
-from gatewise.schedules import Schedule, as_schedule
+from gatewise.schedules import Schedule, as_schedule, check_temperature
 
 
 @register
@@ -46,7 +46,7 @@ class DecoupledStraightThrough(PointEstimator):
         forward_temperature: τ_f: a number, a schedule, or its text form.
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4.
 
     Reference: Shah, Yan, Mozer and Liu 2024 (2410.13331).
     """
@@ -66,7 +66,8 @@ class DecoupledStraightThrough(PointEstimator):
     def set_progress(self, progress: float) -> None:
         """Set both temperatures from their schedules."""
         super().set_progress(progress)
-        self.forward_temperature = self.positive(self.forward_schedule(progress), "forward temperature")
+        what = f"estimator {self.name!r}: the forward temperature"
+        self.forward_temperature = check_temperature(self.forward_schedule(progress), what)
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of softmax(θ/τ), `[S, *logits.shape]`."""

@@ -86,7 +86,7 @@ class Gate(nn.Module):
         balance: add a `BalanceBias` b, for a trainer to move.
 
     Raises:
-        GatewiseError: for an unknown map, a temperature that is not positive, k = 1 or above K, a sparse map with
+        GatewiseError: for an unknown map, a temperature outside of 1e-4 to 1e4, k = 1 or above K, a sparse map with
             top-k, noise without it; when called, for scores of another shape.
     """
 

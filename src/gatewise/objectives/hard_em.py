@@ -7,7 +7,7 @@ from gatewise.expectation import Estimate
 from gatewise.mixture import Observed
 from gatewise.objectives.base import Objective, of_all_experts, weighted
 from gatewise.objectives.registry import register
-from gatewise.schedules import Schedule, as_schedule, check_positive
+from gatewise.schedules import Schedule, as_schedule, check_temperatures
 
 
 @register
@@ -20,10 +20,10 @@ class HardEM(Objective):
     annealing). Exact, a lower bound always; it takes no estimator and costs all K experts.
 
     Args:
-        temperature: T: a positive number, a schedule of progress, or its text form.
+        temperature: T, from 1e-30 to 1e4: a number, a schedule of progress, or its text form.
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of that range.
 
     Reference: Neal and Hinton 1998; the annealing: Ueda and Nakano 1998.
     """
@@ -34,7 +34,7 @@ class HardEM(Objective):
     def __init__(self, temperature: float | str | Schedule = "exponential:1:0.05"):
         super().__init__()
         self.schedule = as_schedule(temperature)
-        check_positive(self.schedule, "objective 'hard-em': the temperature")
+        check_temperatures(self.schedule, "objective 'hard-em': the temperature", lowest=1e-30)
         self.set_progress(0.0)
 
     @property
@@ -49,6 +49,8 @@ class HardEM(Objective):
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """max_z (ℓ_z + log π_z), `[B]`."""
         joint = observed.log_joint()
-        responsibility = (joint.detach() / self.temperature).softmax(-1)
-        value = joint.detach().amax(-1) + gradient_only(weighted(responsibility, joint))
+        best = joint.detach().amax(-1, keepdim=True)
+        # divided after the subtraction: the best stays at 0 however low T is
+        responsibility = ((joint.detach() - best) / self.temperature).softmax(-1)
+        value = best.squeeze(-1) + gradient_only(weighted(responsibility, joint))
         return of_all_experts(value, observed)

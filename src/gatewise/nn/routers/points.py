@@ -85,7 +85,7 @@ class ReinMax(PointRouter):
         temperature: t: a number, a schedule, or its text form; a schedule moves by `router.estimator.set_progress`.
 
     Raises:
-        GatewiseError: for a temperature that is not positive.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4.
 
     Reference: Liu, Dong, Liu, Yu and Gao 2023 (2304.08612).
     """
