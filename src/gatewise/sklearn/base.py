@@ -4,7 +4,8 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList
 from gatewise.objectives import regularisers
+from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
 from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
 from gatewise.sklearn.watching import Lines, for_python
@@ -31,6 +33,9 @@ from gatewise.training.gate import check_gate
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.prepare import assemble
 from gatewise.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from gatewise.training.export import Export
 
 ENOUGH = 200
 """Rows from which `early_stopping="auto"` holds some of them out."""
@@ -72,6 +77,48 @@ class MixtureEstimator(BaseEstimator):
     def gate_proba(self, X: Any) -> np.ndarray:
         """p(z|x): how probable the gate holds each expert, `[N, K]`."""
         return self._answers(X, lambda mixture, x: mixture.gate_proba(x))
+
+    def save(self, folder: str | Path) -> None:
+        """Write the fitted estimator into a new folder, without pickle; `load` reads it.
+
+        `folder/model` is what a run folder has under that name: weights in safetensors, the preprocessing, and the
+        shape of the model. What `partial_fit` would go on from is not kept, nor is a `RandomState`.
+
+        Raises:
+            ValueError: if it is not fitted, or something is there already.
+        """
+        check_is_fitted(self)
+        persistence.save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The estimator that `save` wrote into `folder`, on the CPU.
+
+        Raises:
+            ValueError: for a folder that holds none of this kind, or is damaged.
+        """
+        return persistence.load(cls, Path(folder))
+
+    def export(self, path: str | Path, route: str = "mixture") -> "Export":
+        """Write one file that runs without gatewise, as `gatewise export` does: prepared rows in, probabilities out.
+
+        Args:
+            path: it ends in .pt2 (`torch.export`) or .onnx.
+            route: "mixture", or "top1".
+
+        Raises:
+            ValueError: if it is not fitted, or as `gatewise.training.export.export`.
+        """
+        from gatewise.training.export import export  # what exports takes a while to import
+
+        check_is_fitted(self)
+        model = Model(copy.deepcopy(self.mixture_).cpu().eval(), self.model_.spec, self.model_.preprocessing)
+        return export(model, Path(path), Path(path).suffix.removeprefix(".") or "pt2", route)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
+        tags.input_tags.sparse = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

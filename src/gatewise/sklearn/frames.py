@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
 
@@ -16,6 +17,8 @@ from gatewise.wording import listing, shown
 
 NAME = "X"
 """What messages call the rows."""
+LARGEST = 4 * 2**30
+"""Bytes that a sparse array may take when it is filled in."""
 
 
 def is_frame(X: Any) -> bool:
@@ -65,8 +68,16 @@ def _called(records: Records) -> Records:
 
 
 def _numbers(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
-    """An array `[N, D]`, or `[N, ...]` for images, of finite numbers."""
-    X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True)
+    """An array `[N, D]`, or `[N, ...]` for images, of finite numbers; a sparse one is filled in."""
+    X = validate_data(estimator, X, reset=reset, dtype="numeric", allow_nd=True, accept_sparse=("csr", "csc"))
+    if issparse(X):
+        size = X.shape[0] * X.shape[1] * X.dtype.itemsize
+        if size > LARGEST:
+            raise GatewiseError(
+                f"{NAME} is sparse, and filled in its {X.shape[0]} x {X.shape[1]} numbers take {size / 2**30:.1f} GiB; "
+                f"{LARGEST / 2**30:.0f} are taken: reduce the columns first, such as by TruncatedSVD or SelectKBest"
+            )
+        X = X.toarray()
     return X if X.dtype.kind != "f" or X.dtype.itemsize in (4, 8) else X.astype(np.float64)
 
 
@@ -84,6 +95,8 @@ def _table(estimator: BaseEstimator, X: Any) -> pl.DataFrame:
 
 def _column(name: str, values: Any) -> pl.Series:
     """One column of pandas or NumPy; categories, of whatever type, as text."""
+    if hasattr(values.dtype, "fill_value"):  # pandas' sparse columns
+        values = values.sparse.to_dense()
     if hasattr(values.dtype, "categories"):
         values = [None if value is None or value != value else str(value) for value in values.tolist()]
     elif isinstance(values, np.ndarray) and values.dtype == object:
