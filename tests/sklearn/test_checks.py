@@ -7,12 +7,11 @@ import gatewise as gw
 
 QUICK = {"n_experts": 2, "expert_hidden": (8,), "dropout": 0.0, "epochs": 8, "batch_size": 32, "lr": 0.1}
 
-EXPECTED_FAILURES = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "repeated rows fall into other mini-batches and move the mean by which columns are standardised; on whole "
-        "batches tests/training/test_weights.py finds weights and repetition equal"
-    )
-}
+REASON = (
+    "repeated rows fall into other mini-batches and move the mean by which columns are standardised; on whole "
+    "batches tests/training/test_weights.py finds weights and repetition equal"
+)
+EXPECTED_FAILURES = {f"check_sample_weight_equivalence_on_{kind}_data": REASON for kind in ("dense", "sparse")}
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
