@@ -188,3 +188,24 @@ def test_columns_are_read_only_where_they_are_used(run, sources):
     part = next(iter(run.stream(str(sources[1]), require_target=False)))
     assert part.columns == run.model.preprocessing.column_names
     assert "unused" not in next(iter(stream_parquet(sources[1], None, (), False, ["number"]))).columns
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2])
+def test_columns_are_kept_beside_the_predictions_of_their_rows(run, sources, monkeypatch, kind):
+    monkeypatch.setattr("gatewise.data.csv_stream.stream_csv.__defaults__", (300,))
+    monkeypatch.setattr("gatewise.data.parquet_table.stream_parquet.__defaults__", (300,))
+    source = str(sources[kind])
+    plain = run.predict(source).frame()
+    found = run.predict(source, keep=["unused", "code", "y"], batch_size=37).frame()
+    assert found.columns == ["unused", "code", "y", *plain.columns]
+    assert found["code"].cast(pl.String).to_list() == table()["code"].to_list()
+    assert found["y"].to_list() == table()["y"].to_list()
+    assert found["label"].to_list() == plain["label"].to_list()
+    with pytest.raises(GatewiseError, match="no column 'cod' to keep; did you mean 'code'"):
+        run.predict(source, keep=["cod"]).frame()
+
+
+def test_a_kept_column_is_not_taken_for_a_prediction(run, tmp_path):
+    table().with_columns(label=pl.lit("mine")).write_csv(tmp_path / "more.csv")
+    with pytest.raises(GatewiseError, match="a column 'label' of their own"):
+        run.predict(str(tmp_path / "more.csv"), keep=["label"]).frame()

@@ -7,6 +7,7 @@ import typer
 
 from gatewise.cli.options import Calibrated, Device, RunFolder
 from gatewise.cli.stopping import stopping
+from gatewise.data.target_names import names_of
 from gatewise.data.writers import csv_writer
 from gatewise.training import Run, Trust
 from gatewise.wording import shown
@@ -34,6 +35,10 @@ def predict(
         float | None,
         typer.Option(help="Leave the label empty where the entropy of a row is above so many nats, and say so."),
     ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B,…", help="Columns of DATA to write before the predictions, such as an id; repeat."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Write the predicted label, the probability of every class, and the gate's expert for each row of DATA.
@@ -45,10 +50,11 @@ def predict(
 
     Example: gatewise predict runs/adult new.csv -o predicted.parquet
     """
+    columns = [name for text in keep or () for name in names_of(text, "--keep")]
     trust = Trust(calibrated, uncertainty, abstain_above)
     with stopping(at_once=True) as stop:
         try:
-            predicted = Run.load(run, device).predict(data, route=route, k=k, trust=trust)
+            predicted = Run.load(run, device).predict(data, route=route, k=k, trust=trust, keep=columns)
             if output is None:
                 write = csv_writer(lambda text: typer.echo(text, nl=False))
                 for frame in predicted:

@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS, Kind
+from gatewise.wording import instead, shown
 
 BATCH_SIZE = 4096
 
@@ -68,6 +70,7 @@ class Predictions:
         k: experts for route "topk".
         batch_size: rows that the model sees at a time.
         trust: what is asked besides: see `Trust`.
+        keep: columns of a table of rows that stand before the predictions, as they were read.
 
     Attributes:
         unknown: after use, in how many rows each column of categories had a value that was rare or new.
@@ -86,8 +89,10 @@ class Predictions:
         k: int = 2,
         batch_size: int = BATCH_SIZE,
         trust: Trust | None = None,
+        keep: Sequence[str] = (),
     ):
-        self.model, self.parts = model, parts
+        self.model, self.parts, self.keep = model, parts, list(keep)
+        self.kept: deque[pl.DataFrame] = deque()  # of rows that are not predicted yet
         self.route, self.k, self.batch_size = route, k, batch_size
         self.trust = trust or Trust()
         self.kind = KINDS.get(model.spec.head)
@@ -101,17 +106,48 @@ class Predictions:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         self.unknown = {}
+        self.kept.clear()
         with contextlib.closing(prefetched(self._inputs())) as prepared:
             for (x,) in rebatched(prepared, self.batch_size):
-                yield self._predicted(x)
+                yield self._with_kept(self._predicted(x))
 
     def _inputs(self) -> Iterator[tuple[Tensor]]:
         """The rows of each part as the mixture takes them."""
         for records in self.parts():
+            if self.keep:
+                self.kept.append(self._columns_to_keep(records))
             x = self.model.inputs(records)
             for name, count in self.model.preprocessing.unknown(x.numpy()).items():
                 self.unknown[name] = self.unknown.get(name, 0) + count
             yield (x,)
+
+    def _columns_to_keep(self, records: Records) -> pl.DataFrame:
+        """Of rows that were read.
+
+        Raises:
+            GatewiseError: for rows that are no table, or have no such column.
+        """
+        if not isinstance(records.features, pl.DataFrame):
+            raise GatewiseError(f"{records.name} has no columns, so none can be kept; leave keep out")
+        if lacking := [name for name in self.keep if name not in records.features.columns]:
+            among = instead(lacking[0], records.features.columns)
+            raise GatewiseError(f"{records.name}: no column {shown(lacking[0])} to keep{among}")
+        return records.features.select(self.keep)
+
+    def _with_kept(self, predicted: pl.DataFrame) -> pl.DataFrame:
+        """Predictions behind the columns that are kept of the same rows."""
+        if not self.keep:
+            return predicted
+        if taken := [name for name in self.keep if name in predicted.columns]:
+            raise GatewiseError(f"predictions have a column {shown(taken[0])} of their own; rename the one to keep")
+        held, wanted = [], len(predicted)
+        while wanted:
+            part = self.kept.popleft()
+            held.append(part.head(wanted))
+            if len(part) > wanted:
+                self.kept.appendleft(part.slice(wanted))
+            wanted -= len(held[-1])
+        return pl.concat([pl.concat(held), predicted], how="horizontal")
 
     def frame(self) -> pl.DataFrame:
         """All of them as one table, which has no rows where there were none."""

@@ -1,7 +1,7 @@
 """A finished run: its folder, and the model in it."""
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from gatewise.data import Form, Records, StoredRows, read, stream
+from gatewise.data.target_names import target_columns
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, read_json
@@ -68,11 +69,17 @@ class Run:
         """How further rows are written: as those trained on."""
         return form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
 
-    def stream(self, source: str, *, require_target: bool) -> Iterator[Records]:
-        """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory."""
+    def stream(self, source: str, *, require_target: bool, keep: Sequence[str] = ()) -> Iterator[Records]:
+        """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory.
+
+        The columns `keep` stay besides; where the target is one of them, it is a column like the others.
+        """
         options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
-        columns = self.model.preprocessing.column_names
-        parts = stream(source, self.target, require_target=require_target, columns=columns, **options)
+        columns, target = self.model.preprocessing.column_names, self.target
+        if keep and columns is not None:
+            columns = list(dict.fromkeys([*columns, *keep]))
+            target = None if target is not None and set(target_columns(target, keep)) & set(keep) else target
+        parts = stream(source, target, require_target=require_target, columns=columns, **options)
         return map(self._fitting, parts)
 
     def predict(
@@ -83,10 +90,11 @@ class Run:
         k: int = 2,
         batch_size: int = BATCH_SIZE,
         trust: Trust | None = None,
+        keep: Sequence[str] = (),
     ) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
-        parts = partial(self.stream, source, require_target=False)
-        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust)
+        parts = partial(self.stream, source, require_target=False, keep=keep)
+        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust, keep=keep)
 
     def _fitting(self, rows: Records) -> Records:
         """The rows themselves; GatewiseError for images where there were none in training."""
