@@ -7,8 +7,9 @@ import torch
 
 import gatewise as gw
 from gatewise.estimators.antithetic import log_pair
-from gatewise.estimators.unordered_set import log_ratios
+from gatewise.estimators.unordered_set import set_weights
 from tests.chance import ALPHA, frequency_p, seeded
+from tests.sweeps.sets import SIZES, of_a_constant, to_20_digits
 
 
 def ordered_probability(probs, order, domain_left=1.0):
@@ -27,36 +28,50 @@ def set_probability(probs, members, domain_left=1.0):
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 6.0])
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_the_ratios_are_those_of_the_sums_over_orders(size, scale):
+def test_the_weights_are_those_of_the_sums_over_orders(size, scale):
     logits = scale * torch.randn(6, generator=seeded(size), dtype=torch.float64)
     probs = logits.softmax(-1).tolist()
     members = list(range(0, size))
-    named = torch.tensor(members)
-    first, second = log_ratios(logits.log_softmax(-1), named, torch.ones(size, dtype=torch.bool), second=True)
+    weights, shares = set_weights(
+        logits.log_softmax(-1), torch.tensor(members), torch.ones(size, dtype=torch.bool), second=True
+    )
     whole = set_probability(probs, members)
     for s in members:
         others = [m for m in members if m != s]
         without_s = set_probability(probs, others, 1 - probs[s])
-        assert first[s].exp().item() == pytest.approx(without_s / whole, rel=1e-9)
+        assert weights[s].item() == pytest.approx(probs[s] * without_s / whole, rel=1e-9)
         for t in others:
             rest = [m for m in others if m != t]
-            right = set_probability(probs, rest, 1 - probs[s] - probs[t]) / without_s
-            assert second[s, t].exp().item() == pytest.approx(right, rel=1e-9)
-            assert second[s, s] == 0
+            right = probs[t] * set_probability(probs, rest, 1 - probs[s] - probs[t]) / without_s
+            assert shares[s, t].item() == pytest.approx(right, rel=1e-9)
+            assert shares[s, s].item() == pytest.approx(probs[s])
 
 
-def test_the_ratios_of_large_sets_and_far_logits_are_finite_and_plausible():
-    """π_s R(S,s), the weight of s, lies in (0, 1], and the weights of the whole domain are the probabilities."""
-    for scale in (1.0, 100.0, 1e4):
-        log_probs = (scale * torch.randn(20, 64, generator=seeded(3), dtype=torch.float64)).log_softmax(-1)
-        for size in (5, 40, 64):
-            named = gw.noise.without_replacement(log_probs, size, seeded(4)).T
-            asked = torch.ones(size, 20, dtype=torch.bool)
-            first, _ = log_ratios(log_probs, named, asked, second=False)
-            weights = (log_probs.gather(-1, named) + first.T).exp()
-            assert weights.isfinite().all()
-            assert (weights <= 1 + 1e-9).all()
-        torch.testing.assert_close(weights, log_probs.gather(-1, named).exp())
+@pytest.mark.parametrize(("categories", "size", "scale"), [(40, 30, 3.0), (4096, 40, 0.5)])
+def test_the_weights_of_large_sets_agree_with_20_digits(categories, size, scale):
+    assert to_20_digits(categories, size, scale) < 1e-11
+
+
+@pytest.mark.parametrize(("categories", "size"), SIZES)
+def test_every_draw_of_a_constant_gives_the_constant(categories, size):
+    """1 for f = 1, without a gradient: the weights of every set add up to 1, at any logits."""
+    for scale in (0.0, 1.0, 1e4):
+        assert max(of_a_constant(categories, size, scale)) < 1e-11
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 11, 40, 256])
+def test_the_weights_add_up_to_1_for_odds_of_every_kind(size):
+    """Alike, spread, in two clusters, and a cliff behind two that are rare; beside one category that is left."""
+    noise = torch.randn(16, size, generator=seeded(1), dtype=torch.float64)
+    level = torch.linspace(-8, 8, 16, dtype=torch.float64).unsqueeze(1)
+    rare = torch.arange(size) < 2
+    kinds = [level + 0 * noise, noise, 100 * noise, 20 * noise.sign() + noise, torch.where(rare, -30.0, level)]
+    for log_odds in kinds:
+        log_probs = torch.cat([log_odds, torch.zeros(16, 1, dtype=torch.float64)], 1).log_softmax(-1)
+        named = torch.arange(size).expand(16, size)
+        weights, shares = set_weights(log_probs, named, torch.ones_like(named, dtype=torch.bool), second=True)
+        for found in (weights, weights if shares is None else shares):
+            torch.testing.assert_close(found.sum(-1), torch.ones(found.shape[:-1]).double(), rtol=0, atol=1e-12)
 
 
 def test_at_all_categories_sets_and_sums_are_exact_for_many_categories():

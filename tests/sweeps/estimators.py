@@ -23,6 +23,7 @@ from gatewise.estimators import GradientEstimator
 from gatewise.schedules import HIGHEST, LOWEST
 from gatewise.testing import Toy, exact, seeded, toy_logits, toy_weights
 from tests.estimators.cases import CASES, CONTEXT_DIM, Case
+from tests.sweeps import sets
 from tests.sweeps.pages import fill_page, table
 
 RANGES: dict[str, tuple[Any, ...]] = {
@@ -150,15 +151,16 @@ def summed(draws: int, ranges: dict[str, tuple[Any, ...]] = RANGES) -> list[dict
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=100_000)
     parser.add_argument("--page", action="store_true", help="fill the table of docs/estimators.md")
     chosen = parser.parse_args()
-    text = table(summed(chosen.draws))
-    print(text)
-    if chosen.page:
-        fill_page("docs/estimators.md", "ranges", text)
+    for name, rows in (("ranges", summed(chosen.draws)), ("sets", sets.rows())):
+        text = table(rows)
+        print(text, end="\n\n")
+        if chosen.page:
+            fill_page("docs/estimators.md", name, text)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ class UnorderedSet(GradientEstimator):
     and the parameters of f; exact at S = K. The inner sum is a baseline that comes for free; a single draw has none
     (with one it would be biased). Costs S evaluations an example.
 
-    The probabilities of sets are integrals over one variable, computed in log space for any S, never a sum over
-    subsets: O(S²) numbers an example at each of some 150 nodes. L latents are treated as one with K**L categories,
-    refused beyond `gatewise.expectation.JOINT_LIMIT`.
+    The probabilities of sets are integrals over one variable for any S, never a sum over subsets: Σ_s π_s R(S,s), which
+    is 1, is so to 1e-12 in float64. It takes S (160 + S) numbers an example, and 160 S² multiplications; without the
+    baseline 160 S of both. L latents are treated as one with K**L categories, refused beyond
+    `gatewise.expectation.JOINT_LIMIT`.
 
     Args:
         baseline: "built-in", or "none" for the plain sum of ∇π_s R(S,s) f(s).
@@ -67,66 +68,110 @@ class UnorderedSet(GradientEstimator):
         log_probs = joint_log_probs(logits.to(working_dtype(logits.dtype)), event_dims)
         outcome = self.draw_index(log_probs, num_samples, generator)
         index = as_categories(outcome, logits, event_dims)
-        values = integrand.at_index(index)
-        asked = outcome >= 0
+        values = integrand.at_index(index).movedim(0, -1)
+        asked = (outcome >= 0).movedim(0, -1)
         named = outcome.clamp_min(0).movedim(0, -1)
-        log_prob = log_probs.gather(-1, named).movedim(-1, 0)
-        log_ratio, inner = log_ratios(log_probs.detach(), named, asked, self.baseline == "built-in")
-        weights = torch.where(asked, (log_prob.detach() + log_ratio).exp(), 0.0)
+        weights, shares = set_weights(log_probs.detach(), named, asked, self.baseline == "built-in")
         seen = values.detach().to(weights.dtype)
-        baseline = 0.0
-        if inner is not None:
-            shares = torch.where(asked, (log_prob.detach() + inner).exp(), 0.0)
-            baseline = (shares * seen).sum(1)
-        gradient = weights * (seen - baseline) * gradient_only(torch.where(asked, log_prob, 0.0))
-        value = (weights.to(values.dtype) * values + gradient.to(values.dtype)).sum(0)
-        return Estimate(value, None, Info(lambda: asked.sum(0), index=index))
+        baseline = 0.0 if shares is None else (shares @ seen.unsqueeze(-1)).squeeze(-1)
+        log_prob = torch.where(asked, log_probs.gather(-1, named), 0.0)
+        gradient = weights * (seen - baseline) * gradient_only(log_prob)
+        value = (weights * values + gradient).sum(-1).to(values.dtype)
+        return Estimate(value, None, Info(lambda: asked.sum(-1), index=index))
 
 
-def log_ratios(log_probs: Tensor, named: Tensor, asked: Tensor, second: bool) -> tuple[Tensor, Tensor | None]:
-    """log R(S,s), `[S, *batch]`, and log R(S∖s,s′), `[S, S, *batch]` over (s, s′), None if not wanted or for S = 1.
+def set_weights(log_probs: Tensor, named: Tensor, asked: Tensor, second: bool) -> tuple[Tensor, Tensor | None]:
+    """π_s R(S,s), `[*batch, S]`, and π_s′ R(S∖s,s′), `[*batch, S, S]` over (s, s′); None if not wanted or for S = 1.
 
-    With A ⊂ S and a_s = π_s / π(rest), rest the categories outside of S, all are ratios of
-    I(A) = ∫₀¹ Π_{s∈A} (1 - u^{a_s}) du, the probability that A comes before the rest: R(S,s) = I(S∖s) / I(S) and
-    R(S∖s,s′) = I(S∖s,s′) / I(S∖s). An empty rest makes all of them 1.
+    With a_s = π_s / π(rest), rest the categories outside of S, all are ratios of the probabilities that A ⊂ S comes
+    before the rest, I(A) = ∫ e^{-t} Π_{s∈A} (1 - e^{-a_s t}) dt: R(S,s) = I(S∖s) / I(S) and R(S∖s,s′) = I(S∖s,s′) /
+    I(S∖s). An empty rest makes all of them 1. All I(S∖s,s′) are one matrix product over the nodes, of positive terms:
+    nothing cancels.
 
     Args:
         log_probs: `[*batch, K]`, detached.
         named: the categories of the set, `[*batch, S]`.
-        asked: false where an entry of the set is not there, `[S, *batch]`.
+        asked: false where an entry of the set is not there, `[*batch, S]`.
         second: whether the second ratios are wanted.
     """
-    taken = torch.where(asked.movedim(0, -1), named, named[..., :1])
-    rest = log_probs.scatter(-1, taken, -torch.inf).logsumexp(-1, keepdim=True)
-    log_a = (log_probs.gather(-1, named) - rest).movedim(-1, 0)
-    log_a = torch.where(asked, log_a, torch.inf)
-    # u = exp(-e^y); the integrand falls off doubly exponentially to both sides, so that the trapezoid rule at this
-    # step is exact to 1e-14, and below y = -38 lies less than 1e-16
-    y = torch.arange(-38.0, 7.5, 0.3, dtype=log_a.dtype, device=log_a.device)
-    y = y.view(-1, *[1] * (log_a.dim() - 1))
-    measure = y - y.exp()
-    factors = log_one_minus_exp(log_a.unsqueeze(1) + y)  # [S, nodes, *batch]
-    size = len(factors)
-
-    def log_integral(left_out: set[int]) -> Tensor:
-        kept = [factors[s] for s in range(size) if s not in left_out]
-        return (sum(kept, start=measure)).expand_as(factors[0]).logsumexp(0)
-
-    whole = log_integral(set())
-    without = [log_integral({s}) for s in range(size)]
-    first = torch.stack(without) - whole
-    if not second or size == 1:
-        return first, None
-    pairs = {(s, t): log_integral({s, t}) for s in range(size) for t in range(s)}
-    nothing = torch.zeros_like(whole)
-    rows = [
-        torch.stack([nothing if s == t else pairs[max(s, t), min(s, t)] - without[s] for t in range(size)])
-        for s in range(size)
-    ]
-    return first, torch.stack(rows)
+    rest = log_probs.scatter(-1, torch.where(asked, named, named[..., :1]), -torch.inf).logsumexp(-1, keepdim=True)
+    log_prob = log_probs.gather(-1, named)
+    odds = torch.where(asked, log_prob - rest, torch.inf).exp()
+    y = nodes(odds)
+    inverse = 1 / arrived(odds.unsqueeze(-1), y.unsqueeze(-2))  # [*batch, S, nodes]
+    log_mass = y - y.exp() - inverse.log().sum(-2)
+    mass = (log_mass - log_mass.amax(-1, keepdim=True)).exp().unsqueeze(-2)
+    weighed = inverse * mass
+    without = weighed.sum(-1)
+    # as `arrived` leaves out a_s where that is at most 1, what is left of π_s there is π_s / a_s = π(rest)
+    scaled = torch.where(odds <= 1, rest, log_prob).exp()
+    weights = torch.where(asked, scaled * without / mass.sum(-1), 0.0)
+    if not second or named.shape[-1] == 1:
+        return weights, None
+    shares = scaled.unsqueeze(-2) * (weighed @ inverse.mT) / without.unsqueeze(-1)
+    own = torch.eye(named.shape[-1], dtype=torch.bool, device=named.device)
+    shares = torch.where(own, log_prob.exp().unsqueeze(-1), shares)
+    return weights, torch.where(asked.unsqueeze(-1) & asked.unsqueeze(-2), shares, 0.0)
 
 
-def log_one_minus_exp(log_x: Tensor) -> Tensor:
-    """log(1 - e^{-x}) from log x, also where x is too small or too large for 1 - e^{-x} to be told from 0 or 1."""
-    x = log_x.clamp_max(80.0).exp()
-    return torch.where(log_x < -15.0, log_x - x / 2, torch.log(-torch.expm1(-x.clamp_min(1e-30))))
+NODES, NATS, HALVINGS = 160, 36.0, 8
+"""Nodes of the trapezoid rule; how far below its highest the integrand is at both ends; how the left end is found.
+
+In y = log t the integrand is log-concave and analytic, and falls off exponentially at least to both sides, so that the
+rule is exact to rounding once the nodes are close. They were found to be with 160 of them, to 2e-13, for S = 1 to 1024
+and odds alike, spread over many decades, or in two clusters."""
+
+
+def nodes(odds: Tensor) -> Tensor:
+    """Equally spaced y = log t `[*batch, NODES]`, where I(A) of every A that lacks at most two of S has its mass.
+
+    From its peak at log t the logarithm falls by t (Δ - 1 + e^{-Δ}) at least over Δ to the left, and by t (e^Δ - 1 - Δ)
+    to the right. To the left it may have a cliff that is much steeper, which is looked for.
+    """
+    # the two least odds move the peak most
+    least = odds.sort(-1).values
+    least[..., :2] = torch.inf
+    t = peak(least)
+    high, low = t.log(), t.log() - NATS / t - (2 * NATS / t).sqrt().clamp_max(1.0)
+    floor = log_integrand(least, high) - NATS
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        under = log_integrand(least, middle) < floor
+        low, high = torch.where(under, middle, low), torch.where(under, high, middle)
+    # one more step from below the peak comes out above it
+    t = 1 + hazard(odds * peak(odds)).sum(-1, keepdim=True)
+    right = t.log() + (NATS / t + (NATS / t + (2 * NATS / t).sqrt()).log1p()).log1p()
+    return low + (right - low) * torch.linspace(0, 1, NODES, dtype=odds.dtype, device=odds.device)
+
+
+def log_integrand(odds: Tensor, y: Tensor) -> Tensor:
+    """The logarithm of what I(S) integrates over y `[*batch, 1]`, up to a constant."""
+    return arrived(odds, y).log().sum(-1, keepdim=True) + y - y.exp()
+
+
+def peak(odds: Tensor) -> Tensor:
+    """t = 1 + Σ_s h(a_s t), where t times the integrand is highest, `[*batch, 1]`; from below, by Newton's method."""
+    t = torch.ones_like(odds[..., :1])
+    for _ in range(12):
+        x = (odds * t).clamp_max(LARGE)
+        h = hazard(x)
+        t = t - (t - 1 - h.sum(-1, keepdim=True)) / (1 + (h * (h + x - 1)).sum(-1, keepdim=True) / t)
+    return t
+
+
+LARGE = 80.0
+"""An exponent beyond which e^{-x} is nothing beside 1."""
+
+
+def hazard(x: Tensor) -> Tensor:
+    """h(x) = x / (e^x - 1), from 1 at 0 down to 0."""
+    x = x.clamp(torch.finfo(x.dtype).tiny, LARGE)
+    return x / x.expm1()
+
+
+def arrived(odds: Tensor, y: Tensor) -> Tensor:
+    """1 - e^{-a t}, t = e^y; divided by a where that is at most 1, so that it keeps its digits however small a is."""
+    t = y.exp()
+    x = (odds * t).clamp_min(torch.finfo(y.dtype).tiny)
+    share = -(-x).expm1()
+    return torch.where(odds <= 1, t * (share / x), share)
