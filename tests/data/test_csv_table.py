@@ -107,7 +107,7 @@ def test_one_column_keeps_its_blank_lines_as_missing(write):
         ('"x",y\n1,a\n2\n', ["line 3", "1 fields"]),
         ('x,y\n1,a\n"2,b\n3,c\n', ["line 4", "mend the quotes"]),
         ("x, x,y\n1,2,a\n", ["'x' twice", "columns 1 and 2"]),
-        (",x,y\n0,1,a\n", ["column 1 has no name"]),
+        (",x,y\n0,1,a\n0,2,b\n", ["column 1 has no name"]),
         ("x,y\n1,a\n2,\xe9\n".encode("latin-1"), ["line 3", "UTF-8"]),
         ("x,y\n1,a\n".encode("utf-16"), ["UTF-8"]),
         ("x,y\n1,a\n".encode("utf-16-le"), ["binary"]),

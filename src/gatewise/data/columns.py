@@ -145,6 +145,16 @@ def split_target(
     return frame.drop(there), frame.select(names) if len(there) == len(names) else None
 
 
+def selected(features: pl.DataFrame, columns: Sequence[str] | None) -> pl.DataFrame:
+    """The columns that are wanted alone, where all are there; else all, so that the model says which one lacks."""
+    return features.select(columns) if columns is not None and {*columns} <= {*features.columns} else features
+
+
+def without_values(name: str, rows: int) -> pl.Series:
+    """What stands for a column that is not looked at."""
+    return pl.repeat(None, rows, dtype=pl.Float64, eager=True).alias(name)
+
+
 def _no_such_column(columns: list[str], target: str, name: str, several: bool) -> str:
     hint, rule = nearest(target, columns), f" ({RULE})" if several else ""
     return f"{name}: no column {shown(target)} to take the labels from{rule}; {hint}columns: {listing(columns)}"

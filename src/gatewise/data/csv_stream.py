@@ -3,6 +3,7 @@
 What a column holds is not guessed from a part of it: the preprocessing of a model knows which are numbers.
 """
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -10,10 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import labels_of, split_target
+from gatewise.data.columns import labels_of, selected, split_target
 from gatewise.data.csv_table import blanks, check_text, fields_of, header_of, quoted, rows_of, undecodable, unquoted
 from gatewise.data.form import Form, check_separator
-from gatewise.data.headers import check_header, generated, numbered
+from gatewise.data.headers import check_header, generated, numbered, with_row_names
 from gatewise.data.records import VALUES, Records
 from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
@@ -43,10 +44,14 @@ def stream_csv(
             check_header(frame, name, form)
         found = True
         features, labels = split_target(frame, target, require_target, name)
-        if columns is not None and set(columns) <= set(features.columns):
-            features = features.select(columns)
         records = Records(
-            features, None, name, missing=tuple(missing), numbers=numbers, unit="line", decimal=form.decimal
+            selected(features, columns),
+            None,
+            name,
+            missing=tuple(missing),
+            numbers=numbers,
+            unit="line",
+            decimal=form.decimal,
         )
         if labels is not None and require_target:
             records = replace(records, labels=labels_of(labels, records.place), target=joined(labels.columns))
@@ -84,6 +89,8 @@ def _begun(lines: Iterator[str], name: str, target: str | None, form: Form) -> t
     separator = form.separator_of(name)
     looked_at = list(islice(lines, LOOKED_AT))
     check_separator("".join(looked_at), form, name)
+    if form.header is not False:
+        looked_at = list(io.StringIO(with_row_names("".join(looked_at), separator)))
     lines = chain(looked_at, lines)
     taken: list[str] = []
     first = next(rows_of(_noted(lines, taken), name, separator=separator), None)

@@ -3,16 +3,26 @@
 import csv
 import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import labels_of, parse_decimals, plain, split_target, strip_missing
+from gatewise.data.columns import (
+    Place,
+    labels_of,
+    parse_decimals,
+    plain,
+    selected,
+    split_target,
+    strip_missing,
+    without_values,
+)
 from gatewise.data.form import Form, check_separator
-from gatewise.data.headers import check_header, generated, numbered
+from gatewise.data.headers import check_header, check_unnamed, generated, numbered, with_row_names
 from gatewise.data.records import Records
+from gatewise.data.row_numbers import row_numbers, unnamed
 from gatewise.data.strays import stray_words
 from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
@@ -22,12 +32,22 @@ DEFAULT = Form()
 
 
 def read_csv(
-    path: Path, target: str | None, missing: Sequence[str], require_target: bool, form: Form = DEFAULT
+    path: Path,
+    target: str | None,
+    missing: Sequence[str],
+    require_target: bool,
+    form: Form = DEFAULT,
+    columns: Sequence[str] | None = None,
+    drop: Collection[str] = (),
 ) -> Records:
     """The rows of a file in UTF-8 of fields with commas between them, or as `form` says, below a header line.
 
     Without a header the columns are c0, c1, …, and `target` may be the number of a column.
     Of several target columns (`gatewise.data.target_names`) the labels are [N, L].
+
+    A first column whose name is empty, or for which the header has no field, may be that of row numbers or row names
+    (`gatewise.data.row_numbers`). Of the feature columns only `columns` are read, where the file has them all, and
+    those in `drop` are not looked at: they have no values.
 
     Spaces around names and fields are dropped. A feature column becomes Float64 where all its values that
     are not missing read as numbers, else it stays text. Labels stay as written, whatever they look like.
@@ -42,6 +62,8 @@ def read_csv(
         width = len(_first(text, name, separator))
         target = numbered(target, width)
         header = generated(width, target, form.features, name)
+    else:
+        text = with_row_names(text, separator)
     frame = _fields(text, name, separator, header)
     if frame.is_empty():
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")
@@ -52,9 +74,19 @@ def read_csv(
         return f"{name}, line {line}"
 
     features, labels = split_target(frame, target, require_target, name)
-    columns = [parse_decimals(strip_missing(each, missing), form.decimal, place) for each in features.iter_columns()]
+    features = pl.DataFrame(
+        [
+            without_values(each.name, len(each))
+            if each.name in drop
+            else _typed(strip_missing(each, missing), form, place)
+            for each in selected(features, columns).iter_columns()
+        ]
+    )
+    numbering = row_numbers(features) if form.reading > 1 else []
+    if header is None:
+        check_unnamed(_first(text, name, separator), features, numbering, name)
     return Records(
-        features=pl.DataFrame([plain(column, (), place) for column in columns]),
+        features=features,
         labels=None if labels is None else labels_of(labels, place, require_target),
         name=name,
         target=None if labels is None else joined(labels.columns),
@@ -62,10 +94,15 @@ def read_csv(
         decimal=form.decimal,
         strays={
             column.name: words
-            for column in columns
+            for column in features.iter_columns()
             if column.dtype == pl.String and (words := stray_words(column, form.decimal))
         },
+        row_numbers=tuple(numbering),
     )
+
+
+def _typed(column: pl.Series, form: Form, place: Place) -> pl.Series:
+    return plain(parse_decimals(column, form.decimal, place), (), place)
 
 
 def _read_text(path: Path) -> str:
@@ -167,10 +204,9 @@ def fields_of(first: tuple[int, list[str]] | None, name: str) -> list[str]:
 
 
 def header_of(header: list[str], name: str) -> list[str]:
-    """The names themselves; raises GatewiseError where they cannot be names."""
+    """The names, made where there is none; raises GatewiseError where they cannot be names."""
+    header = [column or unnamed(position, header) for position, column in enumerate(header)]
     for position, column in enumerate(header):
-        if not column:
-            raise GatewiseError(f"{name}: column {position + 1} has no name in the header; name it or drop the column")
         if column in header[:position]:
             raise GatewiseError(
                 f"{name}: the header has {shown(column)} twice (columns {header.index(column) + 1} and "

@@ -6,6 +6,8 @@ from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
 SEPARATORS = (",", ";", "\t", "|")
+READING = 2
+"""How tables and images are read today; 1: as before version 0.2, for runs that were trained then."""
 NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 
 
@@ -22,6 +24,7 @@ class Form:
             header may then come without the column of labels.
         image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
         image_mode: "grey" or "rgb"; None: grey where all images are.
+        reading: which rules tell what values mean; see `READING`.
     """
 
     separator: str | None = None
@@ -30,6 +33,7 @@ class Form:
     features: int | None = None
     image_size: tuple[int, int] | None = None
     image_mode: str | None = None
+    reading: int = READING
 
     def is_plain(self, name: str) -> bool:
         """Whether the CSV file of this name is what it is by default: commas, a header, decimal points."""

@@ -1,14 +1,19 @@
 """Names of a CSV file's columns: made where there is no header, and doubted where the header looks like data."""
 
+import csv
+import io
 import math
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
 from gatewise.data.form import Form
+from gatewise.data.row_numbers import UNNAMED
 from gatewise.data.target_names import joined, names_of
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
 
+LOOKED_AT = 2**20  # characters in which the first two rows are looked for
 SAMPLE = 1000  # rows in which a name is looked for among the values of its column
 
 
@@ -47,6 +52,42 @@ def generated(width: int, target: str | None, features: int | None, name: str) -
             f"header the columns are told by their place, so give {features}, or {whole} with the labels"
         )
     return names[:width]
+
+
+def with_row_names(text: str, separator: str) -> str:
+    """The text with an empty name before the others, where the first row has a field more than the header has names.
+
+    R's `write.table` writes row names so, and R and pandas read them so. A row that ends in an empty field is another
+    thing, a separator too many.
+    """
+    rows = (row for row in csv.reader(io.StringIO(text[:LOOKED_AT]), delimiter=separator, skipinitialspace=True) if row)
+    try:
+        names, fields = next(rows, []), next(rows, [])
+    except csv.Error:
+        return text  # whoever reads the rows says what is wrong
+    if len(fields) != len(names) + 1 or not fields[-1].strip():
+        return text
+    before = len(text) - len(text.lstrip("\r\n"))
+    return text[:before] + separator + text[before:]
+
+
+def check_unnamed(header: Sequence[str], features: pl.DataFrame, numbering: Collection[str], name: str) -> None:
+    """Raises GatewiseError for a column of values that has no name in the header and is none of row numbers.
+
+    Args:
+        header: the fields of the first line.
+        features: the columns that are wanted, typed.
+        numbering: those of row numbers.
+        name: of the file.
+    """
+    given = {*header}
+    for column in features.iter_columns():
+        if UNNAMED.match(column.name) and column.name not in {*given, *numbering} and column.null_count() < len(column):
+            position = int(column.name.split()[1].partition(".")[0])
+            raise GatewiseError(
+                f"{name}: column {position + 1} has no name in the header, and does not number or name the rows; name "
+                f"it, or leave it out with --set 'drop={column.name}'"
+            )
 
 
 def check_header(frame: pl.DataFrame, name: str, form: Form) -> None:

@@ -1,29 +1,66 @@
 """Parquet files on disk: which there are, what columns they have, and what pyarrow reads of them, checked."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow
 import pyarrow.parquet
 
 from gatewise.data.columns import labels_of, plain, split_target
+from gatewise.data.row_numbers import index_columns
+from gatewise.data.target_names import target_columns
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
 BUFFER = 2**16  # bytes of each column that are read ahead in streaming
 
 
-def columns_of(files: Sequence[Path], target: str | None, require_target: bool) -> tuple[list[str], list[str]]:
-    """The names of the feature columns and of those of a target that is required.
+class Wanted(NamedTuple):
+    """The columns of a file in its order.
+
+    Attributes:
+        names: of those that are wanted.
+        looked_at: of those whose values are.
+        indices: of features that were an index of pandas.
+    """
+
+    names: list[str]
+    looked_at: list[str]
+    indices: list[str]
+
+
+def wanted_of(
+    schema: pyarrow.Schema, target: str | None, columns: Sequence[str] | None, drop: Collection[str]
+) -> Wanted:
+    """The target's columns and `columns`, where all of these are there, else all columns; `drop` is not looked at."""
+    targets = [] if target is None else target_columns(target, schema.names)
+    features = [name for name in schema.names if name not in targets]
+    chosen = {*columns} if columns is not None and {*columns} <= {*features} else {*features}
+    names = [name for name in schema.names if name in chosen or name in targets]
+    looked_at = [name for name in names if name not in drop or name in targets]
+    return Wanted(names, looked_at, index_columns(schema.metadata, [name for name in features if name in looked_at]))
+
+
+def columns_of(
+    files: Sequence[Path],
+    target: str | None,
+    require_target: bool,
+    columns: Sequence[str] | None = None,
+    drop: Collection[str] = (),
+) -> tuple[list[str], list[str], list[str]]:
+    """The names of the feature columns, of those of a target that is required, and of features that are indices.
 
     Raises GatewiseError for files whose columns differ, and for types that cannot be used.
     """
-    first = None
+    first, indices = None, []
     for file in files:
         with opened_file(file) as opened:
-            frame = frame_of(opened.schema_arrow.empty_table())
+            wanted = wanted_of(opened.schema_arrow, target, columns, drop)
+            frame = frame_of(opened.schema_arrow.empty_table().select(wanted.looked_at), wanted.names)
+        indices = indices if first is not None else wanted.indices
         first = frame if first is None else first
         if frame.schema != first.schema:
             raise GatewiseError(difference(first.schema, frame.schema, file))
@@ -36,9 +73,9 @@ def columns_of(files: Sequence[Path], target: str | None, require_target: bool) 
     for feature in features.iter_columns():
         plain(feature, (), place)
     if labels is None or not require_target:
-        return features.columns, []
+        return features.columns, [], indices
     labels_of(labels, place)
-    return features.columns, labels.columns
+    return features.columns, labels.columns, indices
 
 
 def files_of(path: Path) -> list[Path]:
@@ -73,12 +110,17 @@ def opened_file(path: Path, buffer_size: int = 0) -> Iterator[pyarrow.parquet.Pa
         raise GatewiseError(f"{path}: not a readable Parquet file ({reason}); write it again") from None
 
 
-def frame_of(table: pyarrow.Table | pyarrow.RecordBatch) -> pl.DataFrame:
-    """What pyarrow has read, as polars has it, once its values are known to be valid."""
+def frame_of(table: pyarrow.Table | pyarrow.RecordBatch, names: Sequence[str]) -> pl.DataFrame:
+    """What pyarrow has read, as polars has it, once its values are known to be valid.
+
+    These are the columns of the frame; those that the table lacks have no values.
+    """
     # pyarrow, since polars aborts the whole process on some damaged files; it panics on text that is not
     # UTF-8 too, so values are validated and metadata, which is not, is left behind
     table.validate(full=True)
-    frame = pl.from_arrow(pyarrow.table(table.columns, names=table.schema.names))
+    there = {*table.schema.names}
+    columns = [table.column(name) if name in there else pyarrow.nulls(table.num_rows) for name in names]
+    frame = pl.from_arrow(pyarrow.table(columns, names=[*names]))
     assert isinstance(frame, pl.DataFrame)
     return frame
 

@@ -1,6 +1,6 @@
 """Parquet files, one or a folder of them: numbers stay numbers and text stays text."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,24 +9,39 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 
-from gatewise.data.columns import labels_of, plain, split_target
-from gatewise.data.parquet_files import BUFFER, columns_of, difference, files_of, frame_of, opened_file
+from gatewise.data.columns import labels_of, plain, selected, split_target
+from gatewise.data.form import Form
+from gatewise.data.parquet_files import BUFFER, columns_of, difference, files_of, frame_of, opened_file, wanted_of
 from gatewise.data.records import VALUES, Records
+from gatewise.data.row_numbers import row_numbers
 from gatewise.data.target_names import joined
 from gatewise.errors import GatewiseError
 
+DEFAULT = Form()
 
-def read_parquet(path: Path, target: str | None, missing: Sequence[str], require_target: bool) -> Records:
+
+def read_parquet(
+    path: Path,
+    target: str | None,
+    missing: Sequence[str],
+    require_target: bool,
+    form: Form = DEFAULT,
+    columns: Sequence[str] | None = None,
+    drop: Collection[str] = (),
+) -> Records:
     """The rows of a Parquet file, or of a folder's `.parquet` files in the order of their names.
 
-    Numbers become Float64, text is stripped, booleans and categories become text. Files in sub-folders and
+    Numbers become Float64, text is stripped, booleans and categories become text. Of the feature columns only
+    `columns` are read, where all are there, and those in `drop` are not: they have no values. Files in sub-folders and
     with other endings are left out. Raises GatewiseError for a file that cannot be read, for files whose
     columns differ, and for columns that are neither numbers nor text.
     """
-    parts, labels, schema, named = [], [], None, None
+    parts, labels, schema, named, indices = [], [], None, None, []
     for file in files_of(path):
         with opened_file(file) as opened:
-            frame = frame_of(opened.read())
+            wanted = wanted_of(opened.schema_arrow, target, columns, drop)
+            frame = frame_of(opened.read(columns=wanted.looked_at), wanted.names)
+        indices = indices if schema else wanted.indices
         schema = schema or frame.schema
         if frame.schema != schema:
             raise GatewiseError(difference(schema, frame.schema, file))
@@ -36,19 +51,21 @@ def read_parquet(path: Path, target: str | None, missing: Sequence[str], require
         def place(row: int, file: Path = file) -> str:
             return f"{file}, row {row + 1}"
 
-        features, columns = split_target(frame, target, require_target, str(file))
+        features, known = split_target(frame, target, require_target, str(file))
+        features = selected(features, columns)
         parts.append(pl.DataFrame([plain(feature, missing, place) for feature in features.iter_columns()]))
-        labels.append(None if columns is None else labels_of(columns, place, require_target))
-        named = None if columns is None else joined(columns.columns)
+        labels.append(None if known is None else labels_of(known, place, require_target))
+        named = None if known is None else joined(known.columns)
     if not parts:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
-    known = all(part is not None for part in labels)
+    features = pl.concat(parts)
     return Records(
-        features=pl.concat(parts),
-        labels=np.concatenate(labels) if known else None,
+        features=features,
+        labels=np.concatenate(labels) if all(part is not None for part in labels) else None,
         name=str(path),
         target=named,
         missing=tuple(missing),
+        row_numbers=tuple(dict.fromkeys([*indices, *row_numbers(features)])) if form.reading > 1 else (),
     )
 
 
@@ -66,7 +83,7 @@ def stream_parquet(
     at before the first row. Raises GatewiseError as `read_parquet` does, but for values in columns that are not read.
     """
     files = files_of(path)
-    names, targets = columns_of(files, target, require_target)
+    names, targets, _ = columns_of(files, target, require_target, columns)
     if columns is None or not set(columns) <= set(names):
         columns = names
     wanted = [*columns, *targets]
@@ -77,7 +94,7 @@ def stream_parquet(
         with opened_file(file, BUFFER) as opened:
             for batch in _batches(opened, rows, wanted):
                 found = True
-                part = frame_of(batch).select(wanted)
+                part = frame_of(batch, wanted)
                 numbers = range(start, start + len(part))
                 start += len(part)
                 records = Records(part.select(columns), None, str(file), missing=tuple(missing), numbers=numbers)

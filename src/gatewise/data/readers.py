@@ -1,7 +1,7 @@
 """One door for every kind of data: a bundled name, a file, or a folder of Parquet files or images."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gatewise.data.arrays import read_npz
@@ -27,14 +27,17 @@ def read(
     missing: Sequence[str] = MISSING,
     require_target: bool = True,
     form: Form = DEFAULT,
+    columns: Sequence[str] | None = None,
+    drop: Collection[str] = (),
 ) -> Source:
     """The rows of `source`: a bundled name, a .csv, .tsv, .parquet or .npz file, a folder of Parquet files or images.
 
     `target` names the column of the labels in a table; .npz files, bundled data and folders of images (one folder a
     class) carry their own. `form` says how a CSV file is written and which size images take. A field that reads as
     one of `missing` is a missing value. With `require_target=False` the labels may be absent (None); where they are
-    there, they are still kept out of the features. A bundled name wins over a folder of that name: write ./digits for
-    the folder. Raises GatewiseError for whatever cannot be read as such.
+    there, they are still kept out of the features. Of a table's feature columns only `columns` are read where all are
+    there, and those in `drop` are not looked at, whatever they hold: they have no values. A bundled name wins over a
+    folder of that name: write ./digits for the folder. Raises GatewiseError for whatever cannot be read as such.
     """
     name, missing = str(source), _texts(missing)
     kind = kind_of(name)
@@ -48,8 +51,8 @@ def read(
         _own_labels(found.records, target, require_target)
         return found
     if kind == ".parquet":
-        return Source(read_parquet(Path(name), target, missing, require_target))
-    return Source(read_csv(Path(name), target, missing, require_target, form))
+        return Source(read_parquet(Path(name), target, missing, require_target, form, columns, drop))
+    return Source(read_csv(Path(name), target, missing, require_target, form, columns, drop))
 
 
 def stream(

@@ -27,7 +27,8 @@ class Records:
     `target_names.joined` writes them), `truth` the known z (int64 [N]) of synthetic data, and `missing` the texts that
     were read as missing values. `note` says how `images` were read. Rows that are part of a file are called by their
     `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text, and
-    `strays` are words in columns that are otherwise numbers (`gatewise.data.strays`).
+    `strays` are words in columns that are otherwise numbers (`gatewise.data.strays`), and `row_numbers` the columns
+    that number or name the rows (`gatewise.data.row_numbers`).
     """
 
     features: pl.DataFrame | np.ndarray
@@ -42,6 +43,7 @@ class Records:
     unit: str = "row"
     decimal: str | None = None
     strays: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    row_numbers: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.features)

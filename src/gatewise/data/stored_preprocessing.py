@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from gatewise.data.coding import OTHER, Column, codes, of_levels
 from gatewise.data.moments import Moments
 from gatewise.data.outliers import Squash
+from gatewise.data.row_numbers import without_names
 from gatewise.data.stored_rows import StoredRows
 from gatewise.data.table_pass import TablePass
 from gatewise.data.table_preprocessing import (
@@ -55,7 +56,8 @@ def fit_stored(
     seen = TablePass(len(rows))
     for part in rows.records(names):
         seen.add(part)
-    marking = set() if KEEP_ALL in keep else seen.marking_rows() - {*keep}
+    numbering = {*rows.row_numbers, *without_names(names, seen.marks_each)}
+    marking = set() if KEEP_ALL in keep else (seen.marking_rows() | numbering) - {*keep}
     identifiers = tuple(name for name in names if name in marking)
     described = [_column(name, seen, name in keep) for name in names if name not in identifiers]
     columns = tuple(column for column in described if column is not None)

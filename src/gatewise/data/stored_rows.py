@@ -58,6 +58,11 @@ class StoredRows:
         return self.table.missing
 
     @property
+    def row_numbers(self) -> tuple[str, ...]:
+        """The columns that number the rows."""
+        return self.table.row_numbers
+
+    @property
     def columns(self) -> list[str]:
         """The feature columns' names."""
         return self.table.columns

@@ -1,7 +1,7 @@
 """A table in Parquet files that stays on disk: its row groups, and the rows of one of them at a time."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gatewise.data.form import Form
 from gatewise.data.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
 from gatewise.data.records import VALUES
 from gatewise.errors import GatewiseError
 
+DEFAULT = Form()
 TEXTS = (pl.Categorical, pl.Enum)
 MOST_ROWS = 10**8
 """Of a row group: which of them are of a part takes some bytes each."""
@@ -45,6 +47,8 @@ class StoredTable:
         targets: columns of the labels.
         missing: the texts that are missing values.
         blocks: the row groups that have rows, in the order of the files' names.
+        row_numbers: the columns that were an index of pandas.
+        form: how values are read.
     """
 
     path: Path
@@ -52,10 +56,19 @@ class StoredTable:
     targets: list[str]
     missing: tuple[str, ...]
     blocks: list[Block]
+    row_numbers: tuple[str, ...] = ()
+    form: Form = DEFAULT
 
     @classmethod
-    def open(cls, path: str | Path, target: str | None, missing: Sequence[str]) -> "StoredTable":
-        """Look at the columns and row groups of all files.
+    def open(
+        cls,
+        path: str | Path,
+        target: str | None,
+        missing: Sequence[str],
+        form: Form = DEFAULT,
+        drop: Collection[str] = (),
+    ) -> "StoredTable":
+        """Look at the columns and row groups of all files; of those in `drop` at their names alone.
 
         Raises:
             GatewiseError: for files that cannot be read or whose columns differ, a target that is not there, types that
@@ -63,7 +76,7 @@ class StoredTable:
         """
         path = Path(path)
         files = files_of(path)
-        columns, targets = columns_of(files, target, require_target=True)
+        columns, targets, indices = columns_of(files, target, require_target=True, drop=drop)
         blocks, start = [], 0
         for file in files:
             with opened_file(file) as opened:
@@ -79,7 +92,7 @@ class StoredTable:
                         start += rows
         if not blocks:
             raise GatewiseError(f"{path}: no rows; give a table with rows")
-        return cls(path, columns, targets, tuple(missing), blocks)
+        return cls(path, columns, targets, tuple(missing), blocks, tuple(indices) if form.reading > 1 else (), form)
 
     def __len__(self) -> int:
         return self.blocks[-1].start + self.blocks[-1].rows
@@ -123,7 +136,7 @@ class StoredTable:
             for batch in opened.iter_batches(size, row_groups=[block.group], columns=list(columns)):
                 chosen = wanted[done : done + len(batch)]
                 if chosen.any():
-                    frame = frame_of(batch).select(columns).filter(pl.Series(chosen))
+                    frame = frame_of(batch, columns).filter(pl.Series(chosen))
                     yield _without_categories(frame), block.start + done + np.flatnonzero(chosen)
                 done += len(batch)
         if done != block.rows:

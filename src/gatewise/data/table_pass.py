@@ -143,3 +143,12 @@ class TablePass:
         """The columns that look like identifiers."""
         numbers = {name for i, name in enumerate(self.numbers.names) if self.numbers.marks_rows(i)}
         return numbers | {name for name, text in self.texts.items() if text.marks_rows}
+
+    def marks_each(self, name: str) -> bool:
+        """Whether all values of a column are there and different, and texts or whole numbers."""
+        if name in self.texts:
+            text = self.texts[name]
+            return text.known == text.rows and text.different.share == 1.0
+        i = self.numbers.names.index(name)
+        there = int(self.numbers.moments.count[i]) == self.numbers.rows
+        return there and bool(self.numbers.whole[i]) and self.numbers.different[i].share == 1.0

@@ -26,6 +26,8 @@ from gatewise.wording import listing, nearest, shown
 
 KEEP_ALL = "*"  # in `keep`: every column is used
 MOST_QUANTILES = 1000
+NUMBERS_ROWS = "as row numbers or an index"
+MARKS_ROWS = "as nearly every value is different, like an identifier"
 LARGEST = 256 * 2**20  # bytes that preprocessing.skops may unpack to, looked at before it is
 PARTS = (SimpleImputer, MissingIndicator, OneHotEncoder, StandardScaler, QuantileTransformer)  # what we write
 TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
@@ -62,7 +64,7 @@ class TablePreprocessing:
         check_names(given.columns, records.name, {"keep": keep, "drop": drop})
         frame = plain_features(given.drop(drop), records)
         free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
-        identifiers = tuple(series.name for series in free if is_identifier(series))
+        identifiers = tuple(s.name for s in free if s.name in records.row_numbers or is_identifier(s))
         kept = [series for series in frame.iter_columns() if series.name not in identifiers]
         columns = tuple(column for series in kept if (column := describe(series, series.name in keep, records.decimal)))
         if not columns:
@@ -91,7 +93,10 @@ class TablePreprocessing:
         kinds = f"{numbers} as numbers, {len(names) - numbers} as categories"
         left_out = f"; left out, as asked or for no value or only rare ones: {listing(dropped)}" if dropped else ""
         total = len(names) + len(dropped) + len(self.identifiers)
-        return f"Used {len(names)} of {total} columns: {kinds}{_said_of(self.identifiers)}{left_out}."
+        numbering = [name for name in self.identifiers if name in records.row_numbers]
+        marking = [name for name in self.identifiers if name not in numbering]
+        said = said_of_identifiers(numbering, NUMBERS_ROWS) + said_of_identifiers(marking, MARKS_ROWS)
+        return f"Used {len(names)} of {total} columns: {kinds}{said}{left_out}."
 
     def unknown(self, rows: np.ndarray) -> dict[str, int]:
         """For each text column how many of the rows [N, D], as `transform` gives them, have no category; 0 left out.
@@ -270,19 +275,18 @@ def check_names(there: Sequence[str], name: str, named: dict[str, Sequence[str]]
 def no_column(name: str, identifiers: Sequence[str]) -> GatewiseError:
     """What is said of a table of this name whose columns tell nothing."""
     return GatewiseError(
-        f"{name}: no column that can be used{_said_of(identifiers)}; give columns with values, not all of them rare"
+        f"{name}: no column that can be used{said_of_identifiers(identifiers, MARKS_ROWS)}; give columns with values, "
+        "not all of them rare"
     )
 
 
-def _said_of(identifiers: Sequence[str]) -> str:
-    """What `used` says of columns that are not used as they look like identifiers."""
-    if not identifiers:
+def said_of_identifiers(names: Sequence[str], why: str) -> str:
+    """What `used` says of columns that are not used as they tell the rows apart."""
+    if not names:
         return ""
-    kept = json.dumps(list(identifiers[:3]), ensure_ascii=False)
-    return (
-        f"; left out, as nearly every value is different, like an identifier: {listing(identifiers)} "
-        f"(--set 'keep={kept}' would use {'it' if len(identifiers) == 1 else 'them'})"
-    )
+    kept = json.dumps(list(names[:3]), ensure_ascii=False)
+    them = "it" if len(names) == 1 else "them"
+    return f"; left out, {why}: {listing(names)} (--set 'keep={kept}' would use {them})"
 
 
 def squash_of(columns: Sequence[Column], values: Sequence[np.ndarray], numeric: str, outliers: str) -> Squash | None:

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
 
 from gatewise.data import Records
+from gatewise.data.row_numbers import row_numbers
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 
@@ -38,7 +39,9 @@ def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) ->
     if twice := [name for name, count in names.items() if count > 1]:
         raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
     validate_data(estimator, X, reset=True, skip_check_array=True)
-    return _called(Records(_table(estimator, X), None, NAME, missing=tuple(missing)))
+    table = _table(estimator, X)
+    numbering = tuple(row_numbers(table))
+    return _called(Records(table, None, NAME, missing=tuple(missing), row_numbers=numbering))
 
 
 def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing: Sequence[str]) -> Records:

@@ -156,6 +156,11 @@ class RunConfig(LoopConfig):
     decimal: Literal[".", ","] | None = Field(
         None, examples=[","], description="of numbers in a CSV file; unset: a point"
     )
+    reading: Literal[1, 2] = Field(
+        2,
+        description="by which rules tables and images are read; 1: as before version 0.2, when booleans were "
+        "categories, dates were refused and indices of pandas were features",
+    )
     image_size: list[int] | None = Field(
         None,
         examples=[[28, 28]],
@@ -343,7 +348,14 @@ class RunConfig(LoopConfig):
     def form(self) -> Form:
         """How the data are written, for `gatewise.data.read`."""
         height_width = None if self.image_size is None else (self.image_size[0], self.image_size[1])
-        return Form(self.separator, self.header, self.decimal, image_size=height_width, image_mode=self.image_mode)
+        return Form(
+            self.separator,
+            self.header,
+            self.decimal,
+            image_size=height_width,
+            image_mode=self.image_mode,
+            reading=self.reading,
+        )
 
     @property
     def num_experts(self) -> int:

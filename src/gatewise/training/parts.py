@@ -39,11 +39,12 @@ def read_parts(config: RunConfig) -> Parts:
     """
     if is_streamed(config):
         return stored_parts(config)
-    source = read(config.data, config.target, missing=config.missing, form=config.form)
+    source = read(config.data, config.target, missing=config.missing, form=config.form, drop=config.drop)
     rows, test = source.records, source.test
     if config.test is not None:
         form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
-        test = asked_for(read(config.test, rows.target or config.target, missing=config.missing, form=form))
+        further = read(config.test, rows.target or config.target, missing=config.missing, form=form, drop=config.drop)
+        test = asked_for(further)
     sets = rows.known_label_sets()
     guess = guess_head(sets if sets.shape[1] > 1 else sets[:, 0])
     head, guessed = guess if config.head is None else (config.head, None)
@@ -73,14 +74,14 @@ def stored_parts(config: RunConfig) -> Parts:
             "expert_parallel does not take rows that are streamed: the processes would have different numbers of "
             "validation batches; give stream = false, or expert_parallel = 1 and data parallel processes"
         )
-    table = StoredTable.open(config.data, config.target, config.missing)
+    table = StoredTable.open(config.data, config.target, config.missing, config.form, config.drop)
     split = SplitByPlace(0.0 if config.test is not None else config.test_size, config.validation_size, config.seed)
     train, validation, test = (StoredRows(table, split, part, config.seed) for part in ("train", "validation", "test"))
     for part in (train, validation):
         if not len(part):
             raise GatewiseError(f"{table.path}: no row of {len(table)} was drawn for {part.part}; give more rows")
     if config.test is not None:
-        test = StoredRows(table_of_test(config.test, table), seed=config.seed)
+        test = StoredRows(table_of_test(config.test, table, config.drop), seed=config.seed)
     whole = StoredRows(table, seed=config.seed)
     head, guessed = (config.head, None) if config.head is not None else stored_guess(whole)
     if head in KINDS:

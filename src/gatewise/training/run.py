@@ -57,6 +57,7 @@ class Run:
     def read(self, source: str, *, require_target: bool) -> Records:
         """Rows of a file in the form this run was trained on; the test rows of one that has its own."""
         options: dict[str, Any] = {"missing": self.config.missing, "form": self.form}
+        options["columns"] = self.model.preprocessing.column_names
         return self._fitting(asked_for(read(source, self.target, require_target=require_target, **options)))
 
     @property
@@ -220,5 +221,5 @@ def _check(summary: dict[str, Any], path: Path) -> None:
 def config_of(folder: Path) -> RunConfig:
     """The configuration that a run folder holds; raises GatewiseError where it is damaged."""
     keys = read_toml(folder / "config.toml")
-    # a run writes every key: without this one it is of a version that had no other way
-    return load_config({"outliers": "keep", **keys}, dict.fromkeys(keys, str(folder / "config.toml")))
+    # a run writes every key: without these it is of a version that had no other way
+    return load_config({"outliers": "keep", "reading": 1, **keys}, dict.fromkeys(keys, str(folder / "config.toml")))

@@ -1,6 +1,6 @@
 """Whether the rows of a run stay on disk, and what is told of them without features."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -40,16 +40,16 @@ def refuse_streamed(config: RunConfig, what: str) -> None:
         )
 
 
-def table_of_test(path: str, table: StoredTable) -> StoredTable:
-    """The table of a file of test rows.
+def table_of_test(path: str, table: StoredTable, drop: Collection[str] = ()) -> StoredTable:
+    """The table of a file of test rows, which may lack the columns in `drop`.
 
     Raises:
         GatewiseError: for a file that is no Parquet, or lacks a column.
     """
     if kind_of(path) != ".parquet":
         raise GatewiseError(f"test rows of data that are streamed come from Parquet files, and {path} is none")
-    found = StoredTable.open(path, joined(table.targets), table.missing)
-    if lacking := [column for column in table.columns if column not in found.columns]:
+    found = StoredTable.open(path, joined(table.targets), table.missing, table.form, drop)
+    if lacking := [column for column in table.columns if column not in {*found.columns, *drop}]:
         raise GatewiseError(f"{path}: no column {shown(lacking[0])}, which {table.path} has; add it")
     return found
 
