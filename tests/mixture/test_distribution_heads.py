@@ -140,7 +140,13 @@ def test_narrow_outputs_are_widened(head):
     ("head", "y", "said"),
     [
         (Poisson(), -torch.ones(7), "counts, numbers of at least 0, got -1"),
+        (Poisson(), torch.full((7,), 2.5), r"counts, whole numbers, got 2\.5; try a Gaussian"),
+        (Poisson(), torch.full((7,), math.inf), "finite numbers, got inf"),
+        (Gaussian(), torch.full((7,), math.nan), "finite numbers, got nan; drop rows without a target"),
+        (StudentT(), torch.full((7,), -math.inf), "finite numbers, got -inf"),
         (Bernoulli(), 2 * torch.ones(7, LABELS), "labels, 0 or 1, got 2 to 2"),
+        (Bernoulli(), torch.full((7, LABELS), 0.5), r"labels, 0 or 1, got 0\.5"),
+        (Bernoulli(), torch.full((7, LABELS), math.nan), "labels, 0 or 1, got nan"),
         (Bernoulli(), torch.ones(7), r"y must have shape \[7, L\], the labels of each row of x, got \[7\]"),
         (Bernoulli(), torch.ones(7, 2), "put out 3 numbers a row; the head Bernoulli takes 2"),
         (Gaussian(), torch.ones(7, 1), r"y must have shape \[7\], one target a row of x, got \[7, 1\]"),
@@ -150,6 +156,37 @@ def test_targets_that_cannot_be(head, y, said):
     mixture, x = mixture_of(head), rows(head)[0]
     with pytest.raises(gw.GatewiseError, match=said):
         mixture.log_prob(x, y)
+
+
+@pytest.mark.parametrize(
+    ("head", "y"), [(Poisson(), -1.0), (Poisson(), 2.5), (Bernoulli(), 0.5), (Bernoulli(), 2.0), (Gaussian(), math.nan)]
+)
+def test_what_is_not_looked_at_has_no_probability(head, y, monkeypatch):
+    """On an accelerator nobody waits for a look: log p is -inf or NaN, at which training stops in a line."""
+    monkeypatch.setattr("gatewise.mixture.distribution_heads.can_look", lambda y: False)
+    targets = torch.full((2, LABELS) if head.event_dims else (2,), y)
+    found = head.log_prob(torch.zeros(2, head.outputs or LABELS), targets)
+    assert not found.isfinite().any()
+    assert not (found == math.inf).any()
+    assert head.distribution(torch.zeros(2, head.outputs or LABELS)).log_prob(targets).isfinite().sum() == 0
+
+
+@every_head
+def test_it_can_be_differentiated_twice_and_under_vmap(head):
+    outputs = torch.randn(4, head.outputs or LABELS, generator=seeded(2), dtype=torch.float64, requires_grad=True)
+    y = targets(head, 4)
+    assert torch.autograd.gradcheck(lambda o: head.log_prob(o, y), outputs)
+    assert torch.autograd.gradgradcheck(lambda o: head.log_prob(o, y), outputs)
+    (right,) = torch.autograd.grad(head.log_prob(outputs, y).sum(), outputs)
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(head.log_prob))(outputs, y), right)
+
+
+def test_the_variance_of_student_t_near_two_degrees_of_freedom():
+    """ν / (ν - 2) with ν - 2 = softplus(o) = 4e-18, which ν itself does not hold."""
+    distribution = StudentT().distribution(torch.tensor([[0.0, 0.0, -40.0]]))
+    right = (softplus(0) + 1e-3) ** 2 * 2 / softplus(-40)
+    assert distribution.variance.item() == pytest.approx(right, rel=1e-9)
+    assert distribution.expand((3, 1)).variance.tolist() == [[pytest.approx(right, rel=1e-9)]] * 3
 
 
 def test_what_has_no_classes_says_so():

@@ -2,10 +2,12 @@
 
 import math
 
+import pytest
 import torch
 
 import gatewise as gw
 from gatewise.mixture import Categorical
+from tests.chance import seeded
 
 
 def test_categorical_is_the_log_softmax():
@@ -23,6 +25,50 @@ def test_categorical_widens_narrow_outputs():
         (torch.float64, torch.float64),
     ):
         assert Categorical().log_probs(outputs.to(dtype)).dtype == wide
+
+
+def test_a_class_of_probability_nearly_one_keeps_its_digits():
+    """log p = -log(1 + e^-30) = -9.36e-14 and its slopes, where the softmax has 1 and 0."""
+    logits = torch.tensor([30.0, 0.0], requires_grad=True)
+    value = Categorical().log_prob(logits, torch.tensor(0))
+    (slope,) = torch.autograd.grad(value, logits)
+    right = math.exp(-30)
+    torch.testing.assert_close(value.item(), -right, rtol=1e-5, atol=0)
+    torch.testing.assert_close(slope, torch.tensor([right, -right]), rtol=1e-5, atol=0)
+
+
+def test_a_class_that_is_masked():
+    logits = torch.tensor([1.0, -torch.inf, 2.0], requires_grad=True)
+    found = Categorical().log_probs(logits)
+    torch.testing.assert_close(found, logits.log_softmax(-1))
+    (slope,) = torch.autograd.grad(found[0], logits)
+    torch.testing.assert_close(slope, torch.autograd.grad(logits.log_softmax(-1)[0], logits)[0])
+
+
+def test_classes_can_be_differentiated_twice_and_under_vmap():
+    logits = torch.randn(4, 3, generator=seeded(1), dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0, 1, 2, 0])
+    assert torch.autograd.gradcheck(Categorical().log_probs, logits)
+    assert torch.autograd.gradgradcheck(Categorical().log_probs, logits)
+    right = torch.autograd.grad(logits.log_softmax(-1).gather(-1, y[:, None]).sum(), logits)[0]
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(Categorical().log_prob))(logits, y), right)
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (torch.tensor([0, 3]), "y must hold classes from 0 to 2, got 0 to 3"),
+        (torch.tensor([-1, 2]), "y must hold classes from 0 to 2, got -1 to 2"),
+        (torch.tensor([0.0, 1.0]), r"classes as integers 0 to 2, got torch.float32; use .long\(\)"),
+    ],
+)
+def test_classes_that_are_none(y, said, monkeypatch):
+    with pytest.raises(gw.GatewiseError, match=said):
+        Categorical().log_prob(torch.zeros(2, 3), y)
+    if not y.is_floating_point():  # as on an accelerator, where nobody waits for a look
+        monkeypatch.setattr("gatewise.mixture.heads.can_look", lambda y: False)
+        found = Categorical().log_prob(torch.zeros(2, 3), y)
+        assert (found == -math.inf).tolist() == ((y < 0) | (y > 2)).tolist()
 
 
 def test_a_head_of_ones_own():

@@ -12,7 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
 import gatewise as gw
+from gatewise.data import Records
 from gatewise.training.folder import Model
+from gatewise.training.kinds import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -103,6 +105,50 @@ def test_counts():
     rows = np.arange(50)
     assert (cumulated[rows, at.astype(int)] >= 0.7 - 1e-9).all()
     assert (np.where(at > 0, cumulated[rows, at.astype(int) - 1], 0) < 0.7 + 1e-9).all()
+
+
+def test_large_counts_begin_near_their_mean():
+    """Counts of mean 1000 that do not depend on x: what is predicted is right to a few percent."""
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(300, 2)), rng.poisson(1000, 300)
+    model = make(head="poisson", lr=0.01).fit(X, y)
+    assert model.y_scale_ == pytest.approx(1000, rel=0.01)
+    np.testing.assert_allclose(model.predict(X), 1000, rtol=0.05)
+    np.testing.assert_allclose(
+        model.predict_interval(X).mean(0), scipy.stats.poisson(1000).ppf([0.05, 0.95]), rtol=0.03
+    )
+
+
+def test_a_sentinel_does_not_widen_student_t():
+    """One of 300 targets is 10,000: the 90 % interval is as wide as without it, to a third, and right."""
+    rng = np.random.default_rng(5)
+    X = rng.uniform(-1, 1, (300, 1))
+    clean = X[:, 0] + 0.25 * rng.standard_t(5, 300)
+    y = np.where(np.arange(300) == 7, 1e4, clean)
+    widths = [np.diff(make(head="student-t").fit(X, each).predict_interval(X)).mean() for each in (clean, y)]
+    assert widths[0] == pytest.approx(2 * 0.25 * scipy.stats.t(5).ppf(0.95), rel=0.25)
+    assert widths[1] == pytest.approx(widths[0], rel=0.3)
+
+
+@pytest.mark.parametrize("head", [*HEADS, "poisson"])
+def test_both_doors_scale_alike(head):
+    """The command line's model of the same training rows has the same `target_location` and `target_unit`."""
+    rng = np.random.default_rng(6)
+    X, y = rng.normal(size=(60, 1)), rng.poisson(40, 60)
+    records = Records(pl.DataFrame(X), y.astype(str).astype(object), "rows")
+    spec = make(head=head, epochs=1, early_stopping=False).fit(X, y).model_.spec
+    assert spec.model_dump(include={"target_location", "target_unit"}) == KINDS[head].described(
+        head, [records], [records]
+    )
+
+
+def test_targets_far_from_0_keep_their_digits():
+    rng = np.random.default_rng(7)
+    X = rng.uniform(-1, 1, (300, 1))
+    y = X[:, 0] + 0.01 * rng.normal(size=300)
+    near, far = (make().fit(X, at + y) for at in (0.0, 1e9))
+    np.testing.assert_allclose(far.predict(X) - 1e9, near.predict(X), atol=0.03)
+    np.testing.assert_allclose(far.log_prob(X, 1e9 + y).mean(), near.log_prob(X, y).mean(), atol=0.2)
 
 
 def test_outliers_move_student_t_less():
@@ -199,8 +245,9 @@ def test_the_audit_looks_at_it_too(fitted, wave):
     X, y = wave
     model = fitted["gaussian"]
     x = torch.from_numpy((X - model.model_.preprocessing.mean) / model.model_.preprocessing.scale).float()
-    inside = torch.from_numpy((y - model.y_location_) / model.y_scale_).float()
-    (row,) = gw.audit(model.mixture_, (x, inside), ["score-function"], num_samples=[1], seconds=0.3).rows
+    (row,) = gw.audit(
+        model.mixture_, (x, torch.from_numpy(y).float()), ["score-function"], num_samples=[1], seconds=0.3
+    ).rows
     assert row.estimator == "score-function"
     assert row.repetitions > 1
     assert np.isfinite(row.relative_std)
@@ -211,7 +258,13 @@ def test_the_audit_looks_at_it_too(fitted, wave):
     [
         ({"head": "gauss"}, "unknown head 'gauss'; did you mean 'gaussian'"),
         ({"head": "categorical"}, "unknown head 'categorical'"),
-        ({"objective": "evidence", "objective_options": {"posterior": "amortised"}}, "a regressor has not"),
+        ({"objective": "evidence", "objective_options": {"posterior": "amortised"}}, "and the head gaussian has none"),
+        (
+            {"settings": {"class_weight": "balanced"}},
+            "class_weight is for classes, and the head gaussian predicts numbers",
+        ),
+        ({"settings": {"head": "poisson"}}, "'head' is a parameter of its own"),
+        ({"settings": {"tensorboard": True}}, "'tensorboard' is not for an estimator"),
         ({"early_stopping": True, "validation_fraction": 0.9999}, "holds all 400 rows out"),
         ({"n_experts": 0}, "MixtureOfExpertsRegressor: n_experts: input should be greater"),
     ],

@@ -7,6 +7,7 @@ import torch
 
 from gatewise import MixtureOfExperts, MLPBank
 from gatewise.mixture import Gaussian, Poisson, StudentT, mlp
+from gatewise.mixture.likelihoods import poisson_deviance
 from gatewise.training.numbers import NumberTally, crps, gate_and_experts, predicted_numbers
 from gatewise.training.quantiles import of_scipy
 from tests.training.tallies import of_two_processes
@@ -141,3 +142,29 @@ def test_the_tallies_of_several_processes_are_that_of_all_rows(scene, cut):
     found = of_two_processes(lambda: NumberTally(mixture, costly=False), x, y, cut)
     whole = NumberTally(mixture, costly=False).all_of([(x, y)])
     assert found.result() == pytest.approx(whole.result(), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("rate", [1e6, 1e12, 1e15])
+def test_quantiles_of_large_counts(rate):
+    """Where scipy's own are NaN; against the normal distribution, from which a Poisson is 1 / √rate."""
+    distribution = Poisson(unit=rate).distribution(torch.full((1, 1), 0.5, dtype=torch.float64))
+    counts, rate = of_scipy(distribution), distribution.rate.item()
+    for q in (0.01, 0.3, 0.99):
+        found = (counts.ppf(q).item() - rate) / math.sqrt(rate)
+        assert found == pytest.approx(scipy.stats.norm.ppf(q), abs=3e-3)
+        assert counts.cdf(counts.ppf(q)).item() == pytest.approx(q, abs=1e-3)
+
+
+def test_errors_of_targets_far_from_0():
+    """A mean of 1e9 has steps of 64 in float32."""
+    mixture, x, y = made(Gaussian(location=1e9, unit=1.0), 2)
+    with torch.no_grad():
+        outputs = mixture.experts(x)[..., 0].double()
+        right = (mixture.gate_proba(x).double() * outputs).sum(1) - (y - 1e9)
+    assert figures(mixture, (x, y))["rmse"] == pytest.approx(right.square().mean().sqrt().item(), rel=1e-5)
+
+
+def test_the_deviance_of_large_counts():
+    """2 (y log(y / rate) - y + rate) = (y - rate)² / rate, to the third order in 1e-9."""
+    y, rate = torch.tensor(1e12 + 1e3, dtype=torch.float64), torch.tensor(1e12, dtype=torch.float64)
+    assert poisson_deviance(y, rate).item() == pytest.approx(1e-6, rel=1e-8)

@@ -1,16 +1,20 @@
 """Heads for targets that are no classes: numbers, counts, and several labels at once.
 
-Every head takes an expert's outputs `[..., O]`, works in float32 at least, and gives a `torch.distributions` object.
+Every head takes an expert's outputs `[..., O]` and gives a `torch.distributions` object. What is said of numbers and
+counts is computed in float64 where the device has it, and log p is told in float32 at least, right to 1e-5 of its own
+size (docs/heads.md).
 """
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributions
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.heads import can_look
+from gatewise.mixture.likelihoods import HALF_LOG_2PI, poisson_log_prob, student_t_log_prob
 
 
 class DistributionHead:
@@ -25,33 +29,38 @@ class DistributionHead:
     event_dims: ClassVar[int] = 0
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
-        """p(y | outputs), with batch shape `[...]`."""
+        """p(y | outputs), with batch shape `[...]`, in float64 where the device has it."""
         raise TypeError(f"{type(self).__name__} does not define distribution")
 
     def check(self, y: Tensor) -> None:
-        """Refuse targets that the distribution gives no probability.
+        """Refuse targets that the distribution gives no probability; it looks at the values.
 
         Raises:
             GatewiseError: with what would be right.
         """
+        if not bool(y.isfinite().all()):
+            bad = y[~y.isfinite()].flatten()[0]
+            raise GatewiseError(f"y must hold finite numbers, got {float(bad):g}; drop rows without a target")
 
     def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
         """log p(y), `[...]`, for outputs `[..., O]` and targets y `[...]` (`[..., L]` for labels).
 
         Raises:
-            GatewiseError: for another number of outputs, or (on the CPU) targets that cannot be.
+            GatewiseError: for another number of outputs, or targets that cannot be; on an accelerator, where that look
+                would wait for it, these have -inf or NaN.
         """
         wanted = y.shape[-1] if self.outputs is None else self.outputs
         if outputs.shape[-1] != wanted:
             raise GatewiseError(
                 f"the experts put out {outputs.shape[-1]} numbers a row; the head {type(self).__name__} takes {wanted}"
             )
-        if y.device.type == "cpu" and y.numel():  # on an accelerator this look would wait for it
+        if can_look(y):
             self.check(y)
-        return self._measured(_wide(outputs), y)
+        wide = widest(outputs)
+        return self._measured(wide, y.to(wide.dtype)).to(_told(outputs))
 
     def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
-        return self.distribution(outputs).log_prob(y.to(outputs.dtype))
+        return self.distribution(outputs).log_prob(y)
 
     def log_probs(self, outputs: Tensor) -> Tensor:
         """There are no classes.
@@ -63,7 +72,7 @@ class DistributionHead:
 
     def mean(self, outputs: Tensor) -> Tensor:
         """E[y], `[..., 1]` or `[..., L]`."""
-        mean = self.distribution(_wide(outputs)).mean
+        mean = self.distribution(outputs).mean.to(_told(outputs))
         return mean if self.event_dims else mean.unsqueeze(-1)
 
 
@@ -76,12 +85,15 @@ class _Scaled(DistributionHead):
         _check_unit(unit)
         self.floor, self.location, self.unit = floor, location, unit
 
-    def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
-        """Standardised first, in y's own type: far from 0 float32 would lose its digits."""
-        if (self.location, self.unit) == (0.0, 1.0):
-            return super()._measured(outputs, y)
-        inside = (y - self.location) / self.unit
-        return type(self)(self.floor)._measured(outputs, inside) - math.log(self.unit)
+    def _standardised(self, outputs: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """How many scales y is from its location, and log p's share of the scale; y itself is never added to o_1."""
+        scale = F.softplus(outputs[..., 1]) + self.floor
+        return ((y - self.location) / self.unit - outputs[..., 0]) / scale, -scale.log() - math.log(self.unit)
+
+    def _located(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Location and scale in units of y."""
+        location, raw = outputs[..., 0], outputs[..., 1]
+        return self.location + self.unit * location, self.unit * (F.softplus(raw) + self.floor)
 
 
 class Gaussian(_Scaled):
@@ -100,15 +112,18 @@ class Gaussian(_Scaled):
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """N(location + unit o_1, (unit scale)²)."""
-        location, raw = outputs.unbind(-1)
-        scale = self.unit * (F.softplus(raw) + self.floor)
-        return distributions.Normal(self.location + self.unit * location, scale, validate_args=False)
+        return distributions.Normal(*self._located(widest(outputs)), validate_args=False)
+
+    def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
+        z, log_scale = self._standardised(outputs, y)
+        return log_scale - HALF_LOG_2PI - z * z / 2
 
 
 class StudentT(_Scaled):
     """Student's t with location, scale and degrees of freedom 2 + softplus(o_3), for targets with outliers.
 
-    Above 2 the variance is finite. Arguments and errors: as `Gaussian`.
+    Above 2 the variance is finite. Arguments and errors: as `Gaussian`; best are y's median for `location` and its
+    interquartile range / 1.349 for `unit`, which outliers do not move.
 
     Reference: Lange, Little and Taylor 1989.
     """
@@ -117,9 +132,12 @@ class StudentT(_Scaled):
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """t(location + unit o_1, unit scale, degrees of freedom)."""
-        location, raw, freedom = outputs.unbind(-1)
-        location, scale = self.location + self.unit * location, self.unit * (F.softplus(raw) + self.floor)
-        return distributions.StudentT(2 + F.softplus(freedom), location, scale, validate_args=False)
+        outputs = widest(outputs)
+        return _StudentT(F.softplus(outputs[..., 2]), *self._located(outputs))
+
+    def _measured(self, outputs: Tensor, y: Tensor) -> Tensor:
+        z, log_scale = self._standardised(outputs, y)
+        return log_scale + student_t_log_prob(z, 2 + F.softplus(outputs[..., 2]))
 
 
 class Poisson(DistributionHead):
@@ -130,6 +148,8 @@ class Poisson(DistributionHead):
 
     Raises:
         GatewiseError: for a unit that is not above 0.
+
+    Reference: Loader 2000, "Fast and accurate computation of binomial probabilities", for log p.
     """
 
     outputs = 1
@@ -140,12 +160,18 @@ class Poisson(DistributionHead):
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """Poisson(rate)."""
-        return distributions.Poisson(self.unit * (F.softplus(outputs.squeeze(-1)) + 1e-6), validate_args=False)
+        rate = self.unit * (F.softplus(widest(outputs).squeeze(-1)) + 1e-6)
+        return _Poisson(rate, validate_args=False)
 
     def check(self, y: Tensor) -> None:
-        """Refuse numbers below 0."""
+        """Refuse what is no count."""
+        super().check(y)
         if y.min() < 0:
             raise GatewiseError(f"y must hold counts, numbers of at least 0, got {float(y.min()):g}")
+        if y.is_floating_point() and bool((bad := y != y.round()).any()):
+            raise GatewiseError(
+                f"y must hold counts, whole numbers, got {float(y[bad].flatten()[0]):g}; try a Gaussian"
+            )
 
 
 class Bernoulli(DistributionHead):
@@ -156,12 +182,46 @@ class Bernoulli(DistributionHead):
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """L independent Bernoulli variables."""
-        return distributions.Independent(distributions.Bernoulli(logits=outputs, validate_args=False), 1)
+        return distributions.Independent(_Bernoulli(logits=widest(outputs), validate_args=False), 1)
 
     def check(self, y: Tensor) -> None:
-        """Refuse what is neither 0 nor 1, nor between."""
+        """Refuse what is neither 0 nor 1."""
         if y.min() < 0 or y.max() > 1:
             raise GatewiseError(f"y must hold labels, 0 or 1, got {float(y.min()):g} to {float(y.max()):g}")
+        if not bool(((y == 0) | (y == 1)).all()):
+            bad = y[(y != 0) & (y != 1)].flatten()[0]
+            raise GatewiseError(f"y must hold labels, 0 or 1, got {float(bad):g}")
+
+
+class _StudentT(distributions.StudentT):
+    """With log p and variance as functions of what the degrees of freedom are above 2."""
+
+    def __init__(self, excess: Tensor, location: Tensor, scale: Tensor):
+        self.excess = excess
+        super().__init__(2 + excess, location, scale, validate_args=False)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_StudentT":
+        new = self._get_checked_instance(_StudentT, _instance or _StudentT.__new__(_StudentT))
+        new.excess = self.excess.expand(torch.Size(batch_shape))
+        return super().expand(batch_shape, new)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return student_t_log_prob((value - self.loc) / self.scale, self.df) - self.scale.log()
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale**2 * self.df / self.excess
+
+
+class _Poisson(distributions.Poisson):
+    def log_prob(self, value: Tensor) -> Tensor:
+        return poisson_log_prob(value.to(self.rate.dtype), self.rate)
+
+
+class _Bernoulli(distributions.Bernoulli):
+    def log_prob(self, value: Tensor) -> Tensor:
+        known = -F.softplus((1 - 2 * value) * self.logits)
+        return torch.where((value == 0) | (value == 1), known, -math.inf)
 
 
 def _check_unit(unit: float) -> None:
@@ -169,5 +229,10 @@ def _check_unit(unit: float) -> None:
         raise GatewiseError(f"the unit of y must be above 0, got {unit}")
 
 
-def _wide(outputs: Tensor) -> Tensor:
-    return outputs if outputs.dtype.itemsize >= 4 else outputs.to(torch.float32)
+def widest(outputs: Tensor) -> Tensor:
+    """In float64, or float32 where the device has none."""
+    return outputs.to(torch.float32 if outputs.device.type == "mps" else torch.float64)
+
+
+def _told(outputs: Tensor) -> torch.dtype:
+    return outputs.dtype if outputs.dtype.itemsize >= 4 else torch.float32

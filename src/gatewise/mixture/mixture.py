@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, distributions, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.distribution_heads import DistributionHead
+from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy
@@ -98,14 +98,14 @@ class MixtureOfExperts(nn.Module):
         return (gate.unsqueeze(-1) + experts).logsumexp(1)
 
     def distribution(self, x: Tensor, *, gate_x: Tensor | None = None) -> distributions.MixtureSameFamily:
-        """p(y|x) as a distribution with batch shape `[B]`, which has a mean, a variance, samples, and so on.
+        """p(y|x) as a distribution with batch shape `[B]` in float64, which has a mean, a variance, samples, and so on.
 
         Raises:
             GatewiseError: for a head without `distribution`.
         """
         features, logits = self.read(x, gate_x)
         of_experts = self._distribution_head().distribution(self.experts(features))
-        choice = distributions.Categorical(logits=logits, validate_args=False)
+        choice = distributions.Categorical(logits=widest(logits), validate_args=False)
         return distributions.MixtureSameFamily(choice, of_experts, validate_args=False)
 
     def predict_proba(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -157,12 +157,13 @@ class MixtureEstimator(BaseEstimator):
         weight: Tensor | None,
         classes: Sequence[str] = (),
         head: str = "categorical",
+        target: Mapping[str, Any] | None = None,
     ) -> None:
         """Train a new model on the first part of the rows, stopped by the second where there is one."""
         check_gate(config)
         device = choose_device(config.device)
         with seeded(config.seed, device):
-            model, objective = assemble(config, records.take(parts[0]), classes, device, head)
+            model, objective = assemble(config, records.take(parts[0]), classes, device, head, target)
             rows = [(model.inputs(records.take(part)), targets[part]) for part in parts]
             weights = [None if weight is None else weight[part] for part in parts]
             held = len(parts) > 1
@@ -193,13 +194,14 @@ class MixtureEstimator(BaseEstimator):
         weight: Tensor | None,
         classes: Sequence[str] = (),
         head: str = "categorical",
+        target: Mapping[str, Any] | None = None,
     ) -> None:
         """One epoch more on these rows, of a new model where there is none."""
         check_gate(config)
         device = choose_device(config.device)
         with seeded(config.seed, device):
             if not hasattr(self, "model_"):
-                self.model_, objective = assemble(config, records, classes, device, head)
+                self.model_, objective = assemble(config, records, classes, device, head, target)
                 self._trainer, self.n_iter_ = new_trainer(config, self.model_, objective), 0
             elif self._trainer is None:
                 objective = build_objective(config, self.model_.spec.features, len(self.model_.spec.classes))

@@ -22,7 +22,8 @@ TABLES = ("objective_options", "estimator_options", "regulariser")
 """Parameters for which None is an empty table, as a default must not be a dictionary."""
 NOT_HERE = (
     *("data", "target", "test", "test_size", "validation_size", "separator", "header", "decimal", "image_size"),
-    *("image_mode", "seed", "threads", "audit_every", "start_from"),
+    *("image_mode", "seed", "threads", "audit_every", "start_from", "head", "stream", "stream_rows", "tensorboard"),
+    *("expert_parallel", "checkpoint_seconds"),
 )
 """Keys of a run that an estimator has no use for, or has in another form."""
 NOT_SHARED = {"class_weight"}
@@ -58,10 +59,10 @@ def _further(parameters: Mapping[str, Any]) -> dict[str, Any]:
         raise GatewiseError(f"settings must be a dictionary of keys of the configuration, got {settings!r}")
     names = {renamed: name for name, renamed in RENAMED.items()}
     for key in settings:
-        if key in NOT_HERE:
-            raise GatewiseError(f"settings: {key!r} is not for an estimator; leave it out")
         if names.get(key, key) in parameters:
             raise GatewiseError(f"settings: {key!r} is a parameter of its own: give {names.get(key, key)}")
+        if key in NOT_HERE:
+            raise GatewiseError(f"settings: {key!r} is not for an estimator; leave it out")
         if key not in RunConfig.model_fields:
             raise GatewiseError(f"settings: unknown key {key!r}{key_instead(str(key))}")
     return {key: _plain(value) for key, value in settings.items()}

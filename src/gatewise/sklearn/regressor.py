@@ -17,12 +17,11 @@ from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kep
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
 from gatewise.training import RunConfig
-from gatewise.training.kinds import KINDS, Numbers
+from gatewise.training.heads import with_head
+from gatewise.training.kinds import KINDS, Numbers, as_targets, scaling
+from gatewise.training.model import HEADS
 from gatewise.training.quantiles import mixture_quantile, routed
 from gatewise.wording import instead
-
-SCALED = ("gaussian", "student-t")
-"""Heads whose targets are standardised."""
 
 
 class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
@@ -42,11 +41,13 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
     `route` bears on `predict`, `predict_quantile` and `predict_interval`.
 
     Attributes:
-        y_location_: mean of y on the rows trained on, by which it is standardised inside; 0 for "poisson".
-        y_scale_: the standard deviation, 1 for "poisson".
+        y_location_: where the experts begin: the mean of y on the rows trained on, for "student-t" its median, and 0
+            for "poisson".
+        y_scale_: what they count in: the standard deviation, for "student-t" the interquartile range / 1.349, which an
+            outlier does not move, and for "poisson" the mean.
 
-    The other attributes are those of `MixtureOfExpertsClassifier`, without `classes_`; `mixture_` speaks of
-    standardised targets.
+    The other attributes are those of `MixtureOfExpertsClassifier`, without `classes_`; `mixture_` speaks of y in its
+    own units.
 
     Raises:
         GatewiseError: when fitted, for a parameter or rows that cannot be used; it is a `ValueError`.
@@ -139,9 +140,9 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         config = self._config()
         records, y, weights = self._rows(X, y, sample_weight, fresh=True)
         parts = self._split(len(y), config.seed)
-        self._standardise(y[parts[0]])
+        target = self._scaling(y[parts[0]])
         weight = None if weights is None else torch.from_numpy(weights)
-        self._learn(config, records, parts, self._inside(y).float(), weight, head=self.head)
+        self._learn(config, records, parts, self._as_targets(y), weight, head=self.head, target=target)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MixtureOfExpertsRegressor":
@@ -153,16 +154,14 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         config = self._config()
         fresh = not hasattr(self, "model_")
         records, y, weights = self._rows(X, y, sample_weight, fresh=fresh)
-        if fresh:
-            self._standardise(y)
+        target = self._scaling(y) if fresh else None
         weight = None if weights is None else torch.from_numpy(weights)
-        self._go_on(config, records, self._inside(y).float(), weight, head=self.head)
+        self._go_on(config, records, self._as_targets(y), weight, head=self.head, target=target)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
         """E[y|x], `[N]`, by `route`."""
-        mean = self._answers(X, lambda mixture, x: mixture.predict_mean(x, self.route, self.top_k))
-        return self.y_location_ + self.y_scale_ * mean[:, 0]
+        return self._answers(X, lambda mixture, x: mixture.predict_mean(x, self.route, self.top_k))[:, 0]
 
     def predict_quantile(self, X: Any, q: float | Sequence[float] = 0.5) -> np.ndarray:
         """The quantiles of p(y|x), by `route`: `[N]` for one q, `[N, Q]` for several.
@@ -180,7 +179,6 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         assert isinstance(head, DistributionHead)
         of_experts = head.distribution(torch.from_numpy(outputs))
         found = np.stack([mixture_quantile(gate, of_experts, each) for each in asked], axis=1)
-        found = self.y_location_ + self.y_scale_ * found
         return found[:, 0] if np.ndim(q) == 0 else found
 
     def predict_interval(self, X: Any, level: float = 0.9) -> np.ndarray:
@@ -195,8 +193,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
         """log p(y|x) of each row in nats, `[N]`: a density in units of y, or the probability of a count."""
-        inside = self._targets(X, y)
-        return self._answers(X, lambda mixture, x, y: mixture.log_prob(x, y), inside) - np.log(self.y_scale_)
+        return self._answers(X, lambda mixture, x, y: mixture.log_prob(x, y), self._targets(X, y))
 
     def posterior(self, X: Any, y: Any) -> np.ndarray:
         """p(z|x,y): each expert's responsibility for y of the row, `[N, K]`."""
@@ -207,37 +204,38 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         known = [name for name, kind in KINDS.items() if isinstance(kind, Numbers)]
         if self.head not in known:
             raise GatewiseError(f"unknown head {self.head!r}{instead(str(self.head), known)}")
-        config = to_config(self)
-        if config.gate_lr is None:
-            config = config.model_copy(update={"gate_lr": config.lr})
-        if config.objective_options.get("posterior") == "amortised":
-            raise GatewiseError("posterior='amortised' guesses from classes, which a regressor has not; leave it out")
-        return config
+        return with_head(to_config(self), self.head)
 
     def _rows(self, X: Any, y: Any, sample_weight: Any, fresh: bool) -> tuple[Records, np.ndarray, np.ndarray | None]:
         """Rows, targets and weights, without the rows of weight 0."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
         records = fitting_records(self, X, self.missing) if fresh else self._records(X)
-        y = finite_numbers(y)
+        y = self._numbers(y)
         check_consistent_length(records, y)
         return kept(checked_weights(sample_weight, X), records, y)
 
     def _targets(self, X: Any, y: Any) -> Tensor:
         check_is_fitted(self)
-        y = finite_numbers(y)
+        y = self._numbers(y)
         check_consistent_length(X, y)
-        return self._inside(y)
+        return torch.from_numpy(y)
 
-    def _standardise(self, y: np.ndarray) -> None:
-        """Settle location and scale."""
-        self.y_location_, self.y_scale_ = 0.0, 1.0
-        if self.head in SCALED:
-            self.y_location_, self.y_scale_ = float(y.mean()), float(y.std()) or 1.0
+    def _numbers(self, y: Any) -> np.ndarray:
+        """Targets as float64 `[N]`, which the head takes."""
+        y, head = finite_numbers(y), HEADS[self.head]()
+        assert isinstance(head, DistributionHead)
+        head.check(torch.from_numpy(y))
+        return y
 
-    def _inside(self, y: np.ndarray) -> Tensor:
-        """Targets as the mixture sees them, float64 `[N]`."""
-        return torch.from_numpy((y - self.y_location_) / self.y_scale_)
+    def _scaling(self, y: np.ndarray) -> dict[str, float]:
+        """Settle location and scale, by the rows to train on."""
+        found = scaling(self.head, [y])
+        self.y_location_, self.y_scale_ = found["target_location"], found["target_unit"]
+        return found
+
+    def _as_targets(self, y: np.ndarray) -> Tensor:
+        return as_targets(y, self.head, self.y_location_, self.y_scale_)
 
     def _split(self, rows: int, seed: int) -> list[np.ndarray]:
         """The rows to train on and those to stop by, or all rows alone."""

@@ -65,8 +65,8 @@ def fit(
             training has one start, from the weights as they are.
 
     Raises:
-        GatewiseError: if there are no rows, nothing to train, weights that are none, the loss is not finite, or a step
-            has fewer rows than there are processes.
+        GatewiseError: if there are no rows, nothing to train, weights that are none, targets that the head does not
+            take, the loss is not finite, or a step has fewer rows than there are processes.
     """
     config = config or LoopConfig()
     if not isinstance(objective, Objective):
@@ -82,6 +82,9 @@ def fit(
         None if validation is None else check_weight(validation_weight, count_of(validation), "validation_weight"),
     )
     rows = (train, validation, weights)
+    for part in (train, validation):
+        if not isinstance(part, RowStream | None):
+            check_targets(mixture, part[1])
     loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)
     loop.prepare_experts(assignment)
     loop.starts = Starts(loop, config.starts, anew)
@@ -90,3 +93,13 @@ def fit(
         torch.manual_seed(loop.trainer.dropout_seed)
         loop.go_on_from(checkpoints)
         return loop.run()
+
+
+def check_targets(mixture: MixtureOfExperts, y: Tensor) -> None:
+    """Have the head look at all targets once, wherever they are: in training it looks at what is on the CPU alone.
+
+    Raises:
+        GatewiseError: for targets that it gives no probability.
+    """
+    if (check := getattr(mixture.head, "check", None)) is not None:
+        check(y.cpu())

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from gatewise.data import Records
 from gatewise.data.moments import Moments
+from gatewise.data.outliers import median_and_spread
 from gatewise.data.targets import target_labels, target_numbers, two_valued
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.config import RunConfig
@@ -21,7 +23,9 @@ from gatewise.training.numbers import NumberTally, predicted_numbers
 from gatewise.training.tally import TargetTally
 
 FAR = 100.0
-"""Standard deviations from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
+"""Units from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
+EXACT = 2.0**24
+"""The whole numbers that float32 holds."""
 
 
 class Kind(Protocol):
@@ -70,18 +74,15 @@ class Numbers:
         return balance | ({"gate_lr": config.lr} if config.gate_lr is None else {})
 
     def described(self, head: str, whole: Iterable[Records], train: Iterable[Records]) -> dict[str, Any]:
-        """Where the experts begin and what they count in: mean and standard deviation, or for counts 0 and the mean."""
+        """See `scaling`."""
         for part in whole:
             target_numbers(part.known_labels(), head, part.place)
-        moments = Moments.of(target_numbers(part.known_labels(), head, part.place) for part in train)
-        location, spread = float(moments.mean), math.sqrt(moments.variance)
-        scaling = (0.0, location or 1.0) if head == "poisson" else (location, spread or 1.0)
-        return dict(zip(("target_location", "target_unit"), scaling, strict=True))
+        return scaling(head, (target_numbers(part.known_labels(), head, part.place) for part in train))
 
     def encoded(self, spec: ModelSpec, records: Records) -> Tensor:
-        """`[N]`, in float64 where float32 would lose digits."""
-        numbers = torch.from_numpy(target_numbers(records.known_labels(), spec.head, records.place))
-        return numbers if abs(spec.target_location) > FAR * spec.target_unit else numbers.float()
+        """`[N]`, as `as_targets` has them."""
+        numbers = target_numbers(records.known_labels(), spec.head, records.place)
+        return as_targets(numbers, spec.head, spec.target_location, spec.target_unit)
 
     def tally(self, spec: ModelSpec, mixture: MixtureOfExperts) -> NumberTally:
         """With CRPS and intervals."""
@@ -90,6 +91,30 @@ class Numbers:
     def predicted(self, spec: ModelSpec, mixture: MixtureOfExperts, x: Tensor, route: str, k: int) -> Mapping[str, Any]:
         """`mean`, `sd` and quantiles."""
         return predicted_numbers(mixture, x, route, k)
+
+
+def scaling(head: str, parts: Iterable[np.ndarray]) -> dict[str, float]:
+    """Where the experts begin and what they count in, of the numbers to train on: `target_location`, `target_unit`.
+
+    Mean and standard deviation for a Gaussian, whose likelihood is quadratic: however far one number is, the squares
+    are then 1 on average. Median and interquartile range for Student's t, which has tails for what is far out: no
+    sentinel moves them. For counts 0 and the mean, which the rate begins near. The likelihood stays in units of y.
+    """
+    if head == "student-t":
+        location, unit = median_and_spread(parts)
+    else:
+        moments = Moments.of(parts)
+        location, unit = float(moments.mean), math.sqrt(moments.variance)
+    if head == "poisson":
+        location, unit = 0.0, location
+    return {"target_location": location, "target_unit": unit or 1.0}
+
+
+def as_targets(numbers: np.ndarray, head: str, target_location: float, target_unit: float) -> Tensor:
+    """Numbers `[N]` as a mixture with this `scaling` takes them: float32, or float64 where that would lose digits."""
+    far = abs(target_location) > FAR * target_unit
+    wide = far or (head == "poisson" and np.abs(numbers).max(initial=0.0) > EXACT)
+    return torch.from_numpy(numbers.astype(np.float64 if wide else np.float32))
 
 
 class Labels:

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import xlogy
 from scipy.stats import norm
 from torch import Tensor, distributions
 
 from gatewise.mixture import MixtureOfExperts, Poisson
+from gatewise.mixture.likelihoods import poisson_deviance
 from gatewise.training.quantiles import mixture_quantile, of_scipy, routed
 from gatewise.training.tally import Seen, TargetTally, head_of
 
@@ -26,11 +26,12 @@ class NumberTally(TargetTally):
 
     def terms(self, seen: Seen) -> dict[str, Any]:
         """Squares and sizes of the errors, and what takes quantiles."""
-        means = head_of(self.mixture).mean(seen.outputs)
-        off = ((seen.gate.unsqueeze(-1) * means).sum(1).squeeze(-1) - seen.y).cpu().double()
+        y, gate = seen.y.cpu().double(), seen.gate.cpu().double()
+        means = head_of(self.mixture).mean(seen.outputs.cpu().double()).squeeze(-1)
+        # float32 adds up to 1 within 1e-7, of which means far from 0 would make an error of their own
+        off = (gate / gate.sum(1, keepdim=True) * means).sum(1) - y
         if not self.costly:
             return {"rmse": off**2, "mae": off.abs()}
-        y = seen.y.cpu().double()
         self.shift = float(y[0]) if self.shift is None else self.shift
         spread = {"shifted": y - self.shift, "squared": (y - self.shift) ** 2}
         return {"rmse": off**2, "mae": off.abs(), **spread, **_costly(self.mixture, seen.x, y.numpy())}
@@ -61,7 +62,7 @@ def _costly(mixture: MixtureOfExperts, x: Tensor, y: np.ndarray) -> dict[str, np
         found[f"width_{100 * level:.0f}"] = high - low
     if isinstance(mixture.head, Poisson):
         mean = (gate * of_experts.mean.numpy()).sum(1)
-        found["poisson_deviance"] = 2 * (xlogy(y, y / mean) - y + mean)
+        found["poisson_deviance"] = poisson_deviance(torch.from_numpy(y), torch.from_numpy(mean)).numpy()
     return found
 
 

@@ -8,6 +8,8 @@ from torch import distributions
 
 HALVINGS = 60
 """Of the bracket: to the last digits of float64."""
+MANY = 1e9
+"""Counts from which a Poisson distribution is nearly normal."""
 
 
 def mixture_quantile(gate: np.ndarray, of_experts: distributions.Distribution, q: float) -> np.ndarray:
@@ -28,10 +30,26 @@ def mixture_quantile(gate: np.ndarray, of_experts: distributions.Distribution, q
     return np.round(high) if isinstance(of_experts, distributions.Poisson) else high
 
 
+class _Counts:
+    """scipy's Poisson distribution, whose `ppf` is NaN from rates of about 1e12 on.
+
+    Beyond `MANY` it is told by the normal distribution with its skewness (Cornish and Fisher 1938), right to a count.
+    """
+
+    def __init__(self, rate: np.ndarray):
+        self.rate, self.few = rate, scipy.stats.poisson(np.minimum(rate, MANY))
+        self.cdf = scipy.stats.poisson(rate).cdf
+
+    def ppf(self, q: float) -> np.ndarray:
+        z = scipy.stats.norm.ppf(q)
+        many = np.ceil(self.rate + np.sqrt(self.rate) * z + (z * z - 1) / 6)
+        return np.where(self.rate > MANY, many, self.few.ppf(q))
+
+
 def of_scipy(distribution: distributions.Distribution) -> Any:
     """The same distribution with `cdf` and `ppf`, which torch has for few."""
     if isinstance(distribution, distributions.Poisson):
-        return scipy.stats.poisson(distribution.rate.numpy())
+        return _Counts(distribution.rate.numpy())
     if isinstance(distribution, distributions.StudentT):
         return scipy.stats.t(distribution.df.numpy(), distribution.loc.numpy(), distribution.scale.numpy())
     assert isinstance(distribution, distributions.Normal)
