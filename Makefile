@@ -6,7 +6,7 @@
 # processes         two and four processes give what one gives, over 50 steps
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
-# faults            60 trainings killed at random instants, 20 that lose one of two processes, and extreme inputs
+# faults            trainings interrupted at every step, killed, or losing a process; signals; extreme inputs
 # fuzz              20,000 broken inputs of every kind
 # sweeps            estimators over the whole range of their options
 # soak              memory over 10,000 steps and 1,000 batches of predictions
@@ -83,6 +83,8 @@ bench-dispatch: .venv-bench/installed
 	OMP_NUM_THREADS=2 .venv-bench/bin/python benchmarks/dispatch.py
 
 faults: .venv/tested
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.interruptions
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.interruptions --ended
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --kills 60
 	$(BIN)/python -m tests.faults.losses --kills 20
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.extremes

@@ -5,8 +5,8 @@
 Every training is a forked process that runs `gatewise train`. It is killed at an instant drawn evenly over the time
 that one takes from its start to its end, checkpoints after every step. `gatewise train --resume` then goes on; where
 it was killed before there was a run to go on with, `gatewise train` begins it. What comes of it is
-compared with a training that nobody killed: every file in `model`, and all but times in `metrics.jsonl` and
-`summary.json`, to the bit.
+compared with a training that nobody killed: every file in `model`, and all but times in `metrics.jsonl`,
+`audits.jsonl` and `summary.json`, to the bit.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import torch
 
 from gatewise.cli import main as gatewise
 
-TIMES = {"seconds"}
+TIMES = {"seconds", "relative_mse_equal_time"}
 ROWS, EPOCHS = 200, 8
 
 
@@ -50,6 +50,7 @@ def words(table: Path, run: Path) -> list[str]:
     """A short training that keeps state of every kind: noise, a running mean, dropout."""
     settings = ("batch_size=32", "patience=0", "threads=1", "checkpoint_seconds=1e-6", "expert_hidden=[8]")
     told = ["--estimator", "score-function", "--experts", "3", "--epochs", str(EPOCHS), "--out", str(run)]
+    told += ["--audit-every", "4"]
     return ["train", str(table), "--target", "y", *told, *(w for each in settings for w in ("--set", each))]
 
 
@@ -91,13 +92,21 @@ def contents(run: Path) -> dict[str, Any]:
     files = sorted(run.glob("model/*"))
     found: dict[str, Any] = {path.name: path.read_bytes() for path in files if path.suffix != ".skops"}
     found |= {path.name: members(path) for path in files if path.suffix == ".skops"}
-    lines = (run / "metrics.jsonl").read_text().splitlines()
-    found["metrics.jsonl"] = [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
-    summary = json.loads((run / "summary.json").read_text())
+    for name in ("metrics.jsonl", "audits.jsonl"):
+        found[name] = [timeless(json.loads(line)) for line in (run / name).read_text().splitlines()]
     # the command names the folder, which is another one each time
-    found["summary.json"] = {k: v for k, v in summary.items() if k not in {*TIMES, "command"}}
+    found["summary.json"] = timeless(json.loads((run / "summary.json").read_text())) | {"command": None}
     found["files"] = sorted(str(path.relative_to(run)) for path in run.rglob("*"))
     return found
+
+
+def timeless(value: Any) -> Any:
+    """Without what the clock says."""
+    if isinstance(value, list):
+        return [timeless(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: timeless(each) for key, each in value.items() if key not in TIMES}
 
 
 def members(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """The audit along training: how the bias and variance of the estimator change as the gate and λ do."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import torch
 
 from gatewise.diagnostics import audit
+from gatewise.diagnostics.auditing.intervals import FEWEST
 from gatewise.errors import GatewiseError
-from gatewise.files import read_text, write_text
+from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
@@ -20,8 +20,11 @@ AUDITED = "jensen"
 """The objective whose gradient is audited."""
 AUDIT_ROWS = 256
 """Rows that an audit along training looks at."""
-AUDIT_SECONDS = 2.0
-"""About what one audit along training takes."""
+NUMBERS = 2**20
+"""Of the gradients that are measured in one audit, together: a fixed number and not a fixed time, so that it finds the
+same wherever training was interrupted, whatever else the machine did."""
+MOST = 1024
+"""Repetitions, at most."""
 
 
 class AuditAlong(Callback):
@@ -53,29 +56,35 @@ class AuditAlong(Callback):
         seed: int,
     ):
         self.path, self.every, self.mixture, self.objective = path, every, mixture, objective
+        self.lines: list[dict[str, Any]] = []
         self.num_samples, self.rows, self.seed = num_samples, some(rows, AUDIT_ROWS, seed), seed
+        wanted = NUMBERS // (len(self.rows[0]) * mixture.num_experts)
+        self.repetitions = min(max(wanted, FEWEST), MOST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lines so far: of the epochs in the history."""
+        return {"lines": self.lines}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up such lines.
+
+        Raises:
+            ValueError: if they are none.
+        """
+        lines = state.get("lines", [])
+        if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+            raise ValueError("its audits are no lines")
+        self.lines = lines
 
     def on_restart(self, history: list[dict[str, Any]]) -> None:
-        """Remove the lines of later epochs, which are trained again; those of starts stay until there is a choice."""
-        self._keep([line for line in self._lines() if "start" in line or line["epoch"] <= len(history)])
+        """Hold the lines of the epochs that are behind, and no others."""
+        if self.path.exists() or self.lines:
+            write_text(self.path, "".join(json.dumps(line) + "\n" for line in self.lines))
 
     def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
-        """Keep the lines of the start that goes on; of an epoch that was trained twice, the last."""
-        of_epoch = {line["epoch"]: line for line in self._lines() if line.pop("start", None) == start}
-        self._keep(list(of_epoch.values()))
-
-    def _lines(self) -> list[dict[str, Any]]:
-        """What is in the file, without what is no whole line of ours."""
-        text = read_text(self.path) if self.path.exists() else ""
-        found = []
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return [line for line in found if isinstance(line, dict) and isinstance(line.get("epoch"), int)]
-
-    def _keep(self, lines: list[dict[str, Any]]) -> None:
-        if self.path.exists():
-            write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
+        """Hold the lines of the start that goes on."""
+        self.lines = [{name: value for name, value in line.items() if name != "start"} for line in self.lines]
+        self.on_restart(history)
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Remember which epoch is the last."""
@@ -92,17 +101,19 @@ class AuditAlong(Callback):
                 self.rows,
                 [],
                 own=(estimator, self.num_samples),
-                seconds=AUDIT_SECONDS,
-                precision=0.05,
+                seconds=1.0,  # for the clock alone: repetitions do not hang on it
+                repetitions=self.repetitions,
                 seed=self.seed,
             )
             line = {"rows": [row.to_dict() for row in found.rows]}
         except GatewiseError as problem:  # a gate that is certain has no gradient to audit: training goes on
             line = {"rows": [], "reason": str(problem)}
-        kept = {name: metrics[name] for name in ("start", "epoch", "step", "temperature") if name in metrics}
+        self.lines.append(
+            {name: metrics[name] for name in ("start", "epoch", "step", "temperature") if name in metrics} | line
+        )
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(kept | line) + "\n")
+                file.write(json.dumps(self.lines[-1]) + "\n")
         except OSError as error:
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
 

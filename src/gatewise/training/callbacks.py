@@ -6,6 +6,13 @@ from typing import Any
 class Callback:
     """Base of all callbacks; each hook does nothing unless a subclass writes it."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept of it in checkpoints, as JSON can hold it: for what it writes of epochs that are behind."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave; {} where training begins. `on_restart` or `on_choice` follows."""
+
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:
         """Before the first step."""
 

@@ -47,7 +47,8 @@ class Fit:
         starts: the validation NLL of each start after its share of the epochs, where there were several
             (`config.starts`); the lowest went on.
         reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
-        seconds: wall time.
+        seconds: wall time, with that of the process before, where training went on.
+        seconds_before: of those, what the process before had taken.
         stopped: why training ended before its last epoch ("early" or "interrupted"), or None.
     """
 
@@ -57,6 +58,7 @@ class Fit:
     starts: list[float] = field(default_factory=list)
     reseeded: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
+    seconds_before: float = 0.0
     stopped: str | None = None
 
 
@@ -99,6 +101,7 @@ class Loop:
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
         self.starts: Starts
+        self.started = time.perf_counter()
         # one tensor: many small ones that are kept leave no room between them for what comes and goes
         self.losses = torch.zeros(self.steps_per_epoch, 2, device=device)
         self.begin_epoch(1)
@@ -109,6 +112,11 @@ class Loop:
         self.trainer.order_before = self.trainer.order.get_state()
         self.steps_seen = 0
         self.statistics = self.trainer.new_statistics()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the training up to now."""
+        return self.result.seconds_before + time.perf_counter() - self.started
 
     @property
     def seen(self) -> Tensor:
@@ -132,6 +140,7 @@ class Loop:
         if found is not None:
             said += restore(self, found)
             self.starts.unpack(found)
+            self.result.seconds_before = float(found.state.get("seconds", 0.0))
         elif problems:
             said.append("no checkpoint is whole: training begins again")
         places = self.group.gathered((self.trainer.step, self.starts.scores))
@@ -186,7 +195,7 @@ class Loop:
             self.mixture.eval()
             self.objective.hold_statistics(False)
         self.result.starts = self.starts.scores
-        self.result.seconds = time.perf_counter() - self.started
+        self.result.seconds = self.seconds
         return self.result
 
     def train_until(self, last: int) -> None:
@@ -310,7 +319,7 @@ class Loop:
             self.result.best_epoch = metrics["epoch"]
         else:
             self.validate(metrics, self.validation)
-        metrics["seconds"] = time.perf_counter() - self.started
+        metrics["seconds"] = self.seconds
         self.result.history.append(metrics)
         for watcher in self.watchers:
             watcher.on_epoch(metrics)

@@ -34,9 +34,13 @@ def capture(loop: "Loop") -> Checkpoint:
         "epoch": loop.epoch,
         "batches": loop.done,
         "passed_over": trainer.passed_over,
+        # of the last step: what an epoch is told of, and audited with, is as its last step had it
+        "progress": trainer.progress,
         "rows": loop.statistics.rows,
         "history": result.history,
+        "seconds": loop.seconds,
         "best_epoch": result.best_epoch,
+        "watchers": {type(one).__name__: one.state_dict() for one in loop.watchers},
         "best_nll": loop.best_nll if math.isfinite(loop.best_nll) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
@@ -91,6 +95,8 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         reseeding.generator.set_state(checkpoint.tensors["reseeding"])
         loop.epoch, loop.done = state["epoch"], state["batches"]
         trainer.passed_over = state["passed_over"]
+        # older checkpoints do not tell it
+        trainer.set_progress(state.get("progress", max(checkpoint.step - 1, 0) / max(trainer.steps, 1)))
         loop.take_seen(checkpoint.tensors["seen"].to(device))
         loop.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
         result.history, result.best_epoch = state["history"], state["best_epoch"]
@@ -100,6 +106,8 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         # older checkpoints have the kinds alone
         health.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
         reseeding.dead_for = state["dead_for"]
+        for one in loop.watchers:
+            one.load_state_dict(state.get("watchers", {}).get(type(one).__name__, {}))
         set_random_states(checkpoint.part("random"), device)
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -128,6 +136,9 @@ class State(BaseModel):
     epoch: int = Field(ge=1)
     batches: int = Field(ge=0)
     passed_over: int = Field(ge=0)
+    progress: float = Field(0.0, ge=0, le=1)
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+    watchers: dict[str, dict[str, Any]] = {}
     rows: int = Field(ge=0)
     history: list[Judged]
     best_epoch: int = Field(ge=0)

@@ -81,7 +81,7 @@ def train(
                     if group.leads:
                         begin(folder, config, command, parts, group)
                 return _trained(config, folder, parts, command, callbacks, should_stop, group)
-            except GatewiseError:
+            except (GatewiseError, KeyboardInterrupt):
                 if group.leads and not worth_keeping(folder):
                     shutil.rmtree(folder)
                     if out is None:
@@ -244,7 +244,7 @@ def _written(
     if not isinstance(train, RowStream) and len(train[0]) <= MOST:
         SeenRows.of(train[0]).save(folder)
     summary = summarise(config, parts, replace(prepared, model=model), weights, result)
-    summary |= {"command": command, "seconds": time.perf_counter() - started}
+    summary |= {"command": command, "seconds": result.seconds_before + time.perf_counter() - started}
     write_json(folder / "summary.json", summary)
     finish(folder, interrupted=summary["interrupted"])
     return Run(folder, config, model, summary)

@@ -61,6 +61,7 @@ class Trainer:
         self.mixture, self.objective, self.regularisers = mixture, objective, regularisers
         self.config, self.steps, self.step, self.group = config, steps, 0, group
         self.passed_over = 0
+        self.progress = 0.0
         self.device = next(mixture.parameters()).device
         order, noise, self.dropout_seed = seeds(config.seed, 3)
         self.order = torch.Generator(self.device).manual_seed(order)
@@ -102,9 +103,9 @@ class Trainer:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    def set_progress(self) -> None:
-        """Move learning rate, temperature and weights to where training is."""
-        progress = self.step / max(self.steps, 1)
+    def set_progress(self, progress: float) -> None:
+        """Move learning rate, temperature and weights to where training is, in [0, 1]."""
+        self.progress = progress
         self.objective.set_progress(progress)
         for regulariser in self.regularisers:
             regulariser.set_progress(progress)
@@ -135,7 +136,7 @@ class Trainer:
             NotFinite: if the loss or a gradient is not finite, of any process on all. No step was taken then, and
                 everything is as it was.
         """
-        self.set_progress()
+        self.set_progress(self.step / max(self.steps, 1))
         parts = micro_batches(len(y) if rows is None else rows, self.config.accumulate, self.group)
         pieces = pieces_of((x, y, assignment, weight), parts)
         seed_dropout(self.dropout_seed, self.step, self.group)
