@@ -46,7 +46,7 @@ def test_bundled_data_has_its_own_labels(refused):
     assert read("wine", "income", require_target=False).records.labels is not None
 
 
-@pytest.mark.parametrize("name", ["digit", "data.xlsx", "data.csv.gz", "", "x" * 5000, "no\0name", 5])
+@pytest.mark.parametrize("name", ["digit", "data.xlsx", "data.parquet.gz", "", "x" * 5000, "no\0name", 5])
 def test_an_unknown_name_lists_what_there_is(name, refused):
     with refused("breast_cancer, digits, iris", ".csv, .tsv, .parquet, .npz", "folder"):
         read(name)

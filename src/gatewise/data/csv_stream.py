@@ -12,11 +12,12 @@ from pathlib import Path
 import polars as pl
 
 from gatewise.data.columns import labels_of, selected, split_target
-from gatewise.data.csv_table import blanks, check_text, fields_of, header_of, quoted, rows_of, undecodable, unquoted
+from gatewise.data.csv_table import MARK, blanks, check_text, fields_of, header_of, quoted, rows_of, unquoted
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, generated, numbered, with_row_names
 from gatewise.data.records import VALUES, Records
 from gatewise.data.target_names import joined
+from gatewise.data.text_files import open_text
 from gatewise.errors import GatewiseError
 
 DEFAULT = Form()
@@ -63,31 +64,26 @@ def stream_csv(
 def _parts(path: Path, values: int, target: str | None, form: Form) -> Iterator[tuple[pl.DataFrame, Sequence[int]]]:
     """The rows, part by part, with the line that each ends on."""
     name, separator = str(path), form.separator_of(str(path))
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            header, start, lines = _begun(_checked(file, name), name, target, form)
-            width = len(header)
-            if width > 1:  # with one column blank lines at the end are missing values
-                lines = _without_blank_end(lines, blanks(separator))
-            size = max(1, values // width)
-            while part := list(islice(lines, size)):
-                if any('"' in line for line in part):
-                    rows = rows_of(chain(part, lines), name, width, start, separator)
-                    while several := list(islice(rows, size)):
-                        yield quoted(header, [fields for _, fields in several]), [number for number, _ in several]
-                    return
-                yield _unquoted_part(part, header, name, start, separator), range(start + 1, start + 1 + len(part))
-                start += len(part)
-    except UnicodeDecodeError:
-        raise GatewiseError(undecodable(path)) from None
-    except OSError as error:
-        raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+    with open_text(path, form.encoding) as file:
+        header, start, lines = _begun(_checked(file, name), name, target, form)
+        width = len(header)
+        if width > 1:  # with one column blank lines at the end are missing values
+            lines = _without_blank_end(lines, blanks(separator))
+        size = max(1, values // width)
+        while part := list(islice(lines, size)):
+            if any('"' in line for line in part):
+                rows = rows_of(chain(part, lines), name, width, start, separator)
+                while several := list(islice(rows, size)):
+                    yield quoted(header, [fields for _, fields in several]), [number for number, _ in several]
+                return
+            yield _unquoted_part(part, header, name, start, separator), range(start + 1, start + 1 + len(part))
+            start += len(part)
 
 
 def _begun(lines: Iterator[str], name: str, target: str | None, form: Form) -> tuple[list[str], int, Iterator[str]]:
     """The names of the columns, how many lines are before the first row, and the lines from there."""
     separator = form.separator_of(name)
-    looked_at = list(islice(lines, LOOKED_AT))
+    looked_at = [line.removeprefix(MARK) if i == 0 else line for i, line in enumerate(islice(lines, LOOKED_AT))]
     check_separator("".join(looked_at), form, name)
     if form.header is not False:
         looked_at = list(io.StringIO(with_row_names("".join(looked_at), separator)))

@@ -25,10 +25,12 @@ from gatewise.data.records import Records
 from gatewise.data.row_numbers import row_numbers, unnamed
 from gatewise.data.strays import stray_words
 from gatewise.data.target_names import joined
+from gatewise.data.text_files import open_text
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
 DEFAULT = Form()
+MARK = "\ufeff"  # at the beginning of a text, where an encoding leaves it there
 
 
 def read_csv(
@@ -54,7 +56,7 @@ def read_csv(
     Raises GatewiseError for a file that is not such a table, naming the line.
     """
     name = str(path)
-    text = _read_text(path)
+    text = _read_text(path, form.encoding)
     separator = form.separator_of(name)
     check_separator(text, form, name)
     header = None
@@ -105,38 +107,19 @@ def _typed(column: pl.Series, form: Form, place: Place) -> pl.Series:
     return plain(parse_decimals(column, form.decimal, place), (), place)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise GatewiseError(undecodable(path)) from None
-    except OSError as error:
-        raise GatewiseError(f"{path}: cannot be read ({error.strerror}); check the path") from None
+def _read_text(path: Path, encoding: str | None) -> str:
+    with open_text(path, encoding) as file:
+        text = file.read()
     check_text(text, str(path))
-    return text
-
-
-def undecodable(path: Path) -> str:
-    """What to say of a file that is not UTF-8 throughout."""
-    before = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            kind = " (it begins as UTF-16 does)" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return (
-                    f"{path}, line {number}: byte 0x{line[error.start]:02X}, number {before + error.start + 1} of the "
-                    f"file, is not UTF-8 text{kind}; save the file as UTF-8"
-                )
-            before += len(line)
-    return f"{path}: not UTF-8 text; save the file as UTF-8"
+    return text.removeprefix(MARK)
 
 
 def check_text(text: str, name: str) -> None:
     """Raises GatewiseError for what only binary files hold."""
     if "\0" in text:
-        raise GatewiseError(f"{name}: a binary file, not text; save the table as CSV")
+        raise GatewiseError(
+            f"{name}: a binary file, not text, or text as --set encoding=utf-16-le has it; save the table as CSV"
+        )
 
 
 def blanks(separator: str) -> str:

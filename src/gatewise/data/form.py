@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+from gatewise.data.text_files import unpacked_name
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
-SEPARATORS = (",", ";", "\t", "|")
+SEPARATORS = (",", ";", "\t", "|", " ")
 READING = 2
 """How tables and images are read today; 1: as before version 0.2, for runs that were trained then."""
-NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Form:
         header: whether the first line has the names of the columns; without, they are c0, c1, …. None: it has, and a
             first line that looks like data is refused.
         decimal: "." or ","; None: a point, and a column of numbers with commas is refused.
+        encoding: of a CSV file; None: UTF-8.
         features: how many columns a row has besides the label, where a model was trained on them: a file without a
             header may then come without the column of labels.
         image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
@@ -30,38 +32,38 @@ class Form:
     separator: str | None = None
     header: bool | None = None
     decimal: str | None = None
+    encoding: str | None = None
     features: int | None = None
     image_size: tuple[int, int] | None = None
     image_mode: str | None = None
     reading: int = READING
 
-    def is_plain(self, name: str) -> bool:
-        """Whether the CSV file of this name is what it is by default: commas, a header, decimal points."""
-        return self.separator_of(name) == "," and self.header in (None, True) and self.decimal in (None, ".")
-
     def separator_of(self, name: str) -> str:
         """What separates the fields in the file of this name."""
-        return self.separator or ("\t" if name.lower().endswith(".tsv") else ",")
+        return self.separator or ("\t" if unpacked_name(name).lower().endswith(".tsv") else ",")
 
 
 def as_separator(text: str) -> str:
     """The character that is meant; raises ValueError for what cannot separate fields."""
     mark = NAMED.get(text, text)
-    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in " \"'.-+\\\r\n\0":
+    if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in "\"'.-+\\\r\n\0":
         raise ValueError("give one character, such as ; or | or tab")
     return mark
 
 
 def likely_separator(text: str, separator: str, sure: bool) -> str | None:
-    """What seems to separate the fields instead: a mark that all of the first lines have equally often.
+    """What seems to separate the fields instead: a mark as often in all first lines, or once less in the header.
 
     Where somebody is `sure` of `separator`, the first line must have none of it, else fewer than of the mark.
     """
     lines = [line for line in text[:100_000].splitlines() if line.strip()][:10]
     if not lines or (sure and separator in lines[0]):
         return None
-    counts = {mark: lines[0].count(mark) for mark in SEPARATORS if lines[0].count(mark) > lines[0].count(separator)}
-    found = [mark for mark, count in counts.items() if all(line.count(mark) == count for line in lines)]
+    # spaces are in texts too, so they separate fields only where nothing else does
+    marks = SEPARATORS if separator not in lines[0] else SEPARATORS[:-1]
+    counts = {mark: lines[0].count(mark) for mark in marks if lines[0].count(mark) > lines[0].count(separator)}
+    rows = lines[1:] or lines
+    found = [mark for mark, count in counts.items() if {line.count(mark) for line in rows} in ({count}, {count + 1})]
     return max(found, key=counts.__getitem__, default=None)
 
 
@@ -69,7 +71,7 @@ def check_separator(text: str, form: Form, name: str) -> None:
     """Raises GatewiseError where the fields of a file seem to be separated by something else."""
     separator = form.separator_of(name)
     if mark := likely_separator(text, separator, form.separator is not None):
-        said, here = ("tab" if each == "\t" else each for each in (mark, separator))
+        said, here = ({"\t": "tab", " ": "space"}.get(each, each) for each in (mark, separator))
         first = shown(text.strip().splitlines()[0])
         raise GatewiseError(
             f"{name}: its fields seem separated by {said!r}, not {here!r}, as in {first}; train with "

@@ -68,7 +68,7 @@ def with_row_names(text: str, separator: str) -> str:
     if len(fields) != len(names) + 1 or not fields[-1].strip():
         return text
     before = len(text) - len(text.lstrip("\r\n"))
-    return text[:before] + separator + text[before:]
+    return f'{text[:before]}""{separator}{text[before:]}'
 
 
 def check_unnamed(header: Sequence[str], features: pl.DataFrame, numbering: Collection[str], name: str) -> None:

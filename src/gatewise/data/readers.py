@@ -12,11 +12,14 @@ from gatewise.data.form import Form
 from gatewise.data.images import holds_images, read_images
 from gatewise.data.parquet_table import read_parquet, stream_parquet
 from gatewise.data.records import MISSING, Records, Source
+from gatewise.data.text_files import COMPRESSED, unpacked_name
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
 """How the names of files end that can be read."""
+TEXTS = (".csv", ".tsv")
+"""Which of these may be compressed, with an ending more."""
 DEFAULT = Form()
 
 
@@ -31,6 +34,8 @@ def read(
     drop: Collection[str] = (),
 ) -> Source:
     """The rows of `source`: a bundled name, a .csv, .tsv, .parquet or .npz file, a folder of Parquet files or images.
+
+    A .csv or .tsv file may be compressed, with .gz, .bz2, .xz or .zst at the end of its name.
 
     `target` names the column of the labels in a table; .npz files, bundled data and folders of images (one folder a
     class) carry their own. `form` says how a CSV file is written and which size images take. A field that reads as
@@ -92,6 +97,8 @@ def kind_of(name: str) -> str:
     if name in BUNDLED:
         return "bundled"
     ending = os.path.splitext(name)[1].lower()
+    if ending in COMPRESSED and (packed := os.path.splitext(unpacked_name(name))[1].lower()) in TEXTS:
+        ending = packed
     if os.path.isdir(name):
         return "images" if holds_images(Path(name)) else ".parquet"
     if ending not in ENDINGS:
@@ -110,6 +117,6 @@ def _own_labels(records: Records, target: str | None, require_target: bool) -> R
 def _unknown(name: str) -> str:
     return (
         f"{shown(name)} is not data that can be read: {nearest(name, list(BUNDLED))}give a bundled name "
-        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, or a folder "
-        "of .parquet files or of folders of images"
+        f"({', '.join(BUNDLED)}), a file ending in {', '.join(ENDINGS)}, .csv.gz or .csv.zst, or a folder of .parquet "
+        "files or of folders of images"
     )

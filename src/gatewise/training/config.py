@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gatewise.data.form import Form, as_separator
 from gatewise.data.target_names import joined, names_of
+from gatewise.data.text_files import as_encoding
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
 from gatewise.schedules import as_schedule
@@ -112,7 +113,8 @@ class RunConfig(LoopConfig):
     """Everything a run is made from: what `config.toml` in a run folder holds."""
 
     data: str = Field(
-        description="a bundled name, a .csv, .tsv, .parquet or .npz file, or a folder of Parquet files or images"
+        description="a bundled name, a .csv, .tsv (also .csv.gz, .csv.zst), .parquet or .npz file, or a folder of "
+        "Parquet files or images"
     )
     target: str | None = Field(
         None,
@@ -155,6 +157,9 @@ class RunConfig(LoopConfig):
     )
     decimal: Literal[".", ","] | None = Field(
         None, examples=[","], description="of numbers in a CSV file; unset: a point"
+    )
+    encoding: str | None = Field(
+        None, examples=["latin-1"], description="of a CSV file, such as latin-1, cp1252 or utf-16; unset: UTF-8"
     )
     reading: Literal[1, 2] = Field(
         2,
@@ -281,6 +286,11 @@ class RunConfig(LoopConfig):
     def _separator(cls, value: str | None) -> str | None:
         return None if value is None else as_separator(value)
 
+    @field_validator("encoding")
+    @classmethod
+    def _encoding(cls, value: str | None) -> str | None:
+        return None if value is None else as_encoding(value)
+
     @field_validator("image_size", mode="before")
     @classmethod
     def _height_and_width(cls, value: Any) -> Any:
@@ -352,6 +362,7 @@ class RunConfig(LoopConfig):
             self.separator,
             self.header,
             self.decimal,
+            self.encoding,
             image_size=height_width,
             image_mode=self.image_mode,
             reading=self.reading,
