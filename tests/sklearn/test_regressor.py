@@ -226,6 +226,14 @@ def test_partial_fit_goes_on(wave):
     assert not np.array_equal(model.partial_fit(X, y).predict(X), before)
 
 
+def test_what_partial_fit_cannot_do_is_refused_and_a_gates_own_rate_is_taken(wave):
+    for settings in ({"warm_start": "kmeans"}, {"reseed_after": 2}):
+        with pytest.raises(ValueError, match=f"so it takes no {next(iter(settings))}; use fit"):
+            make(settings=settings).partial_fit(*wave)
+    slow, fast = (make(lr=1e-4, gate_lr=rate).partial_fit(*wave).gate_proba(wave[0]) for rate in (1e-4, 0.05))
+    assert np.abs(fast - slow).max() > 0.02
+
+
 def test_frames_pipelines_and_searches(wave):
     X, y = wave
     frame = pl.DataFrame({"x": X[:, 0], "side": np.where(X[:, 0] > 0, "right", "left"), "gap": [None, 1.0] * 200})

@@ -29,8 +29,17 @@ def loop_config(config: RunConfig) -> LoopConfig:
 
 
 def new_trainer(config: RunConfig, model: Model, objective: Objective) -> Trainer:
-    """A trainer at the beginning, with a constant learning rate."""
-    constant = loop_config(config).model_copy(update={"lr_schedule": "constant"})
+    """A trainer at the beginning, with constant learning rates: the gate's from the start, where one was given.
+
+    Raises:
+        GatewiseError: for what needs all rows, or epochs, at once.
+    """
+    for key, off in (("warm_start", "none"), ("reseed_after", 0)):
+        if getattr(config, key) != off:
+            raise GatewiseError(f"partial_fit knows neither all rows nor the last epoch, so it takes no {key}; use fit")
+    constant = loop_config(config).model_copy(
+        update={"lr_schedule": "constant", "gate_warmup": config.gate_warmup if config.gate_lr is None else 0.0}
+    )
     objective = objective.to(device_of(model.mixture))
     return Trainer(
         model.mixture, objective, regularisers(config.regulariser, expert_prior=config.expert_prior), constant, NO_END

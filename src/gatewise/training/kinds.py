@@ -24,8 +24,8 @@ from gatewise.training.tally import TargetTally
 
 FAR = 100.0
 """Units from 0 beyond which targets are kept in float64: in float32 they would lose digits."""
-EXACT = 2.0**24
-"""The whole numbers that float32 holds."""
+MANY = 2.0**20
+"""Mean of counts beyond which they are: float32 holds all whole numbers up to 16 times that."""
 
 
 class Kind(Protocol):
@@ -113,7 +113,7 @@ def scaling(head: str, parts: Iterable[np.ndarray]) -> dict[str, float]:
 def as_targets(numbers: np.ndarray, head: str, target_location: float, target_unit: float) -> Tensor:
     """Numbers `[N]` as a mixture with this `scaling` takes them: float32, or float64 where that would lose digits."""
     far = abs(target_location) > FAR * target_unit
-    wide = far or (head == "poisson" and np.abs(numbers).max(initial=0.0) > EXACT)
+    wide = far or (head == "poisson" and target_unit > MANY)
     return torch.from_numpy(numbers.astype(np.float64 if wide else np.float32))
 
 
