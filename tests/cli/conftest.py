@@ -37,7 +37,7 @@ QUICK = ["--epochs", "3", "--experts", "3", "--set", "expert_hidden=[8]"]
 def table(tmp_path_factory):
     """A CSV as people have them: spaces, a missing value, a category, labels that look like numbers."""
     path = tmp_path_factory.mktemp("data") / "shop.csv"
-    grades = ["0012", "NA", " None"]
+    grades = ["0012", "N", " None"]
     rows = [
         f"{i % 7}.5, {'?' if i % 11 == 0 else i * 3 % 17}, {'red' if i % 3 else 'blue'},{grades[i % 3]}"
         for i in range(90)

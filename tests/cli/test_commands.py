@@ -94,9 +94,9 @@ def test_predict(gatewise, run_folder, table, tmp_path):
     assert done.status == 0
     assert done.out == ""
     written = pl.read_parquet(tmp_path / "out.parquet")
-    assert set(written.columns) == {"label", "p_0012", "p_NA", "p_None", "expert"}
+    assert set(written.columns) == {"label", "p_0012", "p_N", "p_None", "expert"}
     assert len(written) == 90
-    assert set(written["label"]) <= {"0012", "NA", "None"}
+    assert set(written["label"]) <= {"0012", "N", "None"}
     printed = gatewise("predict", run_folder, table)  # with labels, to standard output
     assert printed.status == 0
     assert printed.out.splitlines()[0] == ",".join(written.columns)

@@ -25,7 +25,7 @@ def test_the_default_file_lies_in_the_run_folder_and_json_is_one_object(gatewise
     done = gatewise("export", run_folder, "--json")
     assert done.status == 0, done.err
     assert done.json["path"] == str(run_folder / "model-mixture.pt2")
-    assert done.json["classes"] == ["0012", "NA", "None"]
+    assert done.json["classes"] == ["0012", "N", "None"]
     assert done.json["preprocessing"]["columns"][0] == "weight"
     assert done.json["difference"] < 1e-5
     again = gatewise("export", run_folder)

@@ -53,7 +53,9 @@ def test_rows_without_labels_are_for_prediction(save, refused):
     ("y", "labels"),
     [
         (np.array([3, 0, 3, 7], dtype=np.uint8), ["3", "0", "3", "7"]),
-        (np.array([" NA", "b", "b", "None"]), ["NA", "b", "b", "None"]),
+        (np.array([" N", "b", "b", "None"]), ["N", "b", "b", "None"]),
+        (np.array([" NA", "b", "b", "None"]), ["b", "b", "None"]),
+        (np.array([0.5, np.nan, 1e-3, 2.0]), ["0.5", "0.001", "2.0"]),
         (np.array([True, False, True, True]), ["true", "false", "true", "true"]),
         (np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float16), ["1.0", "2.0", "1.0", "2.0"]),
         (np.array([0.5, 1.5, 1e-3, 2.0]), ["0.5", "1.5", "0.001", "2.0"]),  # numbers to predict
@@ -75,7 +77,7 @@ def test_labels_are_text(save, y, labels):
         ({"x": X, "y": Y[:, None][:, :0]}, ["(4, 0)", "one label a row"]),
         ({"x": X, "y": Y * 1j}, ["complex128"]),
         ({"x": X, "y": Y.astype("datetime64[D]")}, ["datetime64"]),
-        ({"x": X, "y": np.array(["a", "", "b", "c"])}, ["y[1]", "empty"]),
+        ({"x": X, "y": np.array(["", "", "NA", "?"])}, ["none of 4 rows has a target"]),
         ({"x": Y, "y": Y}, ["(4,)", "[N, ...]"]),
         ({"x": X[:0], "y": Y[:0]}, ["(0, 3, 2)"]),
         ({"x": X[:, :0], "y": Y}, ["(4, 0, 2)"]),

@@ -38,10 +38,10 @@ def test_a_tsv_file_has_tabs(write):
 
 
 def test_quotes_newlines_and_marks_with_another_separator(write):
-    content = b'\xef\xbb\xbf"x";"y"\r\n"two\r\nlines; ""q""";NA\r\n"b";0012\r\n'
+    content = b'\xef\xbb\xbf"x";"y"\r\n"two\r\nlines; ""q""";N\r\n"b";0012\r\n'
     records = read(write(content), "y", form=Form(separator=";")).records
     assert records.features["x"].to_list() == ['two\nlines; "q"', "b"]
-    assert records.labels.tolist() == ["NA", "0012"]
+    assert records.labels.tolist() == ["N", "0012"]
 
 
 @pytest.mark.parametrize(("separator", "said"), [(";", "';'"), ("\t", "'tab'"), ("|", "'|'")])
@@ -83,8 +83,8 @@ def test_without_a_header_the_label_may_be_away(write, refused):
 
 
 def test_without_a_header_lines_are_counted_from_the_first(write, refused):
-    with refused("line 2", "'c1' is empty"):
-        read(write("1,a\n2,\n"), "1", form=Form(header=False))
+    with refused("1 of 2 rows have no target", "line 2"):
+        read(write("1,a\n2,\n"), "1", form=Form(header=False, missing_target="error"))
     with refused("no column '7'", "'c0', 'c1'"):
         read(write("1,a\n2,b\n"), "7", form=Form(header=False))
 
@@ -128,8 +128,12 @@ def test_numbers_with_commas_are_not_guessed(write, refused):
     with refused("line 2", "'x' holds '1,5'", "decimal = ','"):
         read(path, "y", form=Form(separator=";"))
     assert read(path, "y", form=Form(separator=";", decimal=".")).records.features["x"].dtype == pl.String
-    with refused("line 3", "'1.500'", "thousands"):
-        read(write("x;y\n1,5;a\n1.500;b\n"), "y", form=Form(separator=";", decimal=","))
+    with refused("line 2", "'x' holds '1.250,5'", "decimal = ','"):
+        read(write("x;y\n1.250,5;a\n2;b\n"), "y", form=Form(separator=";"))
+    both = read(write("x;y\n1,5;a\n1.500;b\n"), "y", form=Form(separator=";", decimal=",")).records
+    assert both.features["x"].to_list() == [1.5, 1500.0]  # who says that decimals have commas has said what points are
+    mixed = read(write("x;y\n1,5;a\n1.50;b\n"), "y", form=Form(separator=";", decimal=",")).records
+    assert mixed.features["x"].dtype == pl.String
 
 
 def test_another_encoding_is_named_by_its_byte(write, refused):

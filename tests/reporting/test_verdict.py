@@ -32,6 +32,12 @@ def test_a_good_run_has_no_bad_news():
     assert "On 360 test rows it is right on 95.6\N{NO-BREAK SPACE}%, and its NLL is 0.165" in said(found)
 
 
+def test_what_was_read_and_left_out_is_told():
+    data = make_summary()["data"] | {"readings": ["Read as numbers: 'x' (in %)."], "left_out": "Left out 3 rows."}
+    found = findings(changes={"data": data})
+    assert level(found, "Read as numbers: 'x' (in %).") == level(found, "Left out 3 rows.") == "fact"
+
+
 @pytest.mark.parametrize(
     ("metrics", "text", "expected"),
     [

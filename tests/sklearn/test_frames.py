@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.exceptions import DataConversionWarning
 
 import gatewise as gw
 
@@ -206,3 +207,51 @@ def test_a_row_is_called_by_the_callers_number_also_where_rows_are_held_out(weig
         model.fit(frame, (x[:, 0] > 0).astype(int), sample_weight=weight if weighted else None)
     with pytest.raises(ValueError, match="row index 399: column 'b'"):
         model.predict(frame)
+
+
+CLOTHES = ["$1,250.00", "$3.5", "$12", "$7.25", "$1,000,000"]
+
+
+@pytest.mark.parametrize("library", [pl, pd])
+def test_texts_of_numbers_are_numbers(make, library):
+    """In a column of strings, not in one of categories; and further rows are read as those of fitting."""
+    plain = [1250.0, 3.5, 12.0, 7.25, 1e6]
+    y = [i % 2 for i in range(60)]
+    given = {"dressed": CLOTHES * 12, "text": ["1", "2.5", "NA", "-", "3"] * 12}
+    with pytest.warns(DataConversionWarning, match=r"Read as numbers: 'dressed' \(in \$, with ',' at thousands\)"):
+        model = make().fit(library.DataFrame(given), y)
+    numbers = {"dressed": plain * 12, "text": [1.0, 2.5, None, None, 3.0] * 12}
+    same = make().fit(library.DataFrame(numbers), y)
+    preprocessing = model.model_.preprocessing
+    assert preprocessing.feature_names == same.model_.preprocessing.feature_names
+    expected = same.predict_proba(library.DataFrame(numbers))
+    assert np.array_equal(model.predict_proba(library.DataFrame(given)), expected)
+    assert np.array_equal(model.predict_proba(library.DataFrame(numbers)), expected)
+    categories = pl.DataFrame(given).with_columns(pl.col("text").cast(pl.Categorical))
+    if library is pd:
+        categories = pd.DataFrame(given).astype({"text": "category"})
+    with pytest.warns(DataConversionWarning):
+        kept = make().fit(categories, y)
+    assert "text=NA" in kept.model_.preprocessing.feature_names
+
+
+def test_a_column_of_which_most_are_numbers_is_named_with_what_to_set(make):
+    X = pd.DataFrame({"area": [*(str(i) for i in range(58)), "1133 - 1384", "34 acres", "5 - 7", "7 - 9"]})
+    y = [i % 2 for i in range(62)]
+    with pytest.warns(DataConversionWarning, match=r"58 of 62 are; .*settings=\{\"as_numbers\": \[\"area\"\]\}"):
+        make().fit(X, y)
+    with pytest.warns(DataConversionWarning, match="58 numbers, 3 ranges at their midpoints, 1 missing"):
+        model = make(settings={"as_numbers": ["area"]}).fit(X, y)
+    assert model.model_.preprocessing.feature_names == ["area", "area is missing"]
+    commas = pd.DataFrame({"x": [f"{i},5" for i in range(62)]})
+    with pytest.raises(ValueError, match=r"settings=\{\"decimal\": \",\"\}"):
+        make().fit(commas, y)
+    assert make(settings={"decimal": ","}).fit(commas, y).model_.preprocessing.feature_names == ["x"]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_a_target_that_is_missing_is_refused_in_a_line(make, missing):
+    """As scikit-learn does, whose estimators never leave rows out."""
+    X = pl.DataFrame({"x": range(40)})
+    with pytest.raises(ValueError, match=r"^Input (y )?contains (NaN$|10 missing labels)"):
+        make().fit(X, np.array(["a", "b", missing, "a"] * 10, dtype=object))

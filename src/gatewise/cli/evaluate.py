@@ -17,6 +17,7 @@ from gatewise.cli.tables import (
     said_of_seen,
 )
 from gatewise.data import Records, StoredRows
+from gatewise.data.unlabelled import Labelled, said_of_rows
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
 from gatewise.training.seen_rows import SeenRows
@@ -47,7 +48,8 @@ def evaluate(
     if changes := loaded.changes():
         # on standard error, where it spoils no JSON
         console(stderr=True).print(f"not as it was in training: {'; '.join(changes)}", soft_wrap=True)
-    records = loaded.stream(data, require_target=True) if data else loaded.test_rows()
+    parts = Labelled(loaded.stream(data, require_target=True)) if data else None
+    records = loaded.test_rows() if parts is None else parts
     if loaded.model.spec.head == "categorical":
         tally = loaded.tally(records, calibrated=calibrated, watch=watch)
         figures = {**tally.result().to_dict(), "classes": tally.by_class(loaded.model.spec.classes)}
@@ -57,12 +59,16 @@ def evaluate(
     else:
         figures, selective = loaded.figures(records, watch=watch), None
     figures |= constant.result() | ({} if seen is None else {"rows_seen": seen.seen})
+    left_out = parts.unlabelled if parts is not None else {}
     if json_:
-        print(json.dumps(figures if selective is None else {**figures, "selective": selective}))
+        more = {"unlabelled": sum(left_out.values())} | ({} if selective is None else {"selective": selective})
+        print(json.dumps(figures | more))
     else:
         screen = console()
         name = records.name if isinstance(records, Records | StoredRows) else data
         screen.print(f"{run} on {figures['rows']} rows of {name}\n", soft_wrap=True)
+        if told := said_of_rows(left_out):
+            screen.print(f"{told}.\n", soft_wrap=True)
         screen.print(figures_table(figures))
         for told in (said_of_constant(figures), said_of_seen(figures.get("rows_seen"), figures["rows"])):
             if told:

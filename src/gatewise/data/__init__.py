@@ -11,9 +11,10 @@ y = classes.encode(source.records.take(rows.train).labels)
 from gatewise.data.bundled import BUNDLED
 from gatewise.data.form import Form
 from gatewise.data.labels import Classes
+from gatewise.data.missing_values import MISSING
 from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
 from gatewise.data.readers import ENDINGS, read, stream
-from gatewise.data.records import MISSING, Records, Source
+from gatewise.data.records import Records, Source
 from gatewise.data.splits import Split, split
 from gatewise.data.stored_rows import StoredRows
 from gatewise.data.teacher import teacher, teacher_gate

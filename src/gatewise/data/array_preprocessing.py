@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from gatewise.data.arrays import check_numbers, check_type
+from gatewise.data.missing_values import MISSING
 from gatewise.data.moments import Moments
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
-from gatewise.data.records import MISSING, Records
+from gatewise.data.records import Records
 from gatewise.data.stored_rows import StoredRows
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
@@ -35,6 +37,8 @@ class ArrayPreprocessing:
     column_names: None = None
     feature_names: None = None
     missing: tuple[str, ...] = MISSING
+    missing_numbers: tuple[str, ...] = ()
+    identifiers: tuple[str, ...] = ()
 
     @classmethod
     def fit(cls, records: Records, outliers: str = "squash") -> "ArrayPreprocessing":
@@ -52,6 +56,11 @@ class ArrayPreprocessing:
     def used(self, records: Records | StoredRows) -> str | None:
         """How the rows were read, where there is something to say: every number of an array is used."""
         return records.note
+
+    @property
+    def formats(self) -> dict[str, NumberFormat]:
+        """None: an array holds no text."""
+        return {}
 
     @property
     def numbers(self) -> int:

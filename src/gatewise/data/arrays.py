@@ -2,28 +2,34 @@
 
 import math
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import LARGEST, labels_of
+from gatewise.data.columns import LARGEST
+from gatewise.data.form import Form
+from gatewise.data.missing_values import MISSING
 from gatewise.data.records import Records, Source
+from gatewise.data.unlabelled import with_labels
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
 
 NAMES = ("x", "y", "x_train", "y_train", "x_test", "y_test")
 READ_HEADER = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+DEFAULT = Form()
 LIMIT = 16 * 2**30  # bytes that a file may declare, checked before any of them is allocated
 
 
-def read_npz(path: Path, require_target: bool) -> Source:
+def read_npz(path: Path, require_target: bool, missing: Sequence[str] = MISSING, form: Form = DEFAULT) -> Source:
     """Arrays `x` and `y`, or `x_train`, `y_train`, `x_test` and `y_test`; other arrays are left out.
 
     x is numbers [N, ...] with two or more dimensions; y is [N], of integers, text, booleans or whole
-    numbers, or [N, L] for several labels a row. Where labels are not required `x` may stand alone. Raises
-    GatewiseError for a file that cannot be read without pickle, declares more than 16 GiB, or holds NaN or infinite
-    numbers in x.
+    numbers, or [N, L] for several labels a row; rows whose label is missing are left out. Where labels are not
+    required `x` may stand alone. Raises GatewiseError for a file that cannot be read without pickle, declares more than
+    16 GiB, or holds NaN or infinite numbers in x.
     """
     arrays = _load(path)
     parts = ("",) if "x" in arrays else ("_train", "_test")
@@ -34,7 +40,7 @@ def read_npz(path: Path, require_target: bool) -> Source:
             f"{path}: holds the arrays {listing(sorted(arrays)) or 'x and y under no such name'}; "
             "name them x and y, or x_train, y_train, x_test and y_test"
         )
-    records = [_records(path, arrays, part, require_target) for part in parts]
+    records = [_records(path, arrays, part, require_target, missing, form) for part in parts]
     if len(records) == 2 and records[0].features.shape[1:] != records[1].features.shape[1:]:
         raise GatewiseError(
             f"{path}: x_train has shape {records[0].features.shape} and x_test {records[1].features.shape}; "
@@ -43,10 +49,12 @@ def read_npz(path: Path, require_target: bool) -> Source:
     return Source(*records)
 
 
-def _records(path: Path, arrays: dict[str, np.ndarray], part: str, require_target: bool) -> Records:
+def _records(
+    path: Path, arrays: dict[str, np.ndarray], part: str, require_target: bool, missing: Sequence[str], form: Form
+) -> Records:
     x, y = arrays[f"x{part}"], arrays.get(f"y{part}")
     check_numbers(x, f"{path}: x{part}")
-    labels = None
+    columns = None
     if y is not None:
         if y.ndim not in (1, 2) or len(y) != len(x) or not y.size:
             raise GatewiseError(
@@ -58,8 +66,9 @@ def _records(path: Path, arrays: dict[str, np.ndarray], part: str, require_targe
         known = (y.astype(np.float64) if y.dtype.kind == "f" else y).reshape(len(y), -1)
         names = [f"y{part}"] if y.ndim == 1 else [f"y{i}" for i in range(y.shape[1])]
         columns = pl.DataFrame([pl.Series(name, known[:, i]) for i, name in enumerate(names)])
-        labels = labels_of(columns, lambda row: f"{path}, y{part}[{row}]", require_target)
-    return Records(features=x, labels=labels, name=str(path))
+    records = Records(features=x, labels=None, name=str(path), missing=tuple(missing))
+    records = with_labels(records, columns, form, lambda row: f"{path}, y{part}[{row}]", require_target)
+    return replace(records, target=None)
 
 
 def check_type(x: np.ndarray, name: str) -> None:

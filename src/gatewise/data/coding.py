@@ -5,15 +5,14 @@ leaves no trace in a model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import Place, as_numbers, check_points, check_range, first_true, plain, within_range
+from gatewise.data.columns import as_numbers, check_range, plain, read_numbers, without
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.records import Records
-from gatewise.errors import GatewiseError
-from gatewise.wording import shown
 
 NO_VALUE = "(missing)"  # the level of a text column that stands for a missing value
 OTHER = -1  # the code of a text that is rare or was never seen
@@ -22,27 +21,43 @@ MOST_LEVELS = 200  # the most frequent levels of a text column that get a column
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table that is used: numbers where `levels` is None, else text with these levels."""
+    """A column of the table that is used: numbers where `levels` is None, else text with these levels.
+
+    `format` is how numbers in text are written, also in levels; None: as the table's others.
+    """
 
     name: str
     levels: tuple[str, ...] | None
+    format: NumberFormat | None = None
 
 
 def plain_features(frame: pl.DataFrame, records: Records) -> pl.DataFrame:
     """The columns as Float64 or String, whoever made the frame; raises GatewiseError for other types."""
-    return pl.DataFrame([plain(column, records.missing, records.place) for column in frame.iter_columns()])
+    return pl.DataFrame([plain_feature(column, records) for column in frame.iter_columns()])
 
 
-def describe(series: pl.Series, keep: bool = False, decimal: str | None = None) -> Column | None:
+def plain_feature(column: pl.Series, records: Records) -> pl.Series:
+    """As `plain`; text that the records' `readings` take for numbers becomes Float64."""
+    values = plain(column, records.missing, records.place)
+    reading = records.readings.get(column.name)
+    if values.dtype != pl.String or reading is None or reading.format is None:
+        return values
+    return read_numbers(without(values, records.missing_numbers), reading.format, records.place)
+
+
+def describe(
+    series: pl.Series, keep: bool = False, decimal: str | None = None, form: NumberFormat | None = None
+) -> Column | None:
     """How to use a column, or None where it tells nothing; with `keep` rare texts are levels too.
 
-    `decimal` is what numbers in text are written with.
+    `decimal` is what numbers in text are written with, and `form` how those of this column are.
     """
     if series.null_count() == len(series):
         return None
     if series.dtype != pl.String:
-        return Column(series.name, None)
-    return of_levels(series.name, level_counts(series, decimal), len(series), keep)
+        return Column(series.name, None, form)
+    found = of_levels(series.name, level_counts(series, decimal), len(series), keep)
+    return found if found is None or decimal != "," else replace(found, format=NumberFormat(decimal))
 
 
 def level_counts(series: pl.Series, decimal: str | None) -> pl.DataFrame:
@@ -74,11 +89,13 @@ def _code(series: pl.Series, column: Column, records: Records) -> np.ndarray:
         return numbers
     series = plain(series, records.missing, records.place)
     if column.levels is not None:
-        series = _levels(series, records.decimal).replace_strict(
+        decimal = records.decimal if column.format is None else column.format.decimal
+        series = _levels(series, decimal).replace_strict(
             column.levels, range(len(column.levels)), default=OTHER, return_dtype=pl.Float64
         )
     elif series.dtype == pl.String:
-        series = _numbers(series, records.place, records.decimal)
+        form = column.format or NumberFormat(records.decimal or ".")
+        series = read_numbers(without(series, records.missing_numbers), form, records.place)
     return series.to_numpy()
 
 
@@ -93,16 +110,3 @@ def _levels(series: pl.Series, decimal: str | None) -> pl.Series:
     if series.dtype == pl.String:
         written = written.fill_null(series).set(numbers.is_nan().fill_null(False), None)
     return written.fill_null(NO_VALUE)
-
-
-def _numbers(series: pl.Series, place: Place, decimal: str | None) -> pl.Series:
-    numbers = as_numbers(series, decimal)
-    if decimal == ",":
-        check_points(series, place)
-    row = first_true(numbers.is_null() & series.is_not_null())
-    if row is not None:
-        raise GatewiseError(
-            f"{place(row)}: column {shown(series.name)} holds {shown(series[row])}, but the model was "
-            "trained on numbers there; write a number, or leave it empty if it is missing"
-        )
-    return within_range(numbers.fill_nan(None), place)

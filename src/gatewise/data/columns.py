@@ -1,10 +1,13 @@
 """One column at a time: features to Float64 or String, the target to the labels as written."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import polars as pl
 
+from gatewise.data.form import Form
+from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.readings import Place, Reading, reading_of
 from gatewise.data.target_names import RULE, target_columns
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, nearest, shown
@@ -13,52 +16,74 @@ LARGEST = float(np.finfo(np.float32).max)  # models compute in float32
 
 LABEL_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null)
 
-NUMBER_COMMA = r"^[+-]?\d+(,\d+)*$"  # what a number is with a decimal comma, or with commas at thousands
 
-Place = Callable[[int], str]  # a row counted from 0 -> the words for it: "adult.csv, line 2"
+def typed(column: pl.Series, form: Form, missing: Sequence[str], place: Place) -> tuple[pl.Series, Reading | None]:
+    """A String column as Float64 where it is of numbers, else unchanged, and how it was read.
 
+    Nulls are missing. Of numbers the texts in `form.missing_numbers` are missing too; a column without a value is of
+    numbers.
 
-def parse_numbers(column: pl.Series, place: Place) -> pl.Series:
-    """A String column as Float64 where every value that is there reads as a number, else unchanged.
-
-    The text "nan" reads as a number and becomes missing. A column with no value at all becomes Float64. A column of
-    numbers with a few strays among them ("n/a" in one row) raises GatewiseError: read as text, it would be lost.
+    Raises:
+        GatewiseError: as `reading_of` does, and for a number beyond float32.
     """
-    numbers = column.cast(pl.Float64, strict=False)
-    stray = numbers.is_null() & column.is_not_null()
-    if not stray.any():
-        return numbers.fill_nan(None)
-    strays = column.filter(stray)
-    if len(strays) <= 0.05 * len(column) and strays.n_unique() <= 3 and numbers.n_unique() > 20:
-        row = int(stray.arg_max() or 0)
+    values = without(column, form.missing_numbers)
+    if form.formats is not None and column.name in form.formats:
+        known = form.formats[column.name]
+        return read_numbers(values, known, place), Reading(known)
+    if form.decimal != ",":  # quickly
+        numbers = values.cast(pl.Float64, strict=False)
+        if numbers.null_count() == values.null_count() and column.name not in form.as_numbers:
+            return within_range(numbers.fill_nan(None), place), Reading(PLAIN)
+    reading = reading_of(column.name, len(column), Evidence(form.decimal).add(values), form, missing, place)
+    if reading is None or reading.format is None:
+        return (column, reading) if values.null_count() < len(values) else (values.cast(pl.Float64), None)
+    return read_numbers(values, reading.format, place), reading
+
+
+def typed_columns(
+    frame: pl.DataFrame, texts: Collection[str], form: Form, missing: Sequence[str], place: Place
+) -> tuple[pl.DataFrame, dict[str, Reading]]:
+    """A table with the columns of text among `texts` as `typed` has them, and how they were read."""
+    columns, readings = [], {}
+    for column in frame.iter_columns():
+        if column.name in texts and column.dtype == pl.String:
+            column, reading = typed(strip_missing(column, missing), form, missing, place)
+            readings |= {} if reading is None else {column.name: reading}
+        columns.append(column)
+    return pl.DataFrame(columns), readings
+
+
+def check_as_numbers(columns: Sequence[str], form: Form, name: str) -> None:
+    """Raises GatewiseError where `form.as_numbers` names a column that is not there; `name` is the table's."""
+    for column in form.as_numbers:
+        if column not in columns:
+            raise GatewiseError(
+                f"{name}: as_numbers names {shown(column)}, which is no column; {nearest(column, columns)}"
+                f"columns: {listing(columns)}"
+            )
+
+
+def read_numbers(values: pl.Series, form: NumberFormat, place: Place) -> pl.Series:
+    """A String column of numbers as Float64; raises GatewiseError for what is none, but where that is missing."""
+    numbers = form.read(values)
+    row = first_true(numbers.is_null() & values.is_not_null())
+    if row is not None and not form.loose:
+        if form.decimal == "," and "." in values[row]:
+            raise GatewiseError(
+                f"{place(row)}: column {shown(values.name)} holds {shown(values[row])}, with a point where numbers "
+                "have a decimal comma; write a comma"
+            )
+        words = f" {form.words()}" if form.words() else ""
         raise GatewiseError(
-            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])} where nearly all others are "
-            f'numbers; correct it, or name it among the missing values (missing = ["", "?", "NA", "{column[row]}"])'
+            f"{place(row)}: column {shown(values.name)} holds {shown(values[row])}, but the model was "
+            f"trained on numbers{words} there; write a number, or leave it empty if it is missing"
         )
-    return column
+    return within_range(numbers.fill_nan(None), place)
 
 
-def parse_decimals(column: pl.Series, decimal: str | None, place: Place) -> pl.Series:
-    """As `parse_numbers`, with a decimal comma where `decimal` is ",".
-
-    Raises GatewiseError for a column of numbers with commas where `decimal` is None, and for points among numbers
-    with decimal commas: 1.500 may then be one and a half or 1500.
-    """
-    if decimal == ",":
-        numbers = parse_numbers(column.str.replace_all(",", ".", literal=True), place)
-        if numbers.dtype == pl.String:
-            return column
-        check_points(column, place)
-        return numbers
-    parsed = parse_numbers(column, place)
-    commas = column.str.contains(",", literal=True)
-    if parsed.dtype == pl.String and decimal is None and commas.any() and column.str.contains(NUMBER_COMMA).all():
-        row = first_true(commas) or 0
-        raise GatewiseError(
-            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}: set decimal = ',' if that is a "
-            "decimal comma, decimal = '.' if it is text, and write numbers without marks of thousands"
-        )
-    return parsed
+def without(column: pl.Series, marks: Sequence[str]) -> pl.Series:
+    """A String column with null where one of the texts stands."""
+    return column.set(column.is_in(list(marks)).fill_null(False), None)
 
 
 def as_numbers(column: pl.Series, decimal: str | None) -> pl.Series:
@@ -66,16 +91,6 @@ def as_numbers(column: pl.Series, decimal: str | None) -> pl.Series:
     if decimal == "," and column.dtype == pl.String:
         column = column.str.replace_all(",", ".", literal=True)
     return column.cast(pl.Float64, strict=False)
-
-
-def check_points(column: pl.Series, place: Place) -> None:
-    """Raises GatewiseError for a point in a String column of numbers with decimal commas."""
-    row = first_true(column.str.contains(".", literal=True))
-    if row is not None:
-        raise GatewiseError(
-            f"{place(row)}: column {shown(column.name)} holds {shown(column[row])}, with a point where numbers "
-            "have a decimal comma; write numbers without marks of thousands"
-        )
 
 
 def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
@@ -101,8 +116,7 @@ def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
 def strip_missing(column: pl.Series, missing: Sequence[str]) -> pl.Series:
     """A String column without spaces around its values, and null where one of the `missing` texts stood."""
     stripped = column.str.strip_chars()
-    markers = [marker.strip() for marker in missing]
-    return stripped.set(stripped.is_in(markers).fill_null(False), None)
+    return without(stripped, [marker.strip() for marker in missing])
 
 
 def within_range(numbers: pl.Series, place: Place) -> pl.Series:
@@ -160,33 +174,30 @@ def _no_such_column(columns: list[str], target: str, name: str, several: bool) -
     return f"{name}: no column {shown(target)} to take the labels from{rule}; {hint}columns: {listing(columns)}"
 
 
-def labels_of(columns: pl.DataFrame, place: Place, require: bool = True) -> np.ndarray | None:
-    """The labels as written, str objects: [N] of one column, [N, L] of several. Errors and None: as `label_text`."""
-    found = [label_text(column, place, require) for column in columns.iter_columns()]
-    known = [labels for labels in found if labels is not None]
-    if len(known) < len(found):
-        return None
-    return known[0] if len(known) == 1 else np.stack(known, axis=1)
+def label_text(column: pl.Series, place: Place) -> pl.Series:
+    """The labels as written, as String: text stripped, 3 as "3", 1.0 as "1.0", True as "true", a missing one as "".
 
-
-def label_text(column: pl.Series, place: Place, require: bool = True) -> np.ndarray | None:
-    """The labels as written, str objects [N]: text stripped, 3 as "3", 1.0 as "1.0", True as "true".
-
-    An empty label raises GatewiseError, or gives None where labels are not required: some rows without a
-    label cannot be scored, so none is. A type that is no label raises it too.
+    A type that is no label raises GatewiseError.
     """
-    kind = f"the target {shown(column.name)}"
     if column.dtype.is_float():
         column = column.cast(pl.Float64).fill_nan(None)
     elif not (column.dtype.is_numeric() or column.dtype in LABEL_TYPES):
-        raise GatewiseError(f"{place(0)}: {kind} holds {column.dtype} values; turn it into text or integers")
-    text = column.cast(pl.String).str.strip_chars().fill_null("")
-    row = first_true(text == "")
-    if row is not None and require:
-        raise GatewiseError(f"{place(row)}: {kind} is empty; add a label or drop the row")
-    if row is not None:
+        raise GatewiseError(
+            f"{place(0)}: the target {shown(column.name)} holds {column.dtype} values; turn it into text or integers"
+        )
+    return column.cast(pl.String).str.strip_chars().fill_null("")
+
+
+def labels_there(columns: pl.DataFrame, place: Place) -> np.ndarray | None:
+    """The labels as written, str objects: [N] of one column, [N, L] of several; None where not every row has one.
+
+    A type that is no label raises GatewiseError.
+    """
+    found = [label_text(column, place) for column in columns.iter_columns()]
+    if any((text == "").any() for text in found):
         return None
-    return np.array(text.to_list(), dtype=object)
+    labels = np.stack([np.array(text.to_list(), dtype=object) for text in found], axis=1)
+    return labels[:, 0] if len(found) == 1 else labels
 
 
 def first_true(mask: pl.Series) -> int | None:

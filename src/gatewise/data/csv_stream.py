@@ -5,19 +5,18 @@ What a column holds is not guessed from a part of it: the preprocessing of a mod
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import labels_of, selected, split_target
+from gatewise.data.columns import selected, split_target
 from gatewise.data.csv_table import MARK, blanks, check_text, fields_of, header_of, quoted, rows_of, unquoted
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, generated, numbered, with_row_names
 from gatewise.data.records import VALUES, Records
-from gatewise.data.target_names import joined
 from gatewise.data.text_files import open_text
+from gatewise.data.unlabelled import labelled
 from gatewise.errors import GatewiseError
 
 DEFAULT = Form()
@@ -46,16 +45,15 @@ def stream_csv(
         found = True
         features, labels = split_target(frame, target, require_target, name)
         records = Records(
-            selected(features, columns),
-            None,
-            name,
+            *(selected(features, columns), None, name),
             missing=tuple(missing),
+            missing_numbers=form.missing_numbers,
             numbers=numbers,
             unit="line",
             decimal=form.decimal,
         )
         if labels is not None and require_target:
-            records = replace(records, labels=labels_of(labels, records.place), target=joined(labels.columns))
+            records = labelled(records, labels, form, records.place, whole=False)
         yield records
     if not found:
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")

@@ -9,23 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
-from gatewise.data.columns import (
-    Place,
-    labels_of,
-    parse_decimals,
-    plain,
-    selected,
-    split_target,
-    strip_missing,
-    without_values,
-)
+from gatewise.data.columns import check_as_numbers, selected, split_target, typed_columns, without_values
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, check_unnamed, generated, numbered, with_row_names
 from gatewise.data.records import Records
 from gatewise.data.row_numbers import row_numbers, unnamed
-from gatewise.data.strays import stray_words
-from gatewise.data.target_names import joined
 from gatewise.data.text_files import open_text
+from gatewise.data.unlabelled import with_labels
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
@@ -76,35 +66,28 @@ def read_csv(
         return f"{name}, line {line}"
 
     features, labels = split_target(frame, target, require_target, name)
+    check_as_numbers(frame.columns, form, name)
     features = pl.DataFrame(
         [
-            without_values(each.name, len(each))
-            if each.name in drop
-            else _typed(strip_missing(each, missing), form, place)
+            without_values(each.name, len(each)) if each.name in drop else each
             for each in selected(features, columns).iter_columns()
         ]
     )
+    features, readings = typed_columns(features, features.columns, form, missing, place)
     numbering = row_numbers(features) if form.reading > 1 else []
     if header is None:
         check_unnamed(_first(text, name, separator), features, numbering, name)
-    return Records(
+    records = Records(
         features=features,
-        labels=None if labels is None else labels_of(labels, place, require_target),
+        labels=None,
         name=name,
-        target=None if labels is None else joined(labels.columns),
         missing=tuple(missing),
+        missing_numbers=form.missing_numbers,
         decimal=form.decimal,
-        strays={
-            column.name: words
-            for column in features.iter_columns()
-            if column.dtype == pl.String and (words := stray_words(column, form.decimal))
-        },
+        readings=readings,
         row_numbers=tuple(numbering),
     )
-
-
-def _typed(column: pl.Series, form: Form, place: Place) -> pl.Series:
-    return plain(parse_decimals(column, form.decimal, place), (), place)
+    return with_labels(records, labels, form, place, require_target)
 
 
 def _read_text(path: Path, encoding: str | None) -> str:

@@ -1,7 +1,10 @@
 """How a source is written, where it does not say so itself: the form of a CSV file, the size of images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gatewise.data.missing_values import MISSING_NUMBERS
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.text_files import unpacked_name
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
@@ -27,6 +30,13 @@ class Form:
         image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
         image_mode: "grey" or "rgb"; None: grey where all images are.
         reading: which rules tell what values mean; see `READING`.
+        missing_numbers: what is missing besides, where a column is otherwise of numbers, and in the target.
+        missing_target: what becomes of rows without a target: "drop", "error", or "class": all texts are classes.
+        as_numbers: columns of numbers, whatever else stands in some rows: see `NumberFormat.loose`.
+        formats: how columns of numbers are written, where a model knows it; others are then of plain numbers or of
+            text. None: it is read off the column.
+        classes: of the target, where a model knows them: none of them stands for a missing one.
+        target_format: of the target, where a model knows it.
     """
 
     separator: str | None = None
@@ -37,6 +47,12 @@ class Form:
     image_size: tuple[int, int] | None = None
     image_mode: str | None = None
     reading: int = READING
+    missing_numbers: tuple[str, ...] = MISSING_NUMBERS
+    missing_target: str = "drop"
+    as_numbers: tuple[str, ...] = ()
+    formats: Mapping[str, NumberFormat] | None = None
+    classes: frozenset[str] | None = None
+    target_format: NumberFormat | None = None
 
     def separator_of(self, name: str) -> str:
         """What separates the fields in the file of this name."""

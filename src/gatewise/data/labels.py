@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gatewise.data.columns import Place
+from gatewise.data.readings import Place
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 

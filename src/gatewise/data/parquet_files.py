@@ -9,7 +9,7 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 
-from gatewise.data.columns import labels_of, plain, split_target
+from gatewise.data.columns import labels_there, plain, split_target
 from gatewise.data.row_numbers import index_columns
 from gatewise.data.target_names import target_columns
 from gatewise.errors import GatewiseError
@@ -74,7 +74,7 @@ def columns_of(
         plain(feature, (), place)
     if labels is None or not require_target:
         return features.columns, [], indices
-    labels_of(labels, place)
+    labels_there(labels, place)
     return features.columns, labels.columns, indices
 
 

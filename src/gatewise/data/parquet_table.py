@@ -1,20 +1,18 @@
 """Parquet files, one or a folder of them: numbers stay numbers and text stays text."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow
 import pyarrow.parquet
 
-from gatewise.data.columns import labels_of, plain, selected, split_target
+from gatewise.data.columns import check_as_numbers, plain, selected, split_target, typed_columns
 from gatewise.data.form import Form
 from gatewise.data.parquet_files import BUFFER, columns_of, difference, files_of, frame_of, opened_file, wanted_of
 from gatewise.data.records import VALUES, Records
 from gatewise.data.row_numbers import row_numbers
-from gatewise.data.target_names import joined
+from gatewise.data.unlabelled import labelled, with_labels
 from gatewise.errors import GatewiseError
 
 DEFAULT = Form()
@@ -31,12 +29,12 @@ def read_parquet(
 ) -> Records:
     """The rows of a Parquet file, or of a folder's `.parquet` files in the order of their names.
 
-    Numbers become Float64, text is stripped, booleans and categories become text. Of the feature columns only
-    `columns` are read, where all are there, and those in `drop` are not: they have no values. Files in sub-folders and
-    with other endings are left out. Raises GatewiseError for a file that cannot be read, for files whose
-    columns differ, and for columns that are neither numbers nor text.
+    Numbers become Float64, text is stripped, booleans and categories become text; a column of text that holds numbers,
+    as in a CSV file, becomes Float64. Of the feature columns only `columns` are read, where all are there, and those in
+    `drop` are not: they have no values. Files in sub-folders and with other endings are left out. Raises GatewiseError
+    for a file that cannot be read, for files whose columns differ, and for columns that are neither numbers nor text.
     """
-    parts, labels, schema, named, indices = [], [], None, None, []
+    parts, targets, starts, schema, indices = [], [], {}, None, []
     for file in files_of(path):
         with opened_file(file) as opened:
             wanted = wanted_of(opened.schema_arrow, target, columns, drop)
@@ -53,20 +51,32 @@ def read_parquet(
 
         features, known = split_target(frame, target, require_target, str(file))
         features = selected(features, columns)
+        starts[file] = sum(map(len, parts))
         parts.append(pl.DataFrame([plain(feature, missing, place) for feature in features.iter_columns()]))
-        labels.append(None if known is None else labels_of(known, place, require_target))
-        named = None if known is None else joined(known.columns)
-    if not parts:
+        targets += [] if known is None else [known]
+    if not parts or schema is None:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
-    features = pl.concat(parts)
-    return Records(
+
+    def place_of_all(row: int) -> str:
+        file = max((file for file in starts if starts[file] <= row), key=starts.__getitem__)
+        return f"{file}, row {row - starts[file] + 1}"
+
+    check_as_numbers(schema.names(), form, str(path))
+    texts = [name for name, kind in schema.items() if kind == pl.String]
+    if form.formats is not None:
+        texts = [name for name in texts if name in form.formats]
+    features, readings = typed_columns(pl.concat(parts), texts, form, missing, place_of_all)
+    records = Records(
         features=features,
-        labels=np.concatenate(labels) if all(part is not None for part in labels) else None,
+        labels=None,
         name=str(path),
-        target=named,
         missing=tuple(missing),
+        missing_numbers=form.missing_numbers,
+        decimal=form.decimal,
+        readings=readings,
         row_numbers=tuple(dict.fromkeys([*indices, *row_numbers(features)])) if form.reading > 1 else (),
     )
+    return with_labels(records, pl.concat(targets) if targets else None, form, place_of_all, require_target)
 
 
 def stream_parquet(
@@ -75,6 +85,7 @@ def stream_parquet(
     missing: Sequence[str],
     require_target: bool,
     columns: Sequence[str] | None,
+    form: Form = DEFAULT,
     values: int = VALUES,
 ) -> Iterator[Records]:
     """The rows as `read_parquet` has them, in parts of about so many values, features as the file has them.
@@ -97,10 +108,15 @@ def stream_parquet(
                 part = frame_of(batch, wanted)
                 numbers = range(start, start + len(part))
                 start += len(part)
-                records = Records(part.select(columns), None, str(file), missing=tuple(missing), numbers=numbers)
+                records = Records(
+                    *(part.select(columns), None, str(file)),
+                    missing=tuple(missing),
+                    missing_numbers=form.missing_numbers,
+                    numbers=numbers,
+                    decimal=form.decimal,
+                )
                 if targets:
-                    labels = labels_of(part.select(targets), records.place)
-                    records = replace(records, labels=labels, target=joined(targets))
+                    records = labelled(records, part.select(targets), form, records.place, whole=False)
                 yield records
     if not found:
         raise GatewiseError(f"{path}: no rows; give a table with rows")

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from gatewise.data.array_preprocessing import ArrayPreprocessing
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.records import Records
 from gatewise.data.stored_preprocessing import fit_stored
 from gatewise.data.stored_rows import StoredRows
@@ -41,6 +42,18 @@ class Preprocessing(Protocol):
     @property
     def missing(self) -> tuple[str, ...]:
         """The texts that were read as missing values: for reading further files the same way."""
+
+    @property
+    def missing_numbers(self) -> tuple[str, ...]:
+        """Those that were besides in columns of numbers."""
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The columns that are not used as they look like identifiers."""
+
+    @property
+    def formats(self) -> dict[str, NumberFormat]:
+        """How numbers in text are written, by column."""
 
     def used(self, records: Records | StoredRows) -> str | None:
         """A sentence on which of the table's columns are used, and how; None for an array."""

@@ -10,8 +10,9 @@ from gatewise.data.csv_stream import stream_csv
 from gatewise.data.csv_table import read_csv
 from gatewise.data.form import Form
 from gatewise.data.images import holds_images, read_images
+from gatewise.data.missing_values import MISSING
 from gatewise.data.parquet_table import read_parquet, stream_parquet
-from gatewise.data.records import MISSING, Records, Source
+from gatewise.data.records import Records, Source
 from gatewise.data.text_files import COMPRESSED, unpacked_name
 from gatewise.errors import GatewiseError
 from gatewise.wording import nearest, shown
@@ -52,7 +53,7 @@ def read(
         records = read_images(Path(name), require_target, form.image_size, form.image_mode)
         return Source(_own_labels(records, target, require_target))
     if kind == ".npz":
-        found = read_npz(Path(name), require_target)
+        found = read_npz(Path(name), require_target, missing, form)
         _own_labels(found.records, target, require_target)
         return found
     if kind == ".parquet":
@@ -81,7 +82,7 @@ def stream(
         found = read(name, target, missing=missing, require_target=require_target, form=form)
         return iter([found.records if found.test is None else found.test])
     if kind == ".parquet":
-        return stream_parquet(Path(name), target, missing, require_target, columns)
+        return stream_parquet(Path(name), target, missing, require_target, columns, form=form)
     return stream_csv(Path(name), target, missing, require_target, columns, form=form)
 
 

@@ -3,17 +3,20 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
+from gatewise.data.number_format import NumberFormat
+from gatewise.data.readings import Reading
 from gatewise.data.target_names import names_of
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
 
-MISSING = ("", "?", "NA")
-"""What stands for a missing value in a text field, unless the user says otherwise."""
+if TYPE_CHECKING:
+    from gatewise.data.unlabelled import Target
 
 VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
 
@@ -25,10 +28,11 @@ class Records:
     `labels` are str objects [N] as they were written, or [N, L] where the target is several columns, `name` is the
     source for messages, `target` the label column's name where there was one (of several all, as
     `target_names.joined` writes them), `truth` the known z (int64 [N]) of synthetic data, and `missing` the texts that
-    were read as missing values. `note` says how `images` were read. Rows that are part of a file are called by their
-    `numbers` there [N], of rows or of lines as `unit` says; `decimal` is the mark in numbers that are text, and
-    `strays` are words in columns that are otherwise numbers (`gatewise.data.strays`), and `row_numbers` the columns
-    that number or name the rows (`gatewise.data.row_numbers`).
+    were read as missing values, `missing_numbers` those besides in columns of numbers. `note` says how `images` were
+    read. Rows that are part of a file are called by their `numbers` there [N], of rows or of lines as `unit` says;
+    `decimal` is the mark in numbers that are text. `readings` say how columns of text were read, `targets` how those of
+    the target were, and `unlabelled` how many rows were left out as they have no label, by what stood there.
+    `row_numbers` are the columns that number or name the rows (`gatewise.data.row_numbers`).
     """
 
     features: pl.DataFrame | np.ndarray
@@ -42,8 +46,11 @@ class Records:
     numbers: Sequence[int] | None = None
     unit: str = "row"
     decimal: str | None = None
-    strays: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     row_numbers: tuple[str, ...] = ()
+    missing_numbers: tuple[str, ...] = MISSING_NUMBERS
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    targets: "Mapping[str, Target]" = field(default_factory=dict)
+    unlabelled: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -57,6 +64,11 @@ class Records:
     def columns(self) -> list[str] | None:
         """The feature columns' names in order; None for an array."""
         return self.features.columns if isinstance(self.features, pl.DataFrame) else None
+
+    @property
+    def formats(self) -> dict[str, NumberFormat]:
+        """How the numbers of columns of text are written, by the column."""
+        return {name: reading.format for name, reading in self.readings.items() if reading.format is not None}
 
     def place(self, row: int) -> str:
         """The words for a row counted from 0, for messages: "adult.csv, row 1" is the first."""

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.coding import OTHER, Column, codes, of_levels
 from gatewise.data.moments import Moments
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
 from gatewise.data.row_numbers import without_names
 from gatewise.data.stored_rows import StoredRows
@@ -59,7 +60,8 @@ def fit_stored(
     numbering = {*rows.row_numbers, *without_names(names, seen.marks_each)}
     marking = set() if KEEP_ALL in keep else (seen.marking_rows() | numbering) - {*keep}
     identifiers = tuple(name for name in names if name in marking)
-    described = [_column(name, seen, name in keep) for name in names if name not in identifiers]
+    formats = {name: reading.format for name, reading in rows.readings.items()}
+    described = [_column(name, seen, name in keep, formats.get(name)) for name in names if name not in identifiers]
     columns = tuple(column for column in described if column is not None)
     if not columns:
         raise no_column(rows.name, identifiers)
@@ -67,14 +69,14 @@ def fit_stored(
     values = codes(pl.DataFrame(sample.features), columns, sample)
     squash = squash_of(columns, values, numeric, outliers)
     transformer = _transformer(columns, values, seen, numeric, squash)
-    return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash)
+    return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash, rows.table.form.missing_numbers)
 
 
-def _column(name: str, seen: TablePass, keep: bool) -> Column | None:
+def _column(name: str, seen: TablePass, keep: bool, form: NumberFormat | None) -> Column | None:
     if name in seen.texts:
         text = seen.texts[name]
         return of_levels(name, text.levels, text.rows, keep) if text.known else None
-    return Column(name, None) if seen.numbers.moments.count[seen.numbers.names.index(name)] else None
+    return Column(name, None, form) if seen.numbers.moments.count[seen.numbers.names.index(name)] else None
 
 
 def _transformer(

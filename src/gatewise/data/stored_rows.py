@@ -8,18 +8,18 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import labels_of
+from gatewise.data.columns import labels_there
 from gatewise.data.places import Part, SplitByPlace, drawn
+from gatewise.data.readings import Reading
 from gatewise.data.records import VALUES, Records
-from gatewise.data.stored_table import Block, StoredTable
+from gatewise.data.stored_table import LABELS, Block, StoredTable
 from gatewise.data.target_names import joined
 from gatewise.data.targets import label_counts
+from gatewise.data.unlabelled import Target
 from gatewise.errors import GatewiseError
 
 CHUNK = 8192
 """Rows of a full buffer that are taken out of it at a time."""
-LABELS = 2**16
-"""Labels that are read at a time, where they are all that is read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,6 @@ class StoredRows:
 
     images: ClassVar[bool] = False
     note: ClassVar[str | None] = None
-    strays: ClassVar[Mapping[str, Mapping[str, int]]] = {}
 
     @property
     def name(self) -> str:
@@ -67,13 +66,28 @@ class StoredRows:
         """The feature columns' names."""
         return self.table.columns
 
+    @property
+    def readings(self) -> Mapping[str, Reading]:
+        """How its columns of text are read."""
+        return self.table.readings
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        """How the columns of the target are read."""
+        return self.table.target_readings
+
+    @property
+    def unlabelled(self) -> Mapping[str, int]:
+        """How many rows of the table have no label, by what stands there; they are none of these."""
+        return self.table.unlabelled
+
     @cached_property
     def counts(self) -> np.ndarray:
         """How many of the rows each block of the table has, int64."""
         return np.array([self._of(block).sum() for block in self.table.blocks])
 
     def __len__(self) -> int:
-        return len(self.table) if self.split is None else int(self.counts.sum())
+        return int(self.counts.sum())
 
     def hash(self) -> str:
         """SHA-256 (hex) over the files, whichever of their rows these are."""
@@ -101,14 +115,14 @@ class StoredRows:
     def __iter__(self) -> Iterator[Records]:
         return self.records()
 
-    def targets(self) -> Iterator[Records]:
+    def labels(self) -> Iterator[Records]:
         """The labels alone, in parts: rows without features."""
         return self.records([], values=LABELS)
 
     @cached_property
     def label_counts(self) -> tuple[dict[str, int], bool]:
         """How many of the rows have each label: see `gatewise.data.targets.label_counts`."""
-        return label_counts(self.targets())
+        return label_counts(self.labels())
 
     def sample(self, rows: int, columns: Sequence[str] | None = None) -> Records:
         """About so many of the rows, each with the same probability, in the order of the files; all where they are few.
@@ -187,10 +201,9 @@ class StoredRows:
             yield _joined(held)
 
     def _of(self, block: Block) -> np.ndarray:
-        """Which rows of a block are of this part, bool."""
-        if self.split is None:
-            return np.ones(block.rows, dtype=bool)
-        return self.split.of(self.part, block.start, block.rows)
+        """Which rows of a block are of this part and have a label, bool."""
+        labelled = self.table.labelled(block)
+        return labelled if self.split is None else labelled & self.split.of(self.part, block.start, block.rows)
 
     def _names(self, columns: Sequence[str]) -> list[str]:
         return [*columns, *self.table.targets]
@@ -198,9 +211,17 @@ class StoredRows:
     def _records(self, frame: pl.DataFrame, places: np.ndarray, columns: Sequence[str]) -> Records:
         """Rows as read, called by their numbers among all rows of the table."""
         numbers: Sequence[int] = places + 1  # pyrefly: ignore[bad-assignment]
-        features = frame.select(columns)
-        found = Records(features, None, self.name, target=self.target, missing=self.missing, numbers=numbers)
-        return replace(found, labels=labels_of(frame.select(self.table.targets), found.place))
+        found = Records(
+            *(frame.select(columns), None, self.name),
+            target=self.target,
+            missing=self.missing,
+            missing_numbers=self.table.form.missing_numbers,
+            numbers=numbers,
+            decimal=self.table.form.decimal,
+            readings=self.readings,
+            targets=self.targets,
+        )
+        return replace(found, labels=labels_there(frame.select(self.table.targets), found.place))
 
 
 def _joined(held: list[tuple[pl.DataFrame, np.ndarray]]) -> tuple[pl.DataFrame, np.ndarray]:

@@ -1,6 +1,7 @@
 """A table in Parquet files that stays on disk: its row groups, and the rows of one of them at a time."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +10,18 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gatewise.data.columns import check_as_numbers, label_text, strip_missing, without
 from gatewise.data.form import Form
+from gatewise.data.number_format import Evidence
 from gatewise.data.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
+from gatewise.data.readings import Place, Reading, reading_of
 from gatewise.data.records import VALUES
+from gatewise.data.unlabelled import LINES, Target, TargetEvidence, absent_rows, check_unlabelled, further_target
 from gatewise.errors import GatewiseError
 
 DEFAULT = Form()
+LABELS = 2**16
+"""Labels that are read at a time, where they are all that is read."""
 TEXTS = (pl.Categorical, pl.Enum)
 MOST_ROWS = 10**8
 """Of a row group: which of them are of a part takes some bytes each."""
@@ -49,6 +56,7 @@ class StoredTable:
         blocks: the row groups that have rows, in the order of the files' names.
         row_numbers: the columns that were an index of pandas.
         form: how values are read.
+        texts: the feature columns of text that is not in categories.
     """
 
     path: Path
@@ -58,6 +66,7 @@ class StoredTable:
     blocks: list[Block]
     row_numbers: tuple[str, ...] = ()
     form: Form = DEFAULT
+    texts: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -77,6 +86,11 @@ class StoredTable:
         path = Path(path)
         files = files_of(path)
         columns, targets, indices = columns_of(files, target, require_target=True, drop=drop)
+        check_as_numbers([*columns, *targets], form, str(path))
+        with opened_file(files[0]) as opened:
+            looked_at = [name for name in columns if name not in drop]
+            schema = frame_of(opened.schema_arrow.empty_table().select(looked_at), looked_at).schema
+        texts = tuple(name for name, kind in schema.items() if kind == pl.String)
         blocks, start = [], 0
         for file in files:
             with opened_file(file) as opened:
@@ -92,10 +106,100 @@ class StoredTable:
                         start += rows
         if not blocks:
             raise GatewiseError(f"{path}: no rows; give a table with rows")
-        return cls(path, columns, targets, tuple(missing), blocks, tuple(indices) if form.reading > 1 else (), form)
+        numbering = tuple(indices) if form.reading > 1 else ()
+        return cls(path, columns, targets, tuple(missing), blocks, numbering, form, texts)
 
     def __len__(self) -> int:
         return self.blocks[-1].start + self.blocks[-1].rows
+
+    def place(self, row: int) -> str:
+        """The words for a row, counted from 0 among all rows."""
+        return f"{self.path}, row {row + 1}"
+
+    @cached_property
+    def readings(self) -> dict[str, Reading]:
+        """How its columns of text are read, by one pass over them.
+
+        Raises:
+            GatewiseError: as `gatewise.data.columns.typed` does.
+        """
+        known = self.form.formats
+        if known is not None:
+            return {name: Reading(known[name]) for name in self.texts if name in known}
+        evidence = {name: Evidence(self.form.decimal) for name in self.texts}
+        for frame, places in self._all(self.texts):
+            for name in self.texts:
+                values = without(strip_missing(frame[name], self.missing), self.form.missing_numbers)
+                evidence[name].add(values, int(places[0]))
+        found = {}
+        for name, each in evidence.items():
+            reading = reading_of(name, len(self), each, self.form, self.missing, self.place)
+            found |= {} if reading is None else {name: reading}
+        return found
+
+    @cached_property
+    def target_readings(self) -> dict[str, Target]:
+        """How the columns of the target are read, by one pass over them.
+
+        Raises:
+            GatewiseError: for a type that is no label, and as `gatewise.data.unlabelled.labelled` does.
+        """
+        if self.form.classes is not None:
+            with opened_file(self.blocks[0].file) as opened:
+                columns = frame_of(opened.schema_arrow.empty_table().select(self.targets), self.targets)
+            return {each.name: further_target(each, self.form, self.missing) for each in columns.iter_columns()}
+        evidence: dict[str, TargetEvidence] = {}
+        for frame, places in self._all(self.targets):
+            for column in frame.iter_columns():
+                texts = label_text(column, self._later(places))
+                evidence.setdefault(column.name, TargetEvidence(column, self.form, self.missing)).add(texts)
+        return {name: each.result(self.place) for name, each in evidence.items()}
+
+    @cached_property
+    def absent(self) -> dict[int, np.ndarray]:
+        """For the blocks in which a row has no label, by their first row: which do not, as bits.
+
+        Raises:
+            GatewiseError: for rows without a label where they are an error, and where no row has one.
+        """
+        return self._labels[0]
+
+    @cached_property
+    def unlabelled(self) -> dict[str, int]:
+        """How many rows have no label, by what stands there."""
+        return self._labels[1]
+
+    @cached_property
+    def _labels(self) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+        counts: Counter[str] = Counter()
+        found: dict[int, np.ndarray] = {}
+        first: list[int] = []
+        for block in self.blocks:
+            masks = []
+            for frame, places in self.read(block, self.targets, np.ones(block.rows, dtype=bool), LABELS):
+                texts = [label_text(column, self._later(places)) for column in frame.iter_columns()]
+                absent, here = absent_rows(texts, [self.target_readings[text.name] for text in texts])
+                counts.update(here)
+                masks.append(absent)
+                first += places[absent][:LINES].tolist() if len(first) < LINES else []
+            if (absent := np.concatenate(masks)).any():
+                found[block.start] = np.packbits(absent)
+        check_unlabelled(str(self.path), counts, len(self), first, self.place, self.form)
+        return found, dict(counts.most_common())
+
+    def labelled(self, block: Block) -> np.ndarray:
+        """Which rows of a block have a label, bool."""
+        if (bits := self.absent.get(block.start)) is None:
+            return np.ones(block.rows, dtype=bool)
+        return np.unpackbits(bits, count=block.rows) == 0
+
+    def _all(self, columns: Sequence[str]) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
+        if columns:
+            for block in self.blocks:
+                yield from self.read(block, columns, np.ones(block.rows, dtype=bool))
+
+    def _later(self, places: np.ndarray) -> Place:
+        return lambda row: self.place(int(places[row]))
 
     @cached_property
     def digest(self) -> str:

@@ -50,12 +50,12 @@ class Texts:
         self.counts: dict[str, int] = {}
         self.different = Different(rows)
 
-    def add(self, series: pl.Series) -> None:
-        """Take in a column of String."""
+    def add(self, series: pl.Series, decimal: str | None) -> None:
+        """Take in a column of String, whose numbers have that decimal mark."""
         values = series.drop_nulls()
         self.rows, self.known = self.rows + len(series), self.known + len(values)
         self.different.add(values)
-        for level, count in level_counts(series, None).iter_rows():
+        for level, count in level_counts(series, decimal).iter_rows():
             self.counts[level] = self.counts.get(level, 0) + count
         if len(self.counts) > MOST_LEVELS:
             frequent = sorted(self.counts.items(), key=lambda each: (-each[1], each[0]))
@@ -135,7 +135,7 @@ class TablePass:
             self.texts = {name: Texts(name, self.total) for name in texts}
             self.numbers = Numbers([name for name in frame.columns if name not in self.texts], self.total)
         for name in texts:
-            self.texts[name].add(frame[name])
+            self.texts[name].add(frame[name], records.decimal)
         if self.numbers.names:
             self.numbers.add(frame.select(self.numbers.names))
 

@@ -17,6 +17,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardSc
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
+from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
 from gatewise.data.records import Records
 from gatewise.data.stored_rows import StoredRows
@@ -49,6 +50,7 @@ class TablePreprocessing:
     transformer: ColumnTransformer
     identifiers: tuple[str, ...] = ()
     squash: Squash | None = None
+    missing_numbers: tuple[str, ...] = ()
 
     @classmethod
     def fit(
@@ -66,14 +68,17 @@ class TablePreprocessing:
         free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
         identifiers = tuple(s.name for s in free if s.name in records.row_numbers or is_identifier(s))
         kept = [series for series in frame.iter_columns() if series.name not in identifiers]
-        columns = tuple(column for series in kept if (column := describe(series, series.name in keep, records.decimal)))
+        described = (
+            describe(series, series.name in keep, records.decimal, records.formats.get(series.name)) for series in kept
+        )
+        columns = tuple(column for column in described if column is not None)
         if not columns:
             raise no_column(records.name, identifiers)
         values = codes(frame, columns, records)
         squash = squash_of(columns, values, numeric, outliers)
         transformer = transformer_of(columns, numeric, len(frame))
         transformer.fit(np.column_stack(brought_near(columns, values, squash)))  # pyrefly: ignore[bad-argument-type]
-        return cls(columns, records.missing, transformer, identifiers, squash)
+        return cls(columns, records.missing, transformer, identifiers, squash, records.missing_numbers)
 
     @property
     def numbers(self) -> int:
@@ -84,6 +89,12 @@ class TablePreprocessing:
     def column_names(self) -> list[str]:
         """The columns of the table that are used."""
         return [column.name for column in self.columns]
+
+    @property
+    def formats(self) -> dict[str, NumberFormat]:
+        """How numbers in text are written, by column of numbers."""
+        numbers = (column for column in self.columns if column.levels is None)
+        return {column.name: column.format for column in numbers if column.format is not None}
 
     def used(self, records: Records | StoredRows) -> str:
         """Which of the table's columns are used, and how."""
@@ -212,8 +223,12 @@ class TablePreprocessing:
         description = {
             "kind": "table",
             "missing": self.missing,
+            "missing_numbers": self.missing_numbers,
             "identifiers": self.identifiers,
-            "columns": [asdict(column) for column in self.columns],
+            "columns": [
+                {key: value for key, value in asdict(column).items() if key != "format" or value is not None}
+                for column in self.columns
+            ],
             "squash": None if self.squash is None else self.squash.described(),
         }
         text = json.dumps(description, indent=1, ensure_ascii=False)
@@ -227,14 +242,20 @@ class TablePreprocessing:
     def load(cls, folder: Path, description: dict) -> "TablePreprocessing":
         """What `save` wrote; any exception says that the files are damaged or hold other types."""
         columns = tuple(
-            Column(str(c["name"]), None if c["levels"] is None else tuple(map(str, c["levels"])))
+            Column(
+                str(c["name"]),
+                None if c["levels"] is None else tuple(map(str, c["levels"])),
+                None if c.get("format") is None else NumberFormat(**c["format"]),
+            )
             for c in description["columns"]
         )
         transformer = _load_transformer(Path(folder) / "preprocessing.skops")
         identifiers = tuple(map(str, description.get("identifiers", ())))
         numbers = sum(column.levels is None for column in columns)
         squash = Squash.parsed(description.get("squash"), (numbers,))
-        loaded = cls(columns, tuple(map(str, description["missing"])), transformer, identifiers, squash)
+        # older versions had one list of what is missing
+        missing, further = (tuple(map(str, description.get(key, ()))) for key in ("missing", "missing_numbers"))
+        loaded = cls(columns, missing, transformer, identifiers, squash, further)
         # a row without values runs through everything: parts that do not fit together fail here
         empty = pl.DataFrame({column.name: [None] for column in columns})
         row = codes(empty, columns, Records(empty, None, "preprocessing.skops"))

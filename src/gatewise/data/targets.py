@@ -2,13 +2,16 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
-from gatewise.data.columns import Place
 from gatewise.data.labels import Classes
+from gatewise.data.number_format import PLAIN, NumberFormat
+from gatewise.data.readings import Place, as_numbers_setting
 from gatewise.data.records import Records
+from gatewise.data.unlabelled import Target
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 
@@ -22,25 +25,41 @@ MOST_LABELS = 100_000
 """Different labels that are counted where rows are too many for memory."""
 
 
-def guess_head(labels: np.ndarray) -> tuple[str, str | None]:
-    """What labels `[N]` call for, and a sentence on why where it could be otherwise.
+def guess_head(labels: np.ndarray, form: NumberFormat = PLAIN) -> tuple[str, str | None]:
+    """What labels `[N]` call for, and a sentence on why where it could be otherwise; `form` is how numbers are written.
 
     It is "categorical" or "gaussian", or for several labels a row, `[N, L]`, "bernoulli".
     """
-    if labels.ndim == 2:
+    if labels.ndim == 2 and labels.shape[1] > 1:
         return "bernoulli", None
-    return guess_by_counts(*np.unique(labels.astype(str), return_counts=True))
+    return guess_by_counts(*np.unique(labels.astype(str), return_counts=True), form=form)
 
 
-def guess_by_counts(names: np.ndarray, counts: np.ndarray, more: bool = False) -> tuple[str, str | None]:
+def number_format_of(targets: Mapping[str, Target]) -> NumberFormat | None:
+    """How the numbers of the one column of the target are written; None where nobody knows."""
+    return next(iter(targets.values())).format if len(targets) == 1 else None
+
+
+def check_mixed(name: str, targets: Mapping[str, Target], least: int = FEW) -> None:
+    """Raises GatewiseError for a target of more than `least` numbers, and of something else besides."""
+    for column, target in targets.items():
+        reading = target.reading
+        if reading is not None and reading.format is None and reading.numbers + reading.ranges > least:
+            raise GatewiseError(
+                f"{name}: {reading.numbers} of {reading.known} values of the target {shown(column)} are numbers, and "
+                f"others are not: {', '.join(reading.others)}; for numbers, a range by its midpoint and without the "
+                f"rows of what is none, train with {as_numbers_setting([column])}; for classes give --head categorical"
+            )
+
+
+def guess_by_counts(
+    names: np.ndarray, counts: np.ndarray, more: bool = False, form: NumberFormat = PLAIN
+) -> tuple[str, str | None]:
     """As `guess_head`, of the different labels of one column `[M]` and how many rows have each `[M]`.
 
-    Where there are `more` than those that were counted, numbers are no classes.
+    Where there are `more` than those that were counted, numbers are no classes. `form` is how they are written.
     """
-    try:
-        values = np.array([float(name) for name in names])
-    except ValueError:
-        return "categorical", None
+    values = form.read(pl.Series(names.tolist(), dtype=pl.String)).to_numpy()
     if not np.isfinite(values).all():
         return "categorical", None
     whole = bool((values == np.round(values)).all())
@@ -75,19 +94,19 @@ def label_counts(parts: Iterable[Records]) -> tuple[dict[str, int], bool]:
     return dict(counts), False
 
 
-def target_numbers(labels: np.ndarray, head: str, place: Place) -> np.ndarray:
-    """The labels `[N]` as float64.
+def target_numbers(labels: np.ndarray, head: str, place: Place, form: NumberFormat = PLAIN) -> np.ndarray:
+    """The labels `[N]`, whose numbers are written in a form, as float64.
 
     Raises:
         GatewiseError: for a label that is no finite number, or for the head poisson no count.
     """
-    values = np.empty(len(labels))
-    for row, label in enumerate(labels):
-        try:
-            values[row] = float(label)
-        except ValueError:
-            values[row] = np.nan
-    _refuse(~np.isfinite(values), labels, place, f"which is no number; the head {head} predicts numbers")
+    texts = pl.Series(labels.tolist(), dtype=pl.String).str.strip_chars()
+    values = form.read(texts).to_numpy().copy()
+    if not (finite := np.isfinite(values)).all():
+        words = f" {form.words()}" if form.words() else ""
+        comma = "," in labels[int(finite.argmin())] and form.decimal == "."
+        hint = "; set decimal = ',' if that is a decimal comma" if comma else ""
+        _refuse(~finite, labels, place, f"which is no number{words}; the head {head} predicts numbers{hint}")
     if head == "poisson":
         bad = (values < 0) | (values != np.round(values))
         _refuse(bad, labels, place, "which is no count; the head poisson takes whole numbers from 0, so try gaussian")

@@ -32,6 +32,8 @@ class Data(Part):
     hash: Text
     test_hash: Text | None = None
     streamed: bool = False
+    readings: list[Text] = Field([])
+    left_out: Text | None = None
     telling: list[Text] = Field([])
     test_rows_seen: NonNegativeInt | None = None
 

@@ -33,6 +33,7 @@ def verdict(summary: Summary) -> list[Finding]:
         _telling(summary),
         _seen(summary),
         _untested(summary),
+        *(Finding("fact", told) for told in (*summary.data.readings, summary.data.left_out) if told),
         *(finding(summary, metrics) for finding in gate),
     ]
     return [finding for finding in findings if finding is not None]

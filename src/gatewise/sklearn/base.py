@@ -127,7 +127,8 @@ class MixtureEstimator(BaseEstimator):
         """Further rows, in the form of those fitted."""
         preprocessing = self.model_.preprocessing
         as_table = isinstance(preprocessing, TablePreprocessing)
-        return further_records(self, X, as_table=as_table, missing=preprocessing.missing)
+        marks = {"missing": preprocessing.missing, "missing_numbers": preprocessing.missing_numbers}
+        return further_records(self, X, as_table=as_table, **marks)
 
     def _answers(self, X: Any, function: Callable[..., Tensor], *targets: Tensor) -> np.ndarray:
         """What a function of the mixture, rows and their targets says, in batches, as NumPy.

@@ -18,8 +18,9 @@ from torch import Tensor
 from gatewise.data import MISSING, Records, split
 from gatewise.errors import GatewiseError
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
-from gatewise.sklearn.frames import fitting_records
+from gatewise.sklearn.frames import check_labels, fitting_records
 from gatewise.sklearn.parameters import to_config
+from gatewise.training import RunConfig
 from gatewise.training.weights import class_weights, of_rows
 from gatewise.wording import shown
 
@@ -172,7 +173,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
             ValueError: for a parameter or rows that cannot be used.
         """
         config = to_config(self)
-        records, y, weights = self._rows(X, y, sample_weight, fresh=True)
+        records, y, weights = self._rows(X, y, sample_weight, config, fresh=True)
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise GatewiseError(
@@ -207,7 +208,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
             raise GatewiseError("class_weight='balanced' needs all rows at once; give partial_fit weights by label")
         fresh = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
-        records, y, weights = self._rows(X, y, sample_weight, fresh=fresh)
+        records, y, weights = self._rows(X, y, sample_weight, config, fresh=fresh)
         numbers = self._encode(y)
         weight = self._weight(self.classes_, numbers, weights)
         self._go_on(config, records, numbers, weight, [str(name) for name in self.classes_])
@@ -239,13 +240,16 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         check_consistent_length(X, y)
         return self._answers(X, lambda mixture, x, y: mixture.posterior(x, y), self._encode(y))
 
-    def _rows(self, X: Any, y: Any, sample_weight: Any, fresh: bool) -> tuple[Records, np.ndarray, np.ndarray | None]:
+    def _rows(
+        self, X: Any, y: Any, sample_weight: Any, config: RunConfig, fresh: bool
+    ) -> tuple[Records, np.ndarray, np.ndarray | None]:
         """Rows, labels and weights, without the rows of weight 0."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
-        records = fitting_records(self, X, self.missing) if fresh else self._records(X)
+        records = fitting_records(self, X, config) if fresh else self._records(X)
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
+        check_labels(y)
         check_consistent_length(records, y)
         check_classification_targets(y)
         return kept(checked_weights(sample_weight, X), records, y)

@@ -1,5 +1,6 @@
 """What scikit-learn's users hand over, as records: arrays stay arrays, data frames become tables."""
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,11 +10,16 @@ import numpy as np
 import polars as pl
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
 
 from gatewise.data import Records
+from gatewise.data.columns import check_as_numbers, typed_columns
+from gatewise.data.readings import said_of_readings
 from gatewise.data.row_numbers import row_numbers
 from gatewise.errors import GatewiseError
+from gatewise.sklearn.watching import for_python
+from gatewise.training import RunConfig
 from gatewise.wording import listing, shown
 
 NAME = "X"
@@ -27,8 +33,11 @@ def is_frame(X: Any) -> bool:
     return isinstance(X, pl.DataFrame) or (type(X).__module__.split(".")[0] == "pandas" and hasattr(X, "columns"))
 
 
-def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) -> Records:
+def fitting_records(estimator: BaseEstimator, X: Any, config: RunConfig) -> Records:
     """Rows to fit to; sets `n_features_in_`, and `feature_names_in_` where the columns have names.
+
+    Columns of text that hold numbers become numbers, as in a file; a `DataConversionWarning` says of which this is less
+    than plain.
 
     Raises:
         ValueError: for what is neither numbers nor a data frame, and as `check_array`.
@@ -40,11 +49,23 @@ def fitting_records(estimator: BaseEstimator, X: Any, missing: Sequence[str]) ->
         raise GatewiseError(f"{NAME}: the columns {listing(twice)} stand there more than once; rename them")
     validate_data(estimator, X, reset=True, skip_check_array=True)
     table = _table(estimator, X)
-    numbering = tuple(row_numbers(table))
-    return _called(Records(table, None, NAME, missing=tuple(missing), row_numbers=numbering))
+    missing, form = tuple(config.missing), config.form
+    marks = {"missing": missing, "missing_numbers": form.missing_numbers}
+    records = _called(Records(table, None, NAME, decimal=form.decimal, **marks))
+    try:
+        check_as_numbers(table.columns, form, NAME)
+        texts = table.columns if form.formats is None else ()
+        features, readings = typed_columns(table, texts, form, missing, records.place)
+    except GatewiseError as error:
+        raise GatewiseError(for_python(str(error))) from None
+    for told in said_of_readings(readings, table.columns, missing, form.as_numbers):
+        warnings.warn(for_python(told), DataConversionWarning, stacklevel=4)
+    return replace(records, features=features, readings=readings, row_numbers=tuple(row_numbers(table)))
 
 
-def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing: Sequence[str]) -> Records:
+def further_records(
+    estimator: BaseEstimator, X: Any, *, as_table: bool, missing: Sequence[str], missing_numbers: Sequence[str] = ()
+) -> Records:
     """Rows for a fitted estimator.
 
     Args:
@@ -52,6 +73,7 @@ def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing
         X: rows.
         as_table: whether it was fitted to a data frame; an array is then read as one.
         missing: the texts that stand for a missing value in a data frame.
+        missing_numbers: those that do besides, in columns of numbers.
 
     Raises:
         ValueError: as `fitting_records`, and for columns that are not those of fitting.
@@ -62,12 +84,24 @@ def further_records(estimator: BaseEstimator, X: Any, *, as_table: bool, missing
         options: dict[str, Any] = {"dtype": None, "ensure_all_finite": False}
         X = check_array(X, estimator=estimator, **options)
     validate_data(estimator, X, reset=False, skip_check_array=True)
-    return _called(Records(_table(estimator, X), None, NAME, missing=tuple(missing)))
+    marks = {"missing": tuple(missing), "missing_numbers": tuple(missing_numbers)}
+    return _called(Records(_table(estimator, X), None, NAME, **marks))
 
 
 def _called(records: Records) -> Records:
     """With the rows called by the caller's own numbers, from 0, also where they are taken apart."""
     return replace(records, numbers=range(len(records)), unit="row index")
+
+
+def check_labels(y: np.ndarray) -> None:
+    """Raises GatewiseError for None or such among labels `[N]`, of which NumPy says that they have no order."""
+    missing = [
+        i for i, label in enumerate(y.tolist()) if label is None or type(label).__name__ in ("NAType", "NaTType")
+    ]
+    if missing:
+        raise GatewiseError(
+            f"Input y contains {len(missing)} missing labels, the first at row index {missing[0]}; drop these rows"
+        )
 
 
 def _numbers(estimator: BaseEstimator, X: Any, reset: bool) -> np.ndarray:
@@ -101,8 +135,9 @@ def _column(name: str, values: Any) -> pl.Series:
     if hasattr(values.dtype, "fill_value"):  # pandas' sparse columns
         values = values.sparse.to_dense()
     if hasattr(values.dtype, "categories"):
-        values = [None if value is None or value != value else str(value) for value in values.tolist()]
-    elif isinstance(values, np.ndarray) and values.dtype == object:
+        texts = [None if value is None or value != value else str(value) for value in values.tolist()]
+        return pl.Series(name, texts, pl.String).cast(pl.Categorical)
+    if isinstance(values, np.ndarray) and values.dtype == object:
         values = [None if value is None or value != value else value for value in values.tolist()]
     try:
         if isinstance(values, (list, np.ndarray)):

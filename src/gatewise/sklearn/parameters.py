@@ -21,9 +21,9 @@ RENAMED = {"n_experts": "experts"}
 TABLES = ("objective_options", "estimator_options", "regulariser")
 """Parameters for which None is an empty table, as a default must not be a dictionary."""
 NOT_HERE = (
-    *("data", "target", "test", "test_size", "validation_size", "separator", "header", "decimal", "image_size"),
-    *("image_mode", "seed", "threads", "audit_every", "start_from", "head", "stream", "stream_rows", "tensorboard"),
-    *("expert_parallel", "checkpoint_seconds"),
+    *("data", "target", "test", "test_size", "validation_size", "separator", "header", "missing_target"),
+    *("image_size", "image_mode", "seed", "threads", "audit_every", "start_from"),
+    *("head", "stream", "stream_rows", "tensorboard", "expert_parallel", "checkpoint_seconds"),
 )
 """Keys of a run that an estimator has no use for, or has in another form."""
 NOT_SHARED = {"class_weight"}

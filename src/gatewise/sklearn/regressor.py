@@ -138,7 +138,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
             ValueError: for a parameter or rows that cannot be used.
         """
         config = self._config()
-        records, y, weights = self._rows(X, y, sample_weight, fresh=True)
+        records, y, weights = self._rows(X, y, sample_weight, config, fresh=True)
         parts = self._split(len(y), config.seed)
         target = self._scaling(y[parts[0]])
         weight = None if weights is None else torch.from_numpy(weights)
@@ -153,7 +153,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
         """
         config = self._config()
         fresh = not hasattr(self, "model_")
-        records, y, weights = self._rows(X, y, sample_weight, fresh=fresh)
+        records, y, weights = self._rows(X, y, sample_weight, config, fresh=fresh)
         target = self._scaling(y) if fresh else None
         weight = None if weights is None else torch.from_numpy(weights)
         self._go_on(config, records, self._as_targets(y), weight, head=self.head, target=target)
@@ -206,11 +206,13 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
             raise GatewiseError(f"unknown head {self.head!r}{instead(str(self.head), known)}")
         return with_head(to_config(self), self.head)
 
-    def _rows(self, X: Any, y: Any, sample_weight: Any, fresh: bool) -> tuple[Records, np.ndarray, np.ndarray | None]:
+    def _rows(
+        self, X: Any, y: Any, sample_weight: Any, config: RunConfig, fresh: bool
+    ) -> tuple[Records, np.ndarray, np.ndarray | None]:
         """Rows, targets and weights, without the rows of weight 0."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
-        records = fitting_records(self, X, self.missing) if fresh else self._records(X)
+        records = fitting_records(self, X, config) if fresh else self._records(X)
         y = self._numbers(y)
         check_consistent_length(records, y)
         return kept(checked_weights(sample_weight, X), records, y)

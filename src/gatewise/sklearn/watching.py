@@ -33,8 +33,14 @@ class Lines(Callback):
 def for_python(message: str) -> str:
     """Advice that names the command line's flags, with the constructor's parameters in their place."""
     said = FLAGS.sub(_as_parameter, message)
-    said = re.sub(r"--set (\w+)=([\d.]*\d)", r'settings={"\1": \2}', said)
+    said = re.sub(r"--set '?missing=(\[.*?\])'?", r"missing=\1", said)
+    said = re.sub(r"--set '?(\w+)=([\d.]*\d|\[.*?\])'?", r'settings={"\1": \2}', said)
+    said = re.sub(r"(?:--set|set) decimal ?= ?'?([.,])'?|\bdecimal = '([.,])'", _as_decimal, said)
     return re.sub(r"--objective (\w+)", r'objective="\1"', said)
+
+
+def _as_decimal(setting: re.Match[str]) -> str:
+    return 'settings={"decimal": "' + (setting[1] or setting[2]) + '"}'
 
 
 def _as_parameter(flags: re.Match[str]) -> str:

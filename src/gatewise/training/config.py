@@ -12,6 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatewise.data.form import Form, as_separator
+from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.target_names import joined, names_of
 from gatewise.data.text_files import as_encoding
 from gatewise.errors import GatewiseError
@@ -144,7 +145,23 @@ class RunConfig(LoopConfig):
         description="rows of the buffer that streamed rows are shuffled in; unset: 16 million values, at most 200,000 "
         "rows",
     )
-    missing: list[str] = Field(["", "?", "NA"], description="what stands for a missing value in a table")
+    missing: list[str] = Field([*MISSING], description="what stands for a missing value in a table, empty or not")
+    missing_numbers: list[str] | None = Field(
+        None,
+        examples=[["NA", "-"]],
+        description="what does besides, where a column is otherwise of numbers, and in the target; unset: what R, "
+        "pandas, Excel and SQL write",
+    )
+    missing_target: Literal["drop", "error", "class"] = Field(
+        "drop",
+        description="rows without a target: drop leaves them out, error refuses them, class takes every text for a "
+        "class and leaves out what is empty",
+    )
+    as_numbers: list[str] = Field(
+        [],
+        description="columns that are numbers though not all values are: a range is its midpoint, and what is no "
+        "number is missing",
+    )
     separator: str | None = Field(
         None,
         examples=[";"],
@@ -156,7 +173,7 @@ class RunConfig(LoopConfig):
         description="whether a CSV file has one; false: columns c0, c1, …; unset: it has, and looks like one",
     )
     decimal: Literal[".", ","] | None = Field(
-        None, examples=[","], description="of numbers in a CSV file; unset: a point"
+        None, examples=[","], description="of numbers in text, in the target too; unset: a point"
     )
     encoding: str | None = Field(
         None, examples=["latin-1"], description="of a CSV file, such as latin-1, cp1252 or utf-16; unset: UTF-8"
@@ -164,7 +181,7 @@ class RunConfig(LoopConfig):
     reading: Literal[1, 2] = Field(
         2,
         description="by which rules tables and images are read; 1: as before version 0.2, when booleans were "
-        "categories, dates were refused and indices of pandas were features",
+        "categories, dates were refused, indices of pandas were features, and $3.50 was text",
     )
     image_size: list[int] | None = Field(
         None,
@@ -255,7 +272,7 @@ class RunConfig(LoopConfig):
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, examples=[2], ge=1, description="of torch; unset: its own choice")
 
-    @field_validator("drop", "keep", "missing", mode="before")
+    @field_validator("drop", "keep", "missing", "missing_numbers", "as_numbers", mode="before")
     @classmethod
     def _texts(cls, value: Any) -> Any:
         """Take one text, or several with commas between them, beside a list; a number is the text that it is."""
@@ -280,6 +297,12 @@ class RunConfig(LoopConfig):
         if not names or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in names):
             return value
         return joined([str(name) for name in names]) if isinstance(value, list) else str(value)
+
+    @field_validator("missing")
+    @classmethod
+    def _and_empty(cls, value: list[str]) -> list[str]:
+        """What is empty is missing whatever else is."""
+        return value if "" in map(str.strip, value) else ["", *value]
 
     @field_validator("separator")
     @classmethod
@@ -359,13 +382,14 @@ class RunConfig(LoopConfig):
         """How the data are written, for `gatewise.data.read`."""
         height_width = None if self.image_size is None else (self.image_size[0], self.image_size[1])
         return Form(
-            self.separator,
-            self.header,
-            self.decimal,
-            self.encoding,
+            *(self.separator, self.header, self.decimal, self.encoding),
             image_size=height_width,
             image_mode=self.image_mode,
             reading=self.reading,
+            missing_numbers=MISSING_NUMBERS if self.missing_numbers is None else tuple(self.missing_numbers),
+            missing_target=self.missing_target,
+            as_numbers=tuple(self.as_numbers),
+            formats=None if self.reading > 1 else {},
         )
 
     @property

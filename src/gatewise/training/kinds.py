@@ -13,8 +13,9 @@ from torch import Tensor
 
 from gatewise.data import Records
 from gatewise.data.moments import Moments
+from gatewise.data.number_format import PLAIN
 from gatewise.data.outliers import median_and_spread
-from gatewise.data.targets import target_labels, target_numbers, two_valued
+from gatewise.data.targets import check_mixed, number_format_of, target_labels, target_numbers, two_valued
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.config import RunConfig
 from gatewise.training.labels import LabelTally, predicted_labels
@@ -74,14 +75,19 @@ class Numbers:
         return balance | ({"gate_lr": config.lr} if config.gate_lr is None else {})
 
     def described(self, head: str, whole: Iterable[Records], train: Iterable[Records]) -> dict[str, Any]:
-        """See `scaling`."""
+        """See `scaling`; and how the numbers are written."""
+        form = PLAIN
         for part in whole:
-            target_numbers(part.known_labels(), head, part.place)
-        return scaling(head, (target_numbers(part.known_labels(), head, part.place) for part in train))
+            check_mixed(part.name, part.targets, least=0)
+            form = number_format_of(part.targets) or PLAIN
+            target_numbers(part.known_labels(), head, part.place, form)
+        written = {} if form == PLAIN else {"target_format": form}
+        return scaling(head, (target_numbers(part.known_labels(), head, part.place, form) for part in train)) | written
 
     def encoded(self, spec: ModelSpec, records: Records) -> Tensor:
         """`[N]`, as `as_targets` has them."""
-        numbers = target_numbers(records.known_labels(), spec.head, records.place)
+        form = number_format_of(records.targets) or spec.target_format or PLAIN
+        numbers = target_numbers(records.known_labels(), spec.head, records.place, form)
         return as_targets(numbers, spec.head, spec.target_location, spec.target_unit)
 
     def tally(self, spec: ModelSpec, mixture: MixtureOfExperts) -> NumberTally:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from torch import Tensor, nn
 
 from gatewise import objectives
+from gatewise.data.number_format import NumberFormat
 from gatewise.errors import GatewiseError
 from gatewise.mixture import (
     Bernoulli,
@@ -84,6 +85,7 @@ class ModelSpec(BaseModel):
     )
     target_location: float = 0.0
     target_unit: float = Field(1.0, gt=0, allow_inf_nan=False)
+    target_format: NumberFormat | None = None
 
     @field_validator("bin_counts")
     @classmethod

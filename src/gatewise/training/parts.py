@@ -1,14 +1,16 @@
 """The rows of a run: read in the form that the configuration says, and split."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, StoredRows, read, split
+from gatewise.data.number_format import PLAIN, NumberFormat
 from gatewise.data.places import SplitByPlace
 from gatewise.data.stored_table import StoredTable
-from gatewise.data.targets import guess_head
+from gatewise.data.targets import check_mixed, guess_head, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig
 from gatewise.training.kinds import KINDS
@@ -41,19 +43,22 @@ def read_parts(config: RunConfig) -> Parts:
         return stored_parts(config)
     source = read(config.data, config.target, missing=config.missing, form=config.form, drop=config.drop)
     rows, test = source.records, source.test
-    if config.test is not None:
-        form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
-        further = read(config.test, rows.target or config.target, missing=config.missing, form=form, drop=config.drop)
-        test = asked_for(further)
-    sets = rows.known_label_sets()
-    guess = guess_head(sets if sets.shape[1] > 1 else sets[:, 0])
-    head, guessed = guess if config.head is None else (config.head, None)
+    head, guessed = config.head, None
+    if head is None:
+        check_mixed(rows.name, rows.targets)
+        head, guessed = guess_head(rows.known_label_sets(), number_format_of(rows.targets) or PLAIN)
     if head in KINDS:
-        KINDS[head].described(head, [rows], [rows])  # what does not fit is refused first
+        described = KINDS[head].described(head, [rows], [rows])  # what does not fit is refused first
         labels = np.zeros(len(rows), dtype=int)  # they have no classes to be split by
+        names = [value for label in described.get("labels", []) for value in label["values"]]
     else:
         labels = rows.known_labels()
-        Classes.from_labels(labels, rows.name)
+        names = Classes.from_labels(labels, rows.name).names
+    if config.test is not None:
+        form = form_of_rows(config, len(rows.columns or []), rows.features.shape[1:])
+        form = with_known(form, rows.formats, names, number_format_of(rows.targets))
+        further = read(config.test, rows.target or config.target, missing=config.missing, form=form, drop=config.drop)
+        test = asked_for(further)
     size = 0.0 if test is not None else config.test_size
     kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
     if test is None and len(kept.test):
@@ -80,14 +85,17 @@ def stored_parts(config: RunConfig) -> Parts:
     for part in (train, validation):
         if not len(part):
             raise GatewiseError(f"{table.path}: no row of {len(table)} was drawn for {part.part}; give more rows")
-    if config.test is not None:
-        test = StoredRows(table_of_test(config.test, table, config.drop), seed=config.seed)
     whole = StoredRows(table, seed=config.seed)
     head, guessed = (config.head, None) if config.head is not None else stored_guess(whole)
     if head in KINDS:
-        KINDS[head].described(head, whole.targets(), whole.targets())
+        described = KINDS[head].described(head, whole.labels(), whole.labels())
+        names = [value for label in described.get("labels", []) for value in label["values"]]
     else:
-        classes_of(whole)
+        names = classes_of(whole).names
+    if config.test is not None:
+        formats = {name: reading.format for name, reading in table.readings.items() if reading.format is not None}
+        form = with_known(table.form, formats, names, number_format_of(table.target_readings))
+        test = StoredRows(table_of_test(config.test, table, form, config.drop), seed=config.seed)
     return Parts(train, validation, test if len(test) else None, whole, head, guessed)
 
 
@@ -103,6 +111,14 @@ def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> For
     if len(shape) != 3:
         return form
     return replace(form, image_size=(shape[1], shape[2]), image_mode="grey" if shape[0] == 1 else "rgb")
+
+
+def with_known(
+    form: Form, formats: Mapping[str, NumberFormat], classes: Iterable[str], target_format: NumberFormat | None
+) -> Form:
+    """How further rows are written, where it is known how numbers are and which labels are classes."""
+    known = frozenset(classes)
+    return replace(form, as_numbers=(), formats=formats, classes=known, target_format=target_format)
 
 
 def asked_for(source: Source) -> Records:

@@ -21,11 +21,15 @@ from gatewise.training.constant import ConstantFigures
 from gatewise.training.folder import Model, differences
 from gatewise.training.kinds import KINDS, tally_of
 from gatewise.training.model import choose_device
-from gatewise.training.parts import asked_for, form_of_rows, read_parts
+from gatewise.training.parts import asked_for, form_of_rows, read_parts, with_known
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 
 Watch = Callable[[Tensor, Tensor], None]
 """Sees rows and targets as the mixture takes them."""
+EARLIER = {"missing_numbers": [], "missing_target": "class", "outliers": "keep", "reading": 1}
+"""Keys that older versions did not have, with values that make what they did of a table."""
+OLD = ["", "?", "NA"]
+"""What older versions took for missing where nothing was said."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,10 @@ class Run:
     @property
     def form(self) -> Form:
         """How further rows are written: as those trained on."""
-        return form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
+        form = form_of_rows(self.config, self.summary["data"]["columns"], tuple(self.model.spec.input_shape))
+        spec = self.model.spec
+        labels = [*spec.classes, *(value for label in spec.labels for value in label.values)]
+        return with_known(form, self.model.preprocessing.formats, labels, spec.target_format)
 
     def stream(self, source: str, *, require_target: bool, keep: Sequence[str] = ()) -> Iterator[Records]:
         """The rows of `read` in parts, with what the model uses of them alone: for files larger than memory.
@@ -222,4 +229,7 @@ def config_of(folder: Path) -> RunConfig:
     """The configuration that a run folder holds; raises GatewiseError where it is damaged."""
     keys = read_toml(folder / "config.toml")
     # a run writes every key: without these it is of a version that had no other way
-    return load_config({"outliers": "keep", "reading": 1, **keys}, dict.fromkeys(keys, str(folder / "config.toml")))
+    # and where it took nothing further for missing, an empty text neither
+    earlier = {} if "reading" in keys else EARLIER
+    config = load_config(earlier | keys, dict.fromkeys(keys, str(folder / "config.toml")))
+    return config if "reading" in keys else config.model_copy(update={"missing": keys.get("missing", OLD)})

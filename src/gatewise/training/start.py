@@ -18,7 +18,10 @@ from gatewise.training.row_stream import HELD
 if TYPE_CHECKING:
     from gatewise.training.run import Run
 
-SPLIT = ("seed", "test", "test_size", "validation_size", "missing", "stream")
+SPLIT = (
+    *("seed", "test", "test_size", "validation_size", "stream"),
+    *("missing", "missing_numbers", "missing_target", "reading", "as_numbers"),
+)
 """Keys that decide which rows are for training."""
 FORM = ("separator", "header", "decimal")
 """Keys that say how a table is written."""

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from gatewise.data import Classes, Records, StoredRows
+from gatewise.data import Classes, Form, Records, StoredRows
+from gatewise.data.number_format import PLAIN
 from gatewise.data.readers import kind_of
 from gatewise.data.stored_table import StoredTable, values_in
 from gatewise.data.target_names import joined
-from gatewise.data.targets import MOST_LABELS, guess_by_counts
+from gatewise.data.targets import MOST_LABELS, check_mixed, guess_by_counts, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig
 from gatewise.wording import shown
@@ -40,15 +41,15 @@ def refuse_streamed(config: RunConfig, what: str) -> None:
         )
 
 
-def table_of_test(path: str, table: StoredTable, drop: Collection[str] = ()) -> StoredTable:
-    """The table of a file of test rows, which may lack the columns in `drop`.
+def table_of_test(path: str, table: StoredTable, form: Form, drop: Collection[str] = ()) -> StoredTable:
+    """The table of a file of test rows, written in a form, which may lack the columns in `drop`.
 
     Raises:
         GatewiseError: for a file that is no Parquet, or lacks a column.
     """
     if kind_of(path) != ".parquet":
         raise GatewiseError(f"test rows of data that are streamed come from Parquet files, and {path} is none")
-    found = StoredTable.open(path, joined(table.targets), table.missing, table.form, drop)
+    found = StoredTable.open(path, joined(table.targets), table.missing, form, drop)
     if lacking := [column for column in table.columns if column not in {*found.columns, *drop}]:
         raise GatewiseError(f"{path}: no column {shown(lacking[0])}, which {table.path} has; add it")
     return found
@@ -58,8 +59,10 @@ def stored_guess(whole: StoredRows) -> tuple[str, str | None]:
     """As `gatewise.data.targets.guess_head`, of rows on disk."""
     if len(whole.table.targets) > 1:
         return "bernoulli", None
+    check_mixed(whole.name, whole.targets)
     counts, more = whole.label_counts
-    return guess_by_counts(np.array([*counts]), np.array([*counts.values()]), more)
+    form = number_format_of(whole.targets) or PLAIN
+    return guess_by_counts(np.array([*counts]), np.array([*counts.values()]), more, form)
 
 
 def classes_of(whole: Records | StoredRows) -> Classes:
@@ -81,4 +84,4 @@ def classes_of(whole: Records | StoredRows) -> Classes:
 
 def targets_of(rows: Records | StoredRows) -> Iterable[Records]:
     """Rows in parts, of which only the labels are wanted."""
-    return [rows] if isinstance(rows, Records) else rows.targets()
+    return [rows] if isinstance(rows, Records) else rows.labels()

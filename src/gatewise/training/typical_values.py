@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data import Records
-from gatewise.data.coding import NO_VALUE
-from gatewise.data.columns import plain
+from gatewise.data.coding import NO_VALUE, plain_feature
 
 MOST_VALUES = 5
 """Of each expert."""
@@ -76,7 +75,7 @@ def _features(records: Records) -> Iterable[Feature]:
                 yield Feature(f"column {place}", None, numbers.astype(np.float64))
         return
     for series in records.features.iter_columns():
-        column = plain(series, records.missing, records.place)
+        column = plain_feature(series, records)
         if column.dtype == pl.String:
             yield from _categories(column)
         else:
