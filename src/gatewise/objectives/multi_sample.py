@@ -112,7 +112,7 @@ class LogMean:
 
     def of(self, log_weights: Tensor) -> Tensor:
         """log (1/S) Σ_s w_s over the last dimension."""
-        return (widened(log_weights).logsumexp(-1) - math.log(self.num_draws)).to(log_weights.dtype)
+        return widened(log_weights).logsumexp(-1) - math.log(self.num_draws)
 
     def log_weights(self, index: Tensor) -> Tensor:
         """ℓ of every single draw `[M, B, S]`, 0 for those of a set that is not asked for."""

@@ -69,15 +69,13 @@ class VIMCO(GradientEstimator):
         if log_weights is None:
             raise GatewiseError("estimator 'vimco' serves the objective multi-sample alone; use 'score-function'")
         index = self.draw_index(logits, num_samples, generator)
-        answers: Tensor = log_weights(index)
-        weights = widened(answers).movedim(-1, 0)
+        weights = widened(log_weights(index)).movedim(-1, 0)
         log_probs = widened(logits).log_softmax(-1).expand(*index.shape, logits.shape[-1])
         log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1).movedim(-1, 0)
         total = weights.logsumexp(0)
         signal = total.detach() - self.without(weights.detach())
         value = total - math.log(len(weights)) + (signal * gradient_only(log_prob)).sum(0)
-        value = mean_of_samples(value).to(answers.dtype)
-        return Estimate(value, None, Info(lambda: first_asked(index, 1)[0].sum(0), index=index))
+        return Estimate(mean_of_samples(value), None, Info(lambda: first_asked(index, 1)[0].sum(0), index=index))
 
     def without(self, weights: Tensor) -> Tensor:
         """log Σ w with each of the log-weights `[S, *batch]` in turn replaced by the mean of the others."""
