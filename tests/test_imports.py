@@ -14,6 +14,7 @@ SOURCE = Path(gatewise.__file__).parent
 
 LAYERS = {
     "errors": 0,
+    "precision": 0,
     "wording": 0,
     "files": 1,
     "schedules": 1,
@@ -39,6 +40,7 @@ LAYERS = {
 
 CORE = {
     "errors",
+    "precision",
     "wording",
     "schedules",
     "registry",

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
+from gatewise.precision import widened, working_dtype
 
 JOINT_LIMIT = 4096
 """The most joint outcomes K**L that `at_all` enumerates."""
@@ -26,7 +27,12 @@ EVERY_CALL = frozenset({"index", "all", "point"})
 
 @runtime_checkable
 class Integrand(Protocol):
-    """f(z), with one categorical z per example (or L of them that share one value)."""
+    """f(z), with one categorical z per example (or L of them that share one value).
+
+    No category of probability 0 is to be asked: behind a mask f may have no value, or one whose gradient is NaN even
+    where nothing comes back to it. An integrand that knows its logits leaves such categories out of `at_all`, and says
+    so by an attribute `leaves_out = True`; any other is asked by `at_index` where there are some.
+    """
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values `[S, *batch]` at the categories `[S, *batch]` (int64; `[S, *batch, L]` for L latents).
@@ -37,7 +43,10 @@ class Integrand(Protocol):
         ...
 
     def at_all(self) -> Tensor:
-        """Values `[*batch, K]` at every category (`[*batch, K**L]` for L latents, the first varying slowest)."""
+        """Values `[*batch, K]` at every category (`[*batch, K**L]` for L latents, the first varying slowest).
+
+        Where the probability is 0 the value does not matter; 0 where nothing was asked.
+        """
         ...
 
     def at_point(self, point: Tensor) -> Tensor:
@@ -201,7 +210,9 @@ def by_index(f: Callable[[Tensor], Tensor]) -> "IndexFunction":
     """Adapt a black box on categories, which need not be differentiable, for `expect`.
 
     `f` takes int64 `[S, *batch]` (`[S, *batch, L]` with `event_dims=1`) and returns `[S, *batch]`. An entry of -1
-    is not asked for (a category this example already named): skip it; what is returned there is not used.
+    is not asked for (a category this example already named, or one of probability 0): skip it; what is returned there
+    is not used. A function of tensors may ask again for one that is: `index = torch.where(index < 0, index.amax(0),
+    index)`. (Category 0 would not do, as it may be masked.)
     """
     return IndexFunction(f)
 
@@ -274,17 +285,28 @@ def joint_outcomes(num_latents: int, num_categories: int, device: torch.device |
 
 
 def joint_log_probs(logits: Tensor, event_dims: int) -> Tensor:
-    """log π of every outcome, `[*batch, K]`, or `[*batch, K**L]` in the order of `joint_outcomes`.
+    """log π of every outcome, `[*batch, K]`, or `[*batch, K**L]` in the order of `joint_outcomes`; in the working type.
+
+    Where π is too small for that type it is 0, and its logarithm -inf, so that nothing asks for it.
 
     Raises:
         GatewiseError: beyond `JOINT_LIMIT` outcomes.
     """
-    log_probs = logits.log_softmax(-1)
-    if not event_dims:
-        return log_probs
-    latents, categories = logits.shape[-2:]
-    outcomes = joint_outcomes(latents, categories, logits.device)
-    return log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
+    log_probs = widened(logits).log_softmax(-1)
+    if event_dims:
+        latents, categories = logits.shape[-2:]
+        outcomes = joint_outcomes(latents, categories, logits.device)
+        log_probs = log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
+    return torch.where(log_probs.detach().exp() == 0, -torch.inf, log_probs)
+
+
+def outcome_probs(logits: Tensor, event_dims: int) -> Tensor:
+    """π of every outcome, as `joint_log_probs`.
+
+    Raises:
+        GatewiseError: beyond `JOINT_LIMIT` outcomes.
+    """
+    return joint_log_probs(logits, event_dims).exp() if event_dims else widened(logits).softmax(-1)
 
 
 def as_categories(outcome: Tensor, logits: Tensor, event_dims: int) -> Tensor:
@@ -344,15 +366,30 @@ class _Adapter:
         # read when they are wanted: this is made anew at every call
         self.f, self.logits, self.event_dims = f, logits, event_dims
 
-    def every_index(self) -> Tensor:
-        """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`."""
+    leaves_out = True
+
+    @property
+    def mode(self) -> Tensor:
+        """The likeliest category of each example (and latent): what stands in where nothing is asked.
+
+        f then has a value and a gradient there, which it may not have behind a mask, or at a point of all zeros.
+        """
+        return self.logits.detach().argmax(-1)
+
+    def possible(self) -> Tensor:
+        """Which outcomes have any probability, bool `[N, *batch]`."""
+        return (outcome_probs(self.logits.detach(), self.event_dims) > 0).movedim(-1, 0)
+
+    def every_index(self, possible: Tensor) -> Tensor:
+        """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`; the mode where one is not possible."""
         *batch_and_event, categories = self.logits.shape
         if self.event_dims:
             outcomes = joint_outcomes(batch_and_event[-1], categories, self.logits.device)
+            possible = possible.unsqueeze(-1)
         else:
             outcomes = torch.arange(categories, device=self.logits.device)
         spread = outcomes.view(len(outcomes), *[1] * (len(batch_and_event) - self.event_dims), *outcomes.shape[1:])
-        return spread.expand(len(outcomes), *batch_and_event)
+        return torch.where(possible, spread, self.mode)
 
     def call(self, argument: Tensor, described: str) -> Tensor:
         values = self.f(argument)
@@ -360,7 +397,8 @@ class _Adapter:
         if not isinstance(values, Tensor) or values.shape != wanted:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise GatewiseError(f"f returned {got} for {described} {list(argument.shape)}; expected {list(wanted)}")
-        return values
+        # whole numbers have no gradient for the estimate to carry
+        return values if values.is_floating_point() else values.to(working_dtype(self.logits.dtype))
 
 
 class _OfPoint(_Adapter):
@@ -370,13 +408,13 @@ class _OfPoint(_Adapter):
         return self.call(point, "points of shape")
 
     def at_index(self, index: Tensor) -> Tensor:
-        # f sees category 0 where nothing is asked: at a point of all zeros it may have no value and no gradient
-        corner = self.corner(index.clamp_min(0))
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
-        return torch.where(asked, self.at_point(corner), 0.0)
+        return torch.where(asked, self.at_point(self.corner(torch.where(index < 0, self.mode, index))), 0.0)
 
     def at_all(self) -> Tensor:
-        return self.at_point(self.corner(self.every_index())).movedim(0, -1)
+        possible = self.possible()
+        values = self.at_point(self.corner(self.every_index(possible)))
+        return torch.where(possible, values, 0.0).movedim(0, -1)
 
     def corner(self, index: Tensor) -> Tensor:
         zeros = self.logits.new_zeros((*index.shape, self.logits.shape[-1]))
@@ -399,12 +437,15 @@ class _OfIndex(_Adapter):
                 raise
             raise GatewiseError(
                 "the function given to by_index failed on an index of -1, which marks an entry that is not asked for "
-                f"(a repeated draw); skip those, or start it with index = index.clamp(min=0): {error}"
+                "(a repeated draw, or a masked category); skip those, or start it with index = index.clamp(min=0), or, "
+                f"where category 0 may be masked, index = torch.where(index < 0, index.amax(0), index): {error}"
             ) from error
         return torch.where(asked, values, 0.0).gather(0, source)
 
     def at_all(self) -> Tensor:
-        return self.call(self.every_index(), "indices of shape").movedim(0, -1)
+        possible = self.possible()
+        values = self.call(self.every_index(possible), "indices of shape")
+        return torch.where(possible, values, 0.0).movedim(0, -1)
 
     def at_point(self, point: Tensor) -> Tensor:
         raise GatewiseError("a function made by by_index has no value between categories")

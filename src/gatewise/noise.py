@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gatewise.precision import widened, working_dtype
+
 FEW = 1024
 """Up to so many numbers the calls cost more than the numbers do, on CPU."""
 
@@ -29,17 +31,6 @@ class SharedGenerator(torch.Generator):
 
     first: int = 0
     total: int = 0
-
-
-def working_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type noise is drawn in: float64 for float64, float32 for everything narrower."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def widened(tensor: Tensor) -> Tensor:
-    """The tensor in its working type."""
-    # a call of .to that changes nothing still costs as much as a small operation
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.to(torch.float32)
 
 
 def exponential(shape: Shape, like: Tensor, generator: torch.Generator | None = None, rows_dim: int = 1) -> Tensor:

@@ -6,7 +6,8 @@ from torch import nn
 
 import gatewise as gw
 from tests.chance import seeded
-from tests.nn.cases import EXPERTS, FEATURES, OUTPUTS, gradients, layer_of, tokens
+from tests.mixture.models import Counting
+from tests.nn.cases import CASES, EXPERTS, FEATURES, OUTPUTS, gradients, layer_of, tokens
 
 
 def test_the_bank_is_as_wide_as_a_feed_forward_by_default():
@@ -136,3 +137,55 @@ def test_bad_input_is_refused_in_one_line(case):
     with pytest.raises(gw.GatewiseError, match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+# Masks
+
+
+class Broken(nn.Module):
+    """An expert whose answers are no numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((FEATURES, OUTPUTS), torch.nan, dtype=torch.float64))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def masked_layer(router, k):
+    """Expert 1, which is broken, is masked for all tokens, and for token 0 all but expert 2."""
+    layer = layer_of(router, k, experts=[Counting(OUTPUTS) for _ in range(EXPERTS)], hidden=None, out_features=None)
+    layer.experts.members[1] = Broken()
+    scores = layer.router.scores
+
+    def masked(x):
+        logits = scores(x).clone()
+        logits[:, 1] = -torch.inf
+        logits[0, torch.arange(EXPERTS) != 2] = -torch.inf
+        return logits
+
+    layer.router.scores = masked
+    return layer
+
+
+@pytest.mark.parametrize(("router", "k"), CASES)
+@pytest.mark.parametrize("training", [True, False])
+def test_what_a_router_masks_is_not_run_and_does_not_count(router, k, training):
+    layer, x = masked_layer(router, k).train(training), tokens(20).requires_grad_()
+    if router == "sigmoid":
+        layer.router.balance_bias[1] = 100.0  # no bias brings it back
+    for _ in range(3):
+        y, routing = layer(x)
+        assert routing.counts[1] == 0
+        assert routing.counts.sum() == (20 if k == 1 else 19 * min(k, EXPERTS - 1) + 1)
+        assert not (routing.index == 1).any()
+        assert set(routing.index[0].tolist()) <= {-1, 2}
+        assert (routing.weights[routing.index < 0] == 0).all()
+        loss = y.square().sum() + routing.balance_loss() + routing.z_loss()
+        if training and router == "score-function":
+            loss = loss + layer.score_function_loss(routing, y.detach().square().sum(-1))
+        assert loss.isfinite()
+        assert all(g.isfinite().all() for g in gradients(loss, layer, x) if g is not None)
+        weight = routing.weights[0][routing.index[0] == 2]
+        torch.testing.assert_close(y[0], weight * layer.experts.members[2](x[:1])[0])

@@ -87,6 +87,15 @@ class AskingAll(Changed):
         return super(Changed, self).forward(integrand, logits, **arguments)
 
 
+class AskingTheMasked(Changed):
+    """What stands in for nothing is category 0."""
+
+    def forward(self, integrand, logits, **arguments):
+        value = integrand.at_index(torch.zeros_like(logits.argmax(-1)).unsqueeze(0)).squeeze(0)
+        estimate = super(Changed, self).forward(integrand, logits, **arguments)
+        return self.with_value(estimate, estimate.value + 0 * torch.where(value > -torch.inf, value, 0.0))
+
+
 class Frugal(Changed):
     """Says that it costs half of what it does."""
 
@@ -194,6 +203,11 @@ BROKEN = [
     (Uncounted, "evaluations_are_counted_and_bounded", r"info\.evaluations with num_samples=2: expected \["),
     (Unreduced, "shapes_follow_the_batch", r"shape of value for batch \[\], .*: expected \[\], found \[1\]"),
     (NotANumber, "hard_logits_stay_finite", r"for .*masked logits in torch\.float64: expected finite, found \[nan"),
+    (
+        AskingTheMasked,
+        "masked_categories_are_not_asked",
+        r"the weight that is put on category 0 of f\(z\) = log ⟨z, θ⟩, .* masked, alone, 1 latents: expected 0, found",
+    ),
     (Coupled, "values_are_used_linearly", r"the gradient of a weighted sum of values"),
     (Wide, "types_follow_the_values", r"the type of the value .* expected torch\.float32, found torch\.float64"),
     (Forgetful, "state_is_saved_and_restored", r"the gradient after load_state_dict"),

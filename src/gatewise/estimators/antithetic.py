@@ -6,7 +6,8 @@ from torch import Tensor
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import MANY, Estimate, Info, Integrand, first_asked
-from gatewise.noise import exponential, working_dtype
+from gatewise.noise import exponential
+from gatewise.precision import widened, working_dtype
 
 
 @register
@@ -59,10 +60,10 @@ class Antithetic(GradientEstimator):
         direction = torch.where(i == j, 0.0, weight) * (chosen(log_probs, i) - chosen(log_probs, j))
         if event_dims:
             direction = direction.sum(-1)
-        f_i, f_j = values.detach().chunk(2)
-        gradient = (f_i - f_j) / 2 * gradient_only(direction).to(values.dtype)
+        f_i, f_j = widened(values.detach()).chunk(2)
+        gradient = ((f_i - f_j) / 2 * gradient_only(direction)).mean(0)
         info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
-        return Estimate(values.mean(0) + gradient.mean(0), None, info)
+        return Estimate((widened(values).mean(0) + gradient).to(values.dtype), None, info)
 
 
 def chosen(table: Tensor, index: Tensor) -> Tensor:

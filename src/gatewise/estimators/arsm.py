@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, with_gradient
+from gatewise.estimators.base import GradientEstimator, mean_of_samples, with_gradient
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
-from gatewise.noise import exponential, working_dtype
+from gatewise.noise import exponential
+from gatewise.precision import widened, working_dtype
 
 
 @register
@@ -48,14 +49,14 @@ class ARSM(GradientEstimator):
         swaps = swapped_argmin(u.log(), fixed)
         categories = logits.shape[-1]
         values, evaluations = ask(integrand, swaps, categories, event_dims)
-        seen = values.detach().to(u.dtype)
+        seen = widened(values.detach())
         centred = seen - seen.mean(0)
         weight = (1 - categories * u).movedim(-1, 0)  # over j: [K, S, *batch], or [K, S, *batch, L]
         if event_dims:
             centred = centred.unsqueeze(-1)
         gradient = (centred * weight).mean((1, 2)).movedim(0, -1)
         gradient = torch.where(logits > -torch.inf, gradient, 0.0)
-        value = with_gradient(values[0, 0].mean(0), logits, gradient)
+        value = with_gradient(mean_of_samples(values[0, 0]), logits, gradient)
         return Estimate(value, None, Info(evaluations, index=swaps[0, 0]))
 
 

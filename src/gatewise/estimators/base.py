@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
+from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule, check_temperature
 
 
@@ -157,8 +158,8 @@ def same_for_all(value: Tensor, count: int) -> Tensor:
 
 
 def mean_of_samples(values: Tensor) -> Tensor:
-    """The mean over the first dimension; of one sample the sample itself, for which a mean would be a needless step."""
-    return values.squeeze(0) if values.shape[0] == 1 else values.mean(0)
+    """The mean over the first dimension, taken in the working type; of one sample it would be a needless step."""
+    return values.squeeze(0) if values.shape[0] == 1 else widened(values).mean(0).to(values.dtype)
 
 
 def gradient_only(term: Tensor) -> Tensor:
@@ -171,8 +172,8 @@ def carrying(point: Tensor, relaxed: Tensor, weight: float = 1.0) -> Tensor:
 
     `relaxed` has as many dimensions, and is exact 0 less itself: what is added to the point does not change it.
     """
-    relaxed = relaxed if relaxed.dtype == point.dtype else relaxed.to(point.dtype)
-    return torch.add(point, relaxed - relaxed.detach(), alpha=weight)
+    # added in the wider type, in which the gradients of the samples are then summed
+    return torch.add(point, relaxed - relaxed.detach(), alpha=weight).to(point.dtype)
 
 
 def finite(logits: Tensor) -> Tensor:

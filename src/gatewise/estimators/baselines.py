@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.expectation import MANY
+from gatewise.precision import WideState
 from gatewise.wording import instead
 
 
-class Baseline(nn.Module):
+class Baseline(WideState):
     """Base of all baselines: `forward` gives b, `observe` sees f after b was used.
 
     Attributes:

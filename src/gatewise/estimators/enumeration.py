@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, same_for_all
+from gatewise.estimators.base import GradientEstimator
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
+from gatewise.expectation import Estimate, Info, Integrand, as_categories, outcome_probs
 
 
 @register
@@ -14,7 +14,7 @@ class Enumeration(GradientEstimator):
 
     Exact for the value, the logits and the parameters of f. Costs K evaluations an example, K**L for L latents
     (refused beyond `gatewise.expectation.JOINT_LIMIT`). `num_samples` is ignored. A category with probability 0
-    contributes nothing, whatever f is there.
+    contributes nothing, and is not asked for.
 
     Args:
         support_only: ask f only for the categories of positive probability: those that a sparse gate
@@ -50,20 +50,27 @@ class Enumeration(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The exact expectation."""
-        probs = joint_log_probs(logits, event_dims).exp() if event_dims else logits.softmax(-1)
+        probs = outcome_probs(logits, event_dims)
         possible = probs > 0
         values = self.ask(integrand, possible, logits, event_dims)
         # masked before the product: 0 · inf would be a NaN in the gradient
-        value = (probs * torch.where(possible, values, 0.0)).sum(-1)
-        if self.support_only:
-            return Estimate(value, None, Info(lambda: possible.sum(-1)))
-        return Estimate(value, None, Info(lambda: same_for_all(value, values.shape[-1])))
+        value = (probs * torch.where(possible, values, 0.0)).sum(-1).to(values.dtype)
+        return Estimate(value, None, Info(lambda: self.asked(possible, logits, event_dims)))
 
     def ask(self, integrand: Integrand, possible: Tensor, logits: Tensor, event_dims: int) -> Tensor:
         """f at every outcome `[*batch, N]`, 0 where it was not asked."""
-        if not self.support_only:
+        leaves_out = getattr(integrand, "leaves_out", False)
+        # a compiler cannot look whether something is masked
+        if not self.support_only and (leaves_out or torch.compiler.is_compiling() or bool(possible.all())):
             return integrand.at_all()
         numbers = torch.arange(possible.shape[-1], device=possible.device)
         outcomes = torch.where(possible, numbers, -1).movedim(-1, 0)
         values = integrand.at_index(as_categories(outcomes, logits, event_dims))
         return values.movedim(0, -1)
+
+    def asked(self, possible: Tensor, logits: Tensor, event_dims: int) -> Tensor:
+        """How many outcomes were, `[*batch]`: without `support_only` only a mask leaves some out."""
+        if self.support_only:
+            return possible.sum(-1)
+        unmasked = (logits > -torch.inf).sum(-1)
+        return unmasked.prod(-1) if event_dims else unmasked

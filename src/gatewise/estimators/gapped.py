@@ -7,7 +7,7 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
-from gatewise.noise import working_dtype
+from gatewise.precision import working_dtype
 from gatewise.schedules import Schedule
 
 

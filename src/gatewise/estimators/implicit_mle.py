@@ -4,16 +4,17 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import Tempered, mean_of_samples, one_hot, same_for_all, with_gradient
 from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed
+from gatewise.precision import WideState, widened
 from gatewise.schedules import Schedule
 
 
 @register
-class ImplicitMLE(Tempered):
+class ImplicitMLE(Tempered, WideState):
     """(z - z′)/λ, z = argmax(θ + ε), z′ = argmax(θ + ε - λ ∂f/∂z), the same Gumbels ε: the mean over S draws.
 
     Unbiased for the value and the parameters of f (z is an exact draw). Biased for the logits: even for a linear f it
@@ -87,9 +88,10 @@ class ImplicitMLE(Tempered):
             return value_alone(integrand, index, logits)
         corner = one_hot(index, noisy)
         slope = value_and_slope(integrand, corner.to(logits.dtype))[1]
-        value = integrand.at_index(index).mean(0)
-        step = self.step_size(logits.detach(), slope)
-        moved = one_hot((noisy - step * slope).argmax(-1), noisy)
+        value = mean_of_samples(integrand.at_index(index))
+        step = self.step_size(widened(logits.detach()), slope)
+        # what is masked stays behind, whatever the derivative is there
+        moved = one_hot(torch.where(noisy > -torch.inf, noisy - step * slope, noisy).argmax(-1), noisy)
         if self.adaptive and self.training:
             self.adapt(corner - moved)
         value = with_gradient(value, logits, ((corner - moved) / step).mean(0))

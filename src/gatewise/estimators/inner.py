@@ -6,7 +6,7 @@ from torch import Tensor
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import mean_of_samples, same_for_all
 from gatewise.expectation import Estimate, Info, Integrand
-from gatewise.noise import working_dtype
+from gatewise.precision import working_dtype
 
 
 def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import GradientEstimator, mean_of_samples, one_hot, same_for_all, with_gradient
 from gatewise.estimators.inner import against, jacobian, total, value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
-from gatewise.noise import working_dtype
+from gatewise.precision import widened, working_dtype
 
 
 @register
@@ -51,7 +51,7 @@ class MuProp(GradientEstimator):
         mean_value, slope = value_and_slope(integrand, probs.to(logits.dtype).unsqueeze(0))
         values = integrand.at_index(index)
         away = one_hot(index, probs) - probs
-        left = values.detach().to(probs.dtype) - mean_value - total(slope * away, event_dims)
+        left = widened(values.detach()) - mean_value - total(slope * away, event_dims)
         gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
-        value = with_gradient(values.mean(0), logits, gradient)
+        value = with_gradient(mean_of_samples(values), logits, gradient)
         return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))

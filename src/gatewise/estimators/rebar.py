@@ -17,12 +17,13 @@ from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
-from gatewise.noise import perturbed, widened
+from gatewise.noise import perturbed
+from gatewise.precision import WideState, widened
 from gatewise.schedules import HIGHEST, LOWEST, Schedule
 
 
 @register
-class REBAR(Tempered):
+class REBAR(Tempered, WideState):
     """[f(D) - η c(z̃)] ∇log π_D + η (∇c(z) - ∇c(z̃)), with c(z) = f(softmax(z/λ)): the mean over S draws.
 
     z = log π + Gumbels, D = argmax z, and z̃ ~ z given D; both are differentiated through θ. z̃ takes the noise that
@@ -50,6 +51,7 @@ class REBAR(Tempered):
     calls = frozenset({"index", "point"})
     unbiased = frozenset({"value", "logits", "parameters"})
     compiles = False
+    wide_parameters = ("scale", "log_factor")
     reference = "Tucker et al. 2017 (1703.07370)"
 
     scale: Tensor

@@ -8,7 +8,7 @@ from gatewise.estimators.base import PointEstimator, carrying, check_scale, one_
 from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
-from gatewise.noise import widened
+from gatewise.precision import widened
 from gatewise.schedules import Schedule
 from gatewise.wording import instead
 

@@ -7,6 +7,7 @@ from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_s
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.precision import widened
 
 
 class WithBaseline(GradientEstimator):
@@ -36,7 +37,7 @@ class WithBaseline(GradientEstimator):
             event_dims: see `gatewise.expect`.
             context: see `gatewise.expect`.
         """
-        seen = values.detach()
+        seen = widened(values.detach())
         baseline = self.baseline(seen, context)
         control_loss = None
         if torch.is_grad_enabled():
@@ -45,7 +46,7 @@ class WithBaseline(GradientEstimator):
                 self.baseline.update(seen, self.hold_statistics)
         gradient = (seen - baseline.detach()) * gradient_only(direction)
         info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
-        return Estimate(mean_of_samples(values + gradient.to(values.dtype)), control_loss, info)
+        return Estimate(mean_of_samples(values + gradient).to(values.dtype), control_loss, info)
 
 
 @register
@@ -88,7 +89,7 @@ class ScoreFunction(WithBaseline):
         """The mean over S draws."""
         index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
-        log_prob = picked(logits.log_softmax(-1), index)
+        log_prob = picked(widened(logits).log_softmax(-1), index)
         if event_dims:
             log_prob = log_prob.sum(-1)
         return self.weighed(values, log_prob, index, event_dims, context)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gatewise.estimators.base import PointEstimator, carrying, one_hot
 from gatewise.estimators.registry import register
-from gatewise.noise import widened
+from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule, check_temperature
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
-from gatewise.noise import without_replacement, working_dtype
+from gatewise.noise import without_replacement
 
 
 @register
@@ -46,7 +46,7 @@ class SumAndSample(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The sum over C and the drawn remainder."""
-        log_probs = joint_log_probs(logits.to(working_dtype(logits.dtype)), event_dims)
+        log_probs = joint_log_probs(logits, event_dims)
         outcome = self.draw_index(log_probs, num_samples, generator)
         index = as_categories(outcome, logits, event_dims)
         asked = (outcome >= 0).movedim(0, -1)
@@ -56,5 +56,5 @@ class SumAndSample(GradientEstimator):
         weights = torch.cat([log_prob[..., :-1].exp(), rest * (1 + gradient_only(log_prob[..., -1:]))], -1)
         weights = torch.where(asked, weights, 0.0)
         values = integrand.at_index(index)
-        value = (weights.movedim(-1, 0).to(values.dtype) * values).sum(0)
+        value = (weights.movedim(-1, 0) * values).sum(0).to(values.dtype)
         return Estimate(value, None, Info(lambda: asked.sum(-1), index=index))

@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.precision import widened
+
 
 def with_jacobians(corner: Tensor, logits: Tensor, *terms: tuple[float, Tensor]) -> Tensor:
     """The corner, `[S, *batch, K]`, with the derivative Σ c J(p) for the logits, over the terms (c, p).
@@ -19,7 +21,9 @@ def with_jacobians(corner: Tensor, logits: Tensor, *terms: tuple[float, Tensor])
             kept in their own type, which may be wider than the logits'.
     """
     scales = tuple(scale for scale, _ in terms)
-    many = logits.unsqueeze(0) if len(corner) == 1 else logits.expand_as(corner)
+    # in the type in which the gradients of the samples are summed
+    wide = widened(logits)
+    many = wide.unsqueeze(0) if len(corner) == 1 else wide.expand_as(corner)
     return _WithJacobians.apply(corner, many, scales, *(p for _, p in terms))
 
 
@@ -44,7 +48,7 @@ class _WithJacobians(torch.autograd.Function):
             term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
             term = term if term.dim() == slope.dim() else term.mean(0)
             terms.append(term if scale == 1 else scale * term)
-        return None, sum(terms[1:], terms[0]).to(slope.dtype), None, *[None] * len(terms)
+        return None, sum(terms[1:], terms[0]), None, *[None] * len(terms)
 
 
 # torch binds the arguments by this signature at every call, and reads it from the function anew if it is not there

@@ -7,7 +7,8 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
-from gatewise.noise import without_replacement, working_dtype
+from gatewise.noise import without_replacement
+from gatewise.precision import widened
 from gatewise.wording import instead
 
 BASELINES = ("built-in", "none")
@@ -65,15 +66,15 @@ class UnorderedSet(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The weighted sum over the set."""
-        log_probs = joint_log_probs(logits.to(working_dtype(logits.dtype)), event_dims)
+        log_probs = joint_log_probs(logits, event_dims)
         outcome = self.draw_index(log_probs, num_samples, generator)
         index = as_categories(outcome, logits, event_dims)
         values = integrand.at_index(index).movedim(0, -1)
         asked = (outcome >= 0).movedim(0, -1)
         named = outcome.clamp_min(0).movedim(0, -1)
         weights, shares = set_weights(log_probs.detach(), named, asked, self.baseline == "built-in")
-        seen = values.detach().to(weights.dtype)
-        baseline = 0.0 if shares is None else (shares @ seen.unsqueeze(-1)).squeeze(-1)
+        seen = widened(values.detach())
+        baseline = 0.0 if shares is None else (shares * seen.unsqueeze(-2)).sum(-1)
         log_prob = torch.where(asked, log_probs.gather(-1, named), 0.0)
         gradient = weights * (seen - baseline) * gradient_only(log_prob)
         value = (weights * values + gradient).sum(-1).to(values.dtype)

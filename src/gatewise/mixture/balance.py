@@ -1,10 +1,12 @@
 """A bias that balances the experts without a loss."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from gatewise.precision import WideState
 
 
-class BalanceBias(nn.Module):
+class BalanceBias(WideState):
     """Adds a bias b to the scores, which moves after each optimiser step by b += rate · sign(mean load - load).
 
     It is a buffer, not a parameter: it has no gradient, and is saved with the weights. Nothing moves it but `update`,
@@ -20,7 +22,7 @@ class BalanceBias(nn.Module):
         num_experts: K.
 
     Attributes:
-        bias: b, `[K]`.
+        bias: b, `[K]`, in float32 whatever the gate is cast to: in bfloat16 small steps would be lost.
 
     Reference: Wang et al. 2024 (2408.15664).
     """

@@ -1,6 +1,6 @@
 """Experts as a mixture runs them: all of them on every row, or each on the rows sent to it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,11 @@ class Experts(nn.Module):
 
     num_experts: int
     collective: bool = False
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether what an expert answers for a row depends on the other rows that it is given."""
+        return False
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
@@ -90,15 +95,24 @@ class ExpertList(Experts):
             described = ", ".join(f"expert {k}: {list(output.shape[1:])}" for k, output in outputs.items())
             raise GatewiseError(f"all experts must put out the same shape a row; got {described}")
 
-    def refuse_batch_statistics(self) -> None:
-        """Raise GatewiseError for batch normalisation that would see only the rows routed to an expert."""
+    def _batch_statistics(self) -> Iterator[str]:
+        """Where batch normalisation is at work."""
         for k, member in enumerate(self.members):
             for name, module in member.named_modules():
                 of_the_batch = module.training or not getattr(module, "track_running_stats", True)
                 if isinstance(module, nn.modules.batchnorm._BatchNorm) and of_the_batch:
-                    raise GatewiseError(
-                        f"expert {k} has batch normalisation ({name or type(module).__name__}), whose statistics "
-                        "would come from only the rows routed to it; use LayerNorm or GroupNorm, move it into the "
-                        "shared trunk, freeze the expert, or run every expert on every row, as the marginal "
-                        "and the enumeration estimator do"
-                    )
+                    yield f"expert {k} has batch normalisation ({name or type(module).__name__})"
+
+    @property
+    def whole_batch(self) -> bool:
+        """With batch normalisation in training."""
+        return any(True for _ in self._batch_statistics())
+
+    def refuse_batch_statistics(self) -> None:
+        """Raise GatewiseError for batch normalisation that would see only the rows routed to an expert."""
+        for found in self._batch_statistics():
+            raise GatewiseError(
+                f"{found}, whose statistics would come from only the rows routed to it; use LayerNorm or GroupNorm, "
+                "move it into the shared trunk, freeze the expert, or run every expert on every row, as the marginal "
+                "and the enumeration estimator do"
+            )

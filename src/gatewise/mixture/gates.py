@@ -10,7 +10,7 @@ from gatewise.mixture.balance import BalanceBias
 from gatewise.mixture.gate_rows import is_sparse, remove_row, share_row, split_row
 from gatewise.mixture.sparse_gates import SPARSE_GATES
 from gatewise.mixture.top_k import NoisyTopK, check_top_k
-from gatewise.noise import widened
+from gatewise.precision import widened
 from gatewise.wording import instead
 
 GATE_MAPS: dict[str, type[nn.Module]] = {"softmax": nn.Identity, **SPARSE_GATES}

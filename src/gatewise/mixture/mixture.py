@@ -9,7 +9,7 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical, Head
-from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy
+from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy, unmasked
 from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
@@ -95,7 +95,7 @@ class MixtureOfExperts(nn.Module):
     def forward(self, x: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
         """log p(y|x) of every class under the whole mixture, `[B, C]`."""
         gate, experts = self.expert_log_probs(x, gate_x=gate_x)
-        return (gate.unsqueeze(-1) + experts).logsumexp(1)
+        return (gate.unsqueeze(-1) + unmasked(gate, experts)).logsumexp(1)
 
     def distribution(self, x: Tensor, *, gate_x: Tensor | None = None) -> distributions.MixtureSameFamily:
         """p(y|x) as a distribution with batch shape `[B]` in float64, which has a mean, a variance, samples, and so on.
@@ -154,7 +154,7 @@ class MixtureOfExperts(nn.Module):
         with torch.no_grad():
             if route == "mixture":
                 features, logits = self.read(x, gate_x)
-                return (logits.softmax(-1).unsqueeze(-1) * head.mean(self.experts(features))).sum(1)
+                return (logits.softmax(-1).unsqueeze(-1) * unmasked(logits, head.mean(self.experts(features)))).sum(1)
             return self._of_chosen(x, gate_x, 1 if route == "top1" else k, head.mean)
 
     def _distribution_head(self) -> DistributionHead:
@@ -178,6 +178,7 @@ class MixtureOfExperts(nn.Module):
         features, logits = self.read(x, gate_x)
         # of equal logits max takes the first, as argmax does; topk takes any
         chosen, index = logits.max(-1, keepdim=True) if k == 1 else logits.topk(k, dim=-1)
+        index = torch.where(chosen > -torch.inf, index, -1)  # of fewer unmasked ones than k
         plan = self.experts.plan(index.T, features)
         answers = answer(plan.run(self.experts.grouped, features))
         share = chosen.to(answers.dtype).softmax(-1).T.flatten()[plan.slots]
@@ -190,7 +191,8 @@ class MixtureOfExperts(nn.Module):
 class Observed:
     """A mixture at given x and y: an `Integrand` with f(z) = log p(y|z,x).
 
-    Made by `MixtureOfExperts.observe`; trunk and gate have run, experts run when they are asked.
+    Made by `MixtureOfExperts.observe`; trunk and gate have run, experts run when they are asked. An expert is not run
+    on a row where the gate masks it (a logit of -inf): what it would answer there, be it NaN, reaches nothing.
 
     Attributes:
         mixture: the mixture.
@@ -213,17 +215,45 @@ class Observed:
         features = self.features.detach()
         return features.flatten(1) if features.dim() > 1 else features.unsqueeze(1)
 
-    def at_all(self) -> Tensor:
-        """log p(y|z,x) for every expert, `[B, K]`; the experts run once however often this is asked.
+    leaves_out = True
 
-        (Once more if it was first asked under `no_grad` and a gradient is wanted now.)
+    def at_all(self) -> Tensor:
+        """log p(y|z,x) for every expert, `[B, K]`, 0 where it is masked.
+
+        The experts run once however often this is asked. (Once more if it was first asked under `no_grad` and a
+        gradient is wanted now.)
         """
         if self._all is None or (torch.is_grad_enabled() and not self._all_has_graph):
-            outputs = self.mixture.experts(self.features)
-            y = self.y.unsqueeze(1).expand(*outputs.shape[:2], *self.y.shape[1:])
-            self._all = self.mixture.head.log_prob(outputs, y)
+            self._all = self._every()
             self._all_has_graph = torch.is_grad_enabled()
         return self._all
+
+    def _every(self) -> Tensor:
+        """The experts' answers, `[B, K]`."""
+        experts, possible = self.mixture.experts, self.logits > -torch.inf
+        # processes that share experts must run them in the same way; and a compiler cannot look
+        together = experts.collective or experts.whole_batch or torch.compiler.is_compiling()
+        if not together and not bool(possible.all()):
+            numbers = torch.arange(self.mixture.num_experts, device=possible.device)
+            return self._of(torch.where(possible, numbers, -1).T, distinct=True).T
+        outputs = experts(self.features)
+        if together:
+            outputs = torch.where(possible.view(*possible.shape, *[1] * (outputs.dim() - 2)), outputs, 0.0)
+        y = self.y.unsqueeze(1).expand(*outputs.shape[:2], *self.y.shape[1:])
+        answers = self.mixture.head.log_prob(outputs, y)
+        return torch.where(possible, answers, 0.0) if together else answers
+
+    def evaluations(self) -> Tensor:
+        """The experts that `at_all` runs for each row, int64 `[B]`."""
+        possible = self.logits > -torch.inf
+        return (possible | self.mixture.experts.collective | self.mixture.experts.whole_batch).sum(-1)
+
+    def _of(self, index: Tensor, distinct: bool = False) -> Tensor:
+        """The answers of the experts `[S, B]`."""
+        experts = self.mixture.experts
+        plan = experts.plan(index, self.features, distinct=distinct)
+        outputs = plan.run(experts.grouped, self.features)
+        return plan.combine(self.mixture.head.log_prob(outputs, self.y[plan.rows]))
 
     def at_index(self, index: Tensor) -> Tensor:
         """log p(y|z,x) for the experts `[S, B]`: runs only those, each distinct pair once; -1 gives 0.
@@ -233,13 +263,10 @@ class Observed:
         if self._all is not None and (self._all_has_graph or not torch.is_grad_enabled()):
             asked = self._all.T.gather(0, index.clamp_min(0))
             return torch.where(index >= 0, asked, 0.0)
-        experts = self.mixture.experts
-        plan = experts.plan(index, self.features)
-        outputs = plan.run(experts.grouped, self.features)
-        return plan.combine(self.mixture.head.log_prob(outputs, self.y[plan.rows]))
+        return self._of(index)
 
     def at_point(self, point: Tensor) -> Tensor:
-        """⟨point, log p(y|·,x)⟩ for points `[S, B, K]`: runs all experts."""
+        """⟨point, log p(y|·,x)⟩ for points `[S, B, K]`: runs all experts, but for masked ones."""
         return (point * self.at_all()).sum(-1)
 
     def log_joint(self) -> Tensor:

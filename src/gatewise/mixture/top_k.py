@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.noise import widened
+from gatewise.precision import widened
 
 
 def check_top_k(k: int, num_experts: int) -> None:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gatewise.precision import widened
+
 COLLAPSED = 1.5
 """Fewer effective experts than this is a collapse: one expert does nearly everything."""
 STILL = 0.01
@@ -11,6 +13,7 @@ STILL = 0.01
 
 def entropy(probs: Tensor) -> Tensor:
     """-Σ_k p_k log p_k in nats, `[...]`, for probabilities `[..., K]`; exact zeros count 0, with a gradient of 0."""
+    probs = widened(probs)
     positive = probs > 0
     log_probs = torch.where(positive, probs, 1.0).log()
     return -(torch.where(positive, probs, 0.0) * log_probs).sum(-1)

@@ -101,7 +101,7 @@ class MoELayer(nn.Module):
         if padding is not None:
             position = padding.reshape(-1).logical_not().nonzero().squeeze(1)
             tokens = tokens[position]
-        routing = replace(self.router(tokens), shape=tuple(shape), position=position)
+        routing = replace(_without_masked(self.router(tokens)), shape=tuple(shape), position=position)
         y = self._mix(tokens, routing)
         if self.shared is not None:
             y = y + self.shared(tokens)
@@ -118,11 +118,17 @@ class MoELayer(nn.Module):
     def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:
         """Σ_z w_z E_z(x), `[N, O]`."""
         index, weights = routing.index, routing.weights
-        if index.shape[1] == self.num_experts or (len(tokens) == 0 and not self.experts.collective):
+        # where the router masks an expert it is not run, whatever it would answer; a compiler cannot look
+        whole = index.shape[1] == self.num_experts and (
+            self.experts.collective or torch.compiler.is_compiling() or bool((index >= 0).all())
+        )
+        if whole or (len(tokens) == 0 and not self.experts.collective):
             # no tokens pass all experts, too: the parameters of a bank then have a gradient of 0; without one,
             # DistributedDataParallel would fail where one process has no tokens
             outputs = self.experts(tokens)
-            weights = weights.new_zeros(len(tokens), self.num_experts).scatter(1, index, weights)
+            # what is masked is added to the first expert, and is 0
+            weights = weights.new_zeros(len(tokens), self.num_experts).scatter_add(1, index.clamp_min(0), weights)
+            outputs = torch.where((routing.logits > -torch.inf).unsqueeze(-1), outputs, 0.0)
         else:
             # the draws of the dispatch are the r experts of a token
             plan = self.experts.plan(index.T, tokens, distinct=True)
@@ -138,6 +144,17 @@ class MoELayer(nn.Module):
                 f"padding must be bool and of shape {list(x.shape[:-1])}, true where there is no token; "
                 f"got {padding.dtype} {list(padding.shape)}"
             )
+
+
+def _without_masked(routing: Routing) -> Routing:
+    """The routing, with -1 in the place of experts whose logits are -inf, as where k are more than are not masked."""
+
+    def unmasked(index: Tensor) -> Tensor:
+        return torch.where(routing.logits.detach().gather(1, index) > -torch.inf, index, -1)
+
+    index = unmasked(routing.index)
+    weights = torch.where(index >= 0, routing.weights, 0.0)
+    return replace(routing, index=index, weights=weights, chosen=unmasked(routing.chosen))
 
 
 def _refuse(reason: str, **options: object) -> None:

@@ -20,10 +20,11 @@ class Routing:
     Attributes:
         logits: the router's scores, `[N, K]`, in float32 at least, with their graph.
         probs: p(z|x), `[N, K]`, with their graph; they sum to 1.
-        index: the experts that run, distinct for a token, int64 `[N, r]`.
+        index: the experts that run, distinct for a token, int64 `[N, r]`; -1, with weight 0, in the place of one that
+            the router masks by a logit of -inf.
         weights: what their outputs are weighed with, `[N, r]`.
-        chosen: the experts that were chosen, int64 `[N, k]`: those of `index`, but for routers that run all experts to
-            learn about one.
+        chosen: the experts that were chosen, int64 `[N, k]`: those of `index`, -1 as there, but for routers that run
+            all experts to learn about one.
         log_prob: log p of the expert drawn, `[N]`, where the router learns by `score_function_loss`; else None.
         shape: that of the tokens as the layer got them, such as `[B, T]`.
         position: where the N tokens stand in the flattened `shape`, int64 `[N]`; None if there was no padding.

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from gatewise.estimators import GradientEstimator, Tempered
 from gatewise.estimators import get as get_estimator
-from gatewise.estimators.base import same_for_all
 from gatewise.expectation import Estimate, Info, check_num_samples
 from gatewise.mixture import Observed
 from gatewise.registry import Registry
@@ -80,8 +79,8 @@ class Objective(nn.Module):
 
 
 def of_all_experts(value: Tensor, observed: Observed) -> Estimate:
-    """An exact value `[B]`, for which every expert was run."""
-    return Estimate(value, None, Info(same_for_all(value, observed.mixture.num_experts)))
+    """An exact value `[B]`, for which every expert was run that is not masked."""
+    return Estimate(value, None, Info(observed.evaluations))
 
 
 def weighted(weights: Tensor, values: Tensor) -> Tensor:

@@ -134,6 +134,7 @@ class LogRatio:
         possible = log_q > -torch.inf
         log_prob = torch.where(possible, observed.logits.log_softmax(-1), 0.0)
         self.prior = log_prob - torch.where(possible, log_q, 0.0)
+        self.leaves_out = True
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values `[S, B]` at the experts `[S, B]`; -1 gives 0."""

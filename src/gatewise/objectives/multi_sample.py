@@ -12,6 +12,7 @@ from gatewise.mixture import Observed
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.objectives.registry import register
 from gatewise.objectives.vimco import VIMCO, check_draws
+from gatewise.precision import widened
 from gatewise.registry import Registry
 
 OWN_ESTIMATORS: Registry[GradientEstimator] = Registry("estimator")
@@ -106,12 +107,12 @@ class LogMean:
     """
 
     def __init__(self, observed: Observed, num_draws: int):
-        self.observed, self.num_draws = observed, num_draws
+        self.observed, self.num_draws, self.leaves_out = observed, num_draws, True
         self.asked: list[Tensor] = []
 
     def of(self, log_weights: Tensor) -> Tensor:
         """log (1/S) Σ_s w_s over the last dimension."""
-        return log_weights.logsumexp(-1) - math.log(self.num_draws)
+        return widened(log_weights).logsumexp(-1) - math.log(self.num_draws)
 
     def log_weights(self, index: Tensor) -> Tensor:
         """ℓ of every single draw `[M, B, S]`, 0 for those of a set that is not asked for."""
@@ -133,9 +134,9 @@ class LogMean:
         return self.of((point * self._every().unsqueeze(1)).sum(-1))
 
     def _every(self) -> Tensor:
-        rows, num_experts = self.observed.logits.shape
-        experts = torch.arange(num_experts, device=self.observed.logits.device)
-        self.asked.append(experts.unsqueeze(1).expand(num_experts, rows))
+        logits = self.observed.logits
+        experts = torch.arange(logits.shape[-1], device=logits.device)
+        self.asked.append(torch.where(logits > -torch.inf, experts, -1).T)
         return self.observed.at_all()
 
     def evaluations(self) -> Tensor:

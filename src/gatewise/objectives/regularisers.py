@@ -14,6 +14,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.usage import entropy
+from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule
 from gatewise.wording import instead
 
@@ -75,7 +76,7 @@ class GateEntropy(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """-H(z|x), `[1]`."""
-        return -entropy(logits.softmax(-1)).mean(0, keepdim=True)
+        return -entropy(widened(logits).softmax(-1)).mean(0, keepdim=True)
 
 
 class Importance(Regulariser):
@@ -85,7 +86,7 @@ class Importance(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return logits.softmax(-1).mean(0)
+        return widened(logits).softmax(-1).mean(0)
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """0 for a uniform mean gate, K - 1 for one that is all on one expert."""
@@ -102,7 +103,7 @@ class Load(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """Shares and mean gate, `[2 K]`."""
-        probs = logits.softmax(-1)
+        probs = widened(logits).softmax(-1)
         experts = torch.arange(logits.shape[-1], device=logits.device)
         shares = (logits.argmax(-1, keepdim=True) == experts).to(probs.dtype)
         return torch.cat([shares.mean(0), probs.mean(0)])
@@ -121,7 +122,7 @@ class ZLoss(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The squared log-normaliser, `[1]`."""
-        return logits.logsumexp(-1).square().mean(0, keepdim=True)
+        return widened(logits).logsumexp(-1).square().mean(0, keepdim=True)
 
 
 class MutualInformation(Regulariser):
@@ -131,7 +132,7 @@ class MutualInformation(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """H(z|x) and the mean gate, `[1 + K]`."""
-        probs = logits.softmax(-1)
+        probs = widened(logits).softmax(-1)
         return torch.cat([entropy(probs).mean(0, keepdim=True), probs.mean(0)])
 
     def penalty(self, statistics: Tensor) -> Tensor:
@@ -154,7 +155,7 @@ class Dirichlet(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return logits.softmax(-1).mean(0)
+        return widened(logits).softmax(-1).mean(0)
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0."""
@@ -187,7 +188,7 @@ class Prior(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return logits.softmax(-1).mean(0)
+        return widened(logits).softmax(-1).mean(0)
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0 to -log of the least of the prior."""

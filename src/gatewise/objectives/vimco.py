@@ -8,6 +8,7 @@ from torch import Tensor
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.precision import widened
 from gatewise.wording import instead
 
 MEANS = ("geometric", "arithmetic")
@@ -68,12 +69,12 @@ class VIMCO(GradientEstimator):
         if log_weights is None:
             raise GatewiseError("estimator 'vimco' serves the objective multi-sample alone; use 'score-function'")
         index = self.draw_index(logits, num_samples, generator)
-        weights: Tensor = log_weights(index).movedim(-1, 0)
-        log_probs = logits.log_softmax(-1).expand(*index.shape, logits.shape[-1])
+        weights = widened(log_weights(index)).movedim(-1, 0)
+        log_probs = widened(logits).log_softmax(-1).expand(*index.shape, logits.shape[-1])
         log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1).movedim(-1, 0)
         total = weights.logsumexp(0)
         signal = total.detach() - self.without(weights.detach())
-        value = total - math.log(len(weights)) + (signal * gradient_only(log_prob).to(signal.dtype)).sum(0)
+        value = total - math.log(len(weights)) + (signal * gradient_only(log_prob)).sum(0)
         return Estimate(mean_of_samples(value), None, Info(lambda: first_asked(index, 1)[0].sum(0), index=index))
 
     def without(self, weights: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.testing import behaviour, costs, exactness, forms, gradients, sampling
+from gatewise.testing import behaviour, costs, exactness, forms, gradients, masks, sampling
 from gatewise.testing.subject import Check, Outcomes, Subject
 
 CHECKS: tuple[Check, ...] = (
@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     gradients.values_are_used_linearly,
     gradients.control_loss_touches_its_own_alone,
     gradients.hard_logits_stay_finite,
+    masks.masked_categories_are_not_asked,
     behaviour.a_seed_decides_everything,
     behaviour.a_generator_is_the_only_source,
     behaviour.torchs_generator_is_used_without_one,

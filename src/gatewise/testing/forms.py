@@ -67,8 +67,8 @@ def _check_shapes(subject: Subject, batch: tuple[int, ...], event_dims: int, num
 
 @check
 def types_follow_the_values(subject: Subject) -> None:
-    """The value has the type of f's values, and all is finite in bfloat16, float32 and float64."""
-    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    """The value has the type of f's values, and all is finite in bfloat16, float16, float32 and float64."""
+    for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         for event_dims in subject.event_dims():
             run = subject.run((2, 3), event_dims, dtype)
             for what, tensor in zip(("value", "logits", "weights"), (run.value, *run.gradients()), strict=True):

@@ -89,6 +89,7 @@ class TargetTally(ABC):
         head, (features, logits) = head_of(self.mixture), self.mixture.read(x)
         outputs, log_gate = self.mixture.experts(features), logits.log_softmax(-1)
         of_experts = head.log_prob(outputs, y.unsqueeze(1).expand(*outputs.shape[:2], *y.shape[1:]))
+        of_experts = torch.where(log_gate > -torch.inf, of_experts, 0.0)
         gate, first = log_gate.exp(), log_gate.argmax(-1, keepdim=True)
         self.gate += gate.cpu().double().sum(0)
         self.argmax_counts += torch.bincount(first.squeeze(1).cpu(), minlength=len(self.argmax_counts))

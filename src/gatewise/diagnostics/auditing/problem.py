@@ -93,6 +93,7 @@ class Repeated:
         self.problem = problem
         self.table = problem.table if table is None else table
         self.provides = problem.provides
+        self.leaves_out = True  # nothing is asked anew
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values `[S, R, *batch]`, from the table."""

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.nn.routing import Routing
-from gatewise.noise import categorical, widened
+from gatewise.noise import categorical
+from gatewise.precision import widened
 
 
 class Router(nn.Module):

@@ -9,6 +9,7 @@ from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
+from gatewise.precision import widened
 
 
 @register
@@ -81,7 +82,7 @@ class ScoreFunction(Router):
             )
         log_prob = routing.spread(routing.log_prob).reshape(*lead, -1).sum(-1)
         real = routing.spread(torch.ones_like(routing.log_prob)).reshape(*lead, -1).amax(-1) > 0
-        seen, log_prob = cost.detach()[real], log_prob[real]
+        seen, log_prob = widened(cost.detach())[real], log_prob[real]
         baseline = self.baseline(seen.unsqueeze(0), None).detach()
         if self.training:
             self.baseline.update(seen.unsqueeze(0), hold=False)

@@ -1,8 +1,5 @@
 """Sigmoid affinities, balanced by a bias instead of a loss."""
 
-from collections.abc import Callable
-from typing import Self
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,10 +8,11 @@ from gatewise.errors import GatewiseError
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
+from gatewise.precision import WideState
 
 
 @register
-class Sigmoid(Router):
+class Sigmoid(Router, WideState):
     """s = σ(W x); the top k of s + b are chosen, and weighed by their s alone: scale · s_z / Σ_top s (s_z at k = 1).
 
     The bias b has no gradient. Once a step, `update_balance(counts)` raises it for experts that got less than their
@@ -52,7 +50,9 @@ class Sigmoid(Router):
         """Route tokens x `[N, D]`."""
         logits = self.scores(x)
         affinity = logits.sigmoid()
-        index = (affinity.detach() + self.balance_bias).topk(self.k, dim=-1).indices
+        # no bias brings a masked expert back
+        biased = torch.where(logits > -torch.inf, affinity.detach() + self.balance_bias, -torch.inf)
+        index = biased.topk(self.k, dim=-1).indices
         # s / Σ s in log space, where affinities that have come to 0 still have a ratio
         log_affinity = F.logsigmoid(logits)
         chosen = log_affinity.gather(-1, index).softmax(-1) if self.k > 1 else affinity.gather(-1, index)
@@ -69,10 +69,3 @@ class Sigmoid(Router):
             raise GatewiseError(f"the balance needs counts of shape [{self.num_experts}], got {list(counts.shape)}")
         counts = counts.to(self.balance_bias)
         self.balance_bias += self.rate * (counts.mean() - counts).sign()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        before = self.balance_bias
-        super()._apply(fn, recurse)
-        if self.balance_bias.dtype.itemsize < before.dtype.itemsize:
-            self.balance_bias = before.to(self.balance_bias.device)
-        return self
