@@ -50,6 +50,7 @@ class Bench:
         precision: the half width that the intervals are to have.
         repetitions: R for every setting; None to decide it by a pilot.
         seed: of the noise.
+        learned: whether an estimator has learned something before it was measured.
     """
 
     problem: Problem
@@ -58,6 +59,7 @@ class Bench:
     precision: float
     repetitions: int | None
     seed: int
+    learned: bool = False
     generator: ImportanceGenerator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +90,7 @@ class Bench:
         self.generator.manual_seed(crc32(repr((self.seed, setting.key)).encode()))
         self.warm_up(setting, time.perf_counter() + budget / 3)
         setting.estimator.eval()
-        pilot = self.sample(setting, min(max(CHUNK // self.size // 2, PILOT[0]), PILOT[1])).moments
+        pilot = self.sample(setting, min(max(CHUNK // self.size // 2, PILOT[0]), PILOT[1]))
         seconds = self.seconds_of(setting, budget / 5)
         left = deadline - time.perf_counter()
         count = self.count(pilot, left)
@@ -101,6 +103,7 @@ class Bench:
         learned = [p for p in estimator.parameters() if p.requires_grad]
         if setting.warm or not (learned or list(estimator.buffers())):
             return
+        self.learned = True
         estimator.train()
         optimiser = torch.optim.Adam(learned, lr=0.01) if learned else None
         for step in range(WARM_UP):
@@ -130,6 +133,8 @@ class Bench:
             weighed, done = weighed or weights is not None, part.stop
         if bad:
             raise NotFinite(f"gave infinities or NaN in {bad} of {done} repetitions")
+        if not bool(squares[:done].isfinite().all()):
+            raise NotFinite("gave estimates so long, beside the gradient, that their squares are not finite numbers")
         moments = intervals.moments(away[:done], exact.direction, squares[:done] if weighed else None)
         if watched is None:
             return Sample(moments)
@@ -182,12 +187,16 @@ class Bench:
             (gradient,) = torch.autograd.grad(estimate.value.sum(), leaf, retain_graph=True)
         return gradient, self.generator.weights(), estimate
 
-    def count(self, pilot: intervals.Moments, budget: float) -> int:
+    def count(self, pilot: Sample, budget: float) -> int:
         """How many repetitions: what the precision needs, as memory and the time for their statistics allow."""
         if self.repetitions is not None:
             return self.repetitions
         size = self.size
-        count = max(self.fewest, math.ceil(min(intervals.repetitions_needed(pilot, self.precision), MOST / size)))
+        count = max(
+            self.fewest, math.ceil(min(intervals.repetitions_needed(pilot.moments, self.precision), MOST / size))
+        )
+        if self.generator.shares is not None and not pilot.weighed:
+            count = max(count, pilot.moments.repetitions)  # fewer would see fewer of what is rare
         while count > self.fewest and _statistics_seconds(count, size) > budget / 2:
             count = max(self.fewest, count // 2)
         return count

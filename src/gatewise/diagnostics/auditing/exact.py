@@ -131,11 +131,11 @@ def _zero(problem: Problem, rows: _Rows, unit: float) -> str:
     what = "expert" if problem.mixture else "category"
     if problem.logits.shape[-1] == 1:
         why = f"there is one {what} (K = 1), and so nothing to choose"
+    elif bool(certain.all()):
+        why = f"the choice is certain: in every row one {what} has all the probability"
     elif bool(flat.all()):
         why = f"in every row f is the same for every {what} that may be chosen"
         why += ", but for rounding" if bool((rows.range > 0).any()) else ""
-    elif bool(certain.all()):
-        why = f"the choice is certain: in every row one {what} has all the probability"
     elif bool((certain | flat).all()):
         why = f"in every row the choice is certain, or f is the same for every {what} that may be chosen"
     elif problem.event_dims and unit <= UNITS * DOUBLE * float(rows.size.amax()):

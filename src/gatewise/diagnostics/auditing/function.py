@@ -101,7 +101,8 @@ def audit(
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
     if not rows:
-        raise GatewiseError(f"no estimator could be audited: {(refused + more)[0].reason}")
+        first = (refused + more)[0]
+        raise GatewiseError(f"no estimator could be audited: {first.estimator}: {first.reason}")
     return conclude(bench, rows, [*refused, *more], level, max_evaluations, time.perf_counter() - started)
 
 
@@ -162,8 +163,8 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
     if unclear:
         notes.append(
-            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not "
-            "be told from none; give the audit more seconds, or fewer settings."
+            f"In {len(unclear)} of {len(rows)} setting{'s' * (len(rows) > 1)} there is so much noise that a bias of "
+            f"{UNCLEAR:.0%} could not be told from none; give the audit more seconds, or fewer settings."
         )
     cautions: dict[str, list[str]] = {}
     for row in rows:
@@ -175,8 +176,7 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
             "Rare categories carry much of this gradient, so they were drawn more often than they come, and what was "
             "drawn was weighed accordingly. Training draws them as they come: few steps see one."
         )
-    learners = {row.estimator for row in rows} & {"rebar", "relax"}
-    if learners or any("baseline" in row.options for row in rows):
+    if bench.learned:
         notes.append(
             f"Baselines and control variates learned for {WARM_UP} steps on these rows before they were measured."
         )

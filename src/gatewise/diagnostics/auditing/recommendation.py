@@ -74,11 +74,17 @@ class _Difference:
     unbiased: Row
     error: float
     half: float
+    equal: float
 
     @property
     def told(self) -> bool:
         """It is more than noise."""
         return self.error > self.half
+
+    @property
+    def worth(self) -> bool:
+        """It is more than noise, and than what counts as equal."""
+        return self.error > max(self.half, self.equal)
 
 
 def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool) -> Recommendation:
@@ -103,11 +109,11 @@ def recommend(rows: Sequence[Row], most: int, num_categories: int, mixture: bool
     best = measure.least(allowed)
     difference = None
     honest = [row for row in allowed if row.trusted]
-    if not best.trusted and honest and best.relative_mse > EXACT:
-        other = measure.least(honest)
-        half = math.hypot(measure.half_width(best), measure.half_width(other))
-        difference = _Difference(best, other, measure(other) - measure(best), half)
-        best = best if difference.told else other
+    others = [row for row in allowed if not row.trusted]
+    if best.relative_mse > EXACT and honest and others:
+        difference = _difference(measure.least(others), measure.least(honest), measure)
+        best = difference.biased if difference.worth else difference.unbiased
+        difference = difference if difference.error > 0 else None
     if best.relative_mse <= EXACT:
         why = _exact(best, num_categories, mixture, what)
     else:
@@ -156,9 +162,15 @@ def order(rows: Sequence[Row], most: int) -> list[int]:
     return sorted(range(len(rows)), key=key)
 
 
+def _difference(biased: Row, unbiased: Row, measure: _Measure) -> _Difference:
+    half = math.hypot(measure.half_width(biased), measure.half_width(unbiased))
+    equal = 0.0 if measure.noisy else (CLOSE - 1) * measure(biased)
+    return _Difference(biased, unbiased, measure(unbiased) - measure(biased), half, equal)
+
+
 def _preference(row: Row) -> tuple[bool, bool, float]:
     """Among equals: the sum itself, then what is unbiased on any data, then the fastest."""
-    return row.estimator != Enumeration.name, not row.unbiased, row.seconds
+    return row.estimator != Enumeration.name, not row.trusted, row.seconds
 
 
 def _exact(best: Row, num_categories: int, mixture: bool, what: str) -> str:
@@ -212,11 +224,12 @@ def _compared(difference: _Difference, measure: _Measure) -> str:
     biased, other = difference.biased, difference.unbiased
     low, high = difference.error - difference.half, difference.error + difference.half
     by = f"{difference.error:.3g} {{}} ({low:.3g} to {high:.3g})"
-    if not difference.told:
+    if not difference.worth:
+        nothing = "" if difference.told else ", which this audit cannot tell from nothing"
         how = f"a bias of {biased.relative_bias:.0%}" if biased.biased else "a bias by its nature"
         return (
-            f"; {named(biased)}, with {how}, {measure.has(biased)}, {by.format('more' if measure.noisy else 'less')}, "
-            "which this audit cannot tell from nothing, and a bias does not average out"
+            f"; {named(biased)}, with {how}, {measure.has(biased)}, "
+            f"{by.format('more' if measure.noisy else 'less')}{nothing}; a bias does not average out"
         )
     many = (other.relative_std**2 - biased.relative_std**2) / max(biased.relative_bias**2, EXACT)
     averaged = (

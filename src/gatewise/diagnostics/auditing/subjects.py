@@ -164,7 +164,7 @@ def _pull(logits: Tensor, parameters: Sequence[Tensor]) -> Pull:
             )
         except RuntimeError:  # an operation of the gate that cannot be batched
             return torch.stack([of_one(gradient) for gradient in gradients])
-        return torch.cat([part.flatten(1) for part in found if part is not None], 1)
+        return torch.cat([part.reshape(len(gradients), -1) for part in found if part is not None], 1)
 
     return pull
 
