@@ -33,16 +33,31 @@ class SharedGenerator(torch.Generator):
     total: int = 0
 
 
-def exponential(shape: Shape, like: Tensor, generator: torch.Generator | None = None, rows_dim: int = 1) -> Tensor:
+class TiltedGenerator(torch.Generator):
+    """A source of noise that changes the exponentials drawn from it: importance sampling."""
+
+    def tilted(self, noise: Tensor, like: Tensor, rows_dim: int, race: bool) -> Tensor:
+        """The noise that is used in the place of `noise`; see `exponential`.
+
+        `race`: noise / softmax(`like`) are the times of a race, whose first is drawn. Else it may serve anything.
+        """
+        return noise
+
+
+def exponential(
+    shape: Shape, like: Tensor, generator: torch.Generator | None = None, rows_dim: int = 1, race: bool = False
+) -> Tensor:
     """Exp(1) noise of `shape`, on the device of `like`, strictly positive.
 
     Args:
         shape: of the noise.
-        like: says type and device.
+        like: says type and device; the logits that the noise is for, for a `TiltedGenerator`.
         generator: the source of the noise.
         rows_dim: the dimension of `shape` that counts the rows of a batch, for a `SharedGenerator`.
+        race: see `TiltedGenerator`.
     """
-    return _of_own_rows(shape, rows_dim, generator, lambda shape: _exponential(shape, like, generator))
+    noise = _of_own_rows(shape, rows_dim, generator, lambda shape: _exponential(shape, like, generator))
+    return generator.tilted(noise, like, rows_dim, race) if isinstance(generator, TiltedGenerator) else noise
 
 
 def _exponential(shape: Shape, like: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -79,20 +94,22 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
     # with a dimension of samples from the start: a sum over it in the backward pass would cost more than this
     wide = widened(logits).unsqueeze(0)
     shifted = wide - wide.detach().amax(-1, keepdim=True)
-    return shifted - exponential((num_samples, *logits.shape), logits, generator).log_()
+    return shifted - exponential((num_samples, *logits.shape), logits, generator, race=True).log_()
 
 
 def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
     """S independent draws from softmax(logits): int64 `[S, *logits.shape[:-1]]`.
 
     By the inverse of the cumulated probabilities, summed in float64: one random number a draw, and not one a category.
-    Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i.
+    Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i. So
+    too from a `TiltedGenerator`, which changes exponentials.
     """
     probs = widened(logits.detach()).softmax(-1)
     rows = generator.total if isinstance(generator, SharedGenerator) else len(logits)
     count = rows * logits[:1].numel()
-    if num_samples * count <= FEW or logits.is_mps:  # which has no float64
-        return (probs / exponential((num_samples, *logits.shape), logits, generator)).argmax(-1)
+    race = num_samples * count <= FEW or isinstance(generator, TiltedGenerator)
+    if race or logits.is_mps:  # which has no float64
+        return (probs / exponential((num_samples, *logits.shape), logits, generator, race=True)).argmax(-1)
     cumulated = probs.cumsum(-1, dtype=torch.float64)
 
     def draw(shape: Shape) -> Tensor:

@@ -14,9 +14,10 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.tables import MARKS
-from gatewise.diagnostics.auditing.recommendation import EXACT
+from gatewise.diagnostics.auditing.text import HEADER, cells, legend, order_line, shown
 from gatewise.errors import GatewiseError
 from gatewise.reporting.audit import verdict
+from gatewise.reporting.wording import count
 from gatewise.training import Run, load_config
 from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
 from gatewise.training.estimator_text import parse_estimator
@@ -112,42 +113,30 @@ def audit(
 def show(contents: dict[str, Any], folder: Path) -> None:
     """Print the table, the verdict, and where the page is."""
     screen = console()
-    screen.print(f"{contents['name']}: {contents['examples']} examples, K = {contents['num_categories']}\n")
+
+    def say(text: str, **style: Any) -> None:
+        screen.print(text, soft_wrap=not screen.is_terminal, **style)
+
+    say(f"{contents['name']}: {count(contents['examples'], 'example')}, K = {contents['num_categories']}\n")
     screen.print(audit_table(contents))
-    screen.print(
-        "\nbias: ‖E ĝ − g‖/‖g‖, * beyond doubt; scale: ⟨E ĝ, g⟩/‖g‖², right at 1; error: E ‖ĝ − g‖²/‖g‖² of one "
-        "estimate; runs: experts an example; ms: forward and backward"
-        + ("; → the estimator of this run\n" if any(row["own"] for row in contents["rows"]) else "\n"),
-        soft_wrap=not screen.is_terminal,
-    )
+    say(f"\n{order_line(contents, 'audit.html and audit.json')}\n{legend(contents)}\n")
     for finding in verdict(contents):
-        screen.print(f"{MARKS[finding.level]} {finding.text}", soft_wrap=not screen.is_terminal)
+        say(f"{MARKS[finding.level]} {finding.text}")
     for note in contents["notes"]:
-        screen.print(f"! {note}", style="yellow", soft_wrap=not screen.is_terminal)
+        say(f"! {note}", style="yellow")
     for refused in contents["skipped"]:
-        screen.print(f"- not audited, {refused['estimator']}: {refused['reason']}", soft_wrap=not screen.is_terminal)
+        say(f"- not audited, {refused['estimator']}: {refused['reason']}")
     screen.print(f"\npage   {folder / 'audit.html'}\ndata   {folder / 'audit.json'}", soft_wrap=True)
 
 
 def audit_table(contents: dict[str, Any]) -> Table:
-    """One line a setting, by rising error; 80 columns wide."""
+    """One line a setting, those to use first; 80 columns wide."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("estimator", min_width=20)
-    for heading in ("S", "λ", "bias", "95 %", "scale", "error", "runs", "ms"):
+    table.add_column(HEADER[0], min_width=20)
+    for heading in HEADER[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in contents["rows"]:
-        low, high = 100 * row["relative_bias_low"], 100 * row["relative_bias_high"]
-        table.add_row(
-            ("→ " if row["own"] else "") + row["label"].replace(":", " "),
-            str(row["num_samples"]),
-            "" if row["temperature"] is None else f"{row['temperature']:g}",
-            f"{100 * row['relative_bias']:.3g}%{'*' if row['biased'] else ' '}",
-            f"{low:.3g}–{high:.3g}",
-            f"{1 + row['relative_scale']:.2f}",
-            f"{row['relative_mse']:.3g}" if row["relative_mse"] > EXACT else "0",
-            f"{row['evaluations']:.1f}",
-            f"{1e3 * row['seconds']:.1f}",
-        )
+    for row in shown(contents):
+        table.add_row(*cells(row))
     return table
 
 

@@ -20,7 +20,7 @@ from gatewise.estimators.gumbel_softmax import GumbelSoftmax, StraightThroughGum
 from gatewise.estimators.implicit_mle import ImplicitMLE
 from gatewise.estimators.muprop import MuProp
 from gatewise.estimators.rebar import REBAR, RELAX
-from gatewise.estimators.registry import estimator_text, get, get_fitting, names, options, register
+from gatewise.estimators.registry import estimator_text, get, get_fitting, names, options, register, setting_text
 from gatewise.estimators.reinmax import ReinMax
 from gatewise.estimators.score_function import ScoreFunction
 from gatewise.estimators.selected_relaxation import SelectedRelaxation
@@ -61,4 +61,5 @@ __all__ = [
     "names",
     "options",
     "register",
+    "setting_text",
 ]

@@ -38,3 +38,9 @@ def estimator_text(estimator: str, options: Mapping[str, Any]) -> str:
     """An estimator with its options as the command line takes it: NAME:KEY=VALUE:KEY=VALUE."""
     said = (f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
     return ":".join([estimator, *said])
+
+
+def setting_text(estimator: str, options: Mapping[str, Any], num_samples: int) -> str:
+    """An estimator with its options and its number of samples, for a sentence."""
+    said = estimator_text(estimator, options)
+    return f"{said} with {num_samples} samples" if num_samples > 1 else said

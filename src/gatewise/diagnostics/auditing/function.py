@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gatewise.diagnostics.auditing.bench import WARM_UP, Bench, NotFinite, make_bench
 from gatewise.diagnostics.auditing.intervals import FEWEST
-from gatewise.diagnostics.auditing.recommendation import by_evaluations, check_reachable, recommend
+from gatewise.diagnostics.auditing.recommendation import by_evaluations, check_reachable, named, recommend
 from gatewise.diagnostics.auditing.resting import resting
 from gatewise.diagnostics.auditing.result import Audit
 from gatewise.diagnostics.auditing.row import Row
@@ -101,7 +101,8 @@ def audit(
         bench = make_bench(problem, precision, repetitions, seed)
         rows, more = measure_all(bench, found, started + seconds)
     if not rows:
-        raise GatewiseError(f"no estimator could be audited: {(refused + more)[0].reason}")
+        first = (refused + more)[0]
+        raise GatewiseError(f"no estimator could be audited: {first.estimator}: {first.reason}")
     return conclude(bench, rows, [*refused, *more], level, max_evaluations, time.perf_counter() - started)
 
 
@@ -141,7 +142,7 @@ def conclude(
         level=level,
         examples=problem.examples,
         num_categories=categories,
-        size=len(bench.exact),
+        size=bench.size,
         mixture=problem.mixture,
         max_evaluations=most,
         precision=bench.precision,
@@ -162,11 +163,20 @@ def _notes(bench: Bench, rows: list[Row]) -> list[str]:
     unclear = [row for row in rows if not row.biased and row.relative_bias_high > UNCLEAR]
     if unclear:
         notes.append(
-            f"In {len(unclear)} of {len(rows)} settings there is so much noise that a bias of {UNCLEAR:.0%} could not "
-            "be told from none; give the audit more seconds, or fewer settings."
+            f"In {len(unclear)} of {len(rows)} setting{'s' * (len(rows) > 1)} there is so much noise that a bias of "
+            f"{UNCLEAR:.0%} could not be told from none; give the audit more seconds, or fewer settings."
         )
-    learners = {row.estimator for row in rows} & {"rebar", "relax"}
-    if learners or any("baseline" in row.options for row in rows):
+    cautions: dict[str, list[str]] = {}
+    for row in rows:
+        if row.caution:
+            cautions.setdefault(row.caution, []).append(named(row))
+    notes += [f"Of {', '.join(labels)} the draws do not tell enough: {said}." for said, labels in cautions.items()]
+    if any(row.weighed for row in rows):
+        notes.append(
+            "Rare categories carry much of this gradient, so they were drawn more often than they come, and what was "
+            "drawn was weighed accordingly. Training draws them as they come: few steps see one."
+        )
+    if bench.learned:
         notes.append(
             f"Baselines and control variates learned for {WARM_UP} steps on these rows before they were measured."
         )

@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,8 +14,12 @@ BIAS_COVERAGE = 0.95
 """Coverage of the intervals."""
 BIASED_LEVEL = 0.99
 """An estimator is called biased where this one-sided lower limit of ‖b‖ lies above 0."""
+NORMAL_95 = 1.96
+"""Standard deviations of a normal variable to either side that hold 95 % of it."""
 NORMAL = 1e4
 """Beyond this noncentrality a χ² and a gamma distribution of the same variance are as good as normal."""
+MORE = 2
+"""Repetitions like the largest that `cautious` adds."""
 FEWEST = 128
 """Fewer repetitions than this and the intervals do not hold what they promise."""
 
@@ -32,7 +36,11 @@ class Moments:
         trace: tr Σ.
         trace_squared: tr Σ².
         largest: λ_max(Σ).
-        square_error: the mean of ‖ĝ_r - g‖².
+        square_error: E ‖ĝ - g‖².
+        spread: tr Cov ĝ. It is tr Σ unless the sample was weighed: Σ is then of weight times ĝ.
+        longest: the largest ‖ĝ_r - ḡ‖².
+        error_variance: Var of what the mean of is `square_error`.
+        error_along: its covariance with what the mean of is `along`.
     """
 
     repetitions: int
@@ -43,18 +51,24 @@ class Moments:
     trace_squared: float
     largest: float
     square_error: float
+    spread: float = 0.0
+    longest: float = 0.0
+    error_variance: float = 0.0
+    error_along: float = 0.0
 
 
-def moments(estimates: Tensor, exact: Tensor) -> Moments:
-    """Moments of estimates `[R, D]` of the gradient `exact` `[D]`, R >= 4; in float64, R·D·min(R, D) operations."""
-    # first by the largest entry, whose square may leave the range of the type
-    largest = exact.double().abs().amax()
-    unit = exact.double() / largest
-    scale = unit.norm()
-    away = estimates.double() / largest - unit
-    away /= scale
+def moments(away: Tensor, direction: Tensor, squares: Tensor | None = None) -> Moments:
+    """Moments of the deviations ĝ - g, in units of ‖g‖; R·D·min(R, D) operations.
+
+    Args:
+        away: `[R, D]`, R >= 4, in float64; is overwritten. Of a sample that was weighed, weight times deviation.
+        direction: g/‖g‖, `[D]`.
+        squares: `[R]`, with the mean E ‖ĝ - g‖², of a sample that was weighed; None for that of `away`.
+    """
     count, size = away.shape
-    mean, square_error = away.mean(0), away.square().sum(1).mean()
+    mean = away.mean(0)
+    squares = away.square().sum(1) if squares is None else squares
+    square_error = float(squares.mean())
     centred = away.sub_(mean)  # in place: for a gate of many parameters this is most of the memory
     gram = centred @ centred.T if count <= size else centred.T @ centred
     lengths = centred.square().sum(1)
@@ -62,17 +76,50 @@ def moments(estimates: Tensor, exact: Tensor) -> Moments:
     sample = gram.square().sum() / (count - 1) ** 2
     fourth = lengths.square().sum() / (count - 1)
     trace_squared = unbiased_trace_squared(count, sample, trace, fourth)
-    direction = unit / scale
     projected = centred @ direction
+    deviation = float(mean.square().sum())
     return Moments(
         repetitions=count,
-        deviation=float(mean.square().sum()),
+        deviation=deviation,
         along=float(mean @ direction),
         along_variance=float(projected.square().sum() / (count - 1)),
         trace=float(trace),
         trace_squared=float(torch.maximum(trace_squared, trace**2 / size)),  # never below what any spectrum has
         largest=float(torch.linalg.eigvalsh(gram)[-1].clamp_min(0) / (count - 1)),
-        square_error=float(square_error),
+        square_error=square_error,
+        spread=max(0.0, square_error - deviation + float(trace) / count),
+        longest=float(lengths.amax()),
+        error_variance=float(squares.var()),
+        error_along=float((squares - square_error) @ projected / (count - 1)),
+    )
+
+
+def with_more(m: Moments, variance: float) -> Moments:
+    """With noise that the sample does not show, of one direction, whichever it be."""
+    return replace(
+        widened(m, variance),
+        square_error=m.square_error + variance,
+        spread=m.spread + variance,
+    )
+
+
+def cautious(m: Moments) -> Moments:
+    """With the noise of `MORE` more repetitions like the largest, for intervals where few large ones make the mean.
+
+    Of n like these the sample shows a variance of about n, which is what their number varies by; but where that came
+    out low the variance did too, and for n = 0 it is none at all (Agresti and Coull 1998, of binomials).
+    """
+    return widened(m, MORE * m.longest / m.repetitions)
+
+
+def widened(m: Moments, variance: float) -> Moments:
+    """With more noise of the mean, and the estimates as they are."""
+    return replace(
+        m,
+        along_variance=m.along_variance + variance,
+        trace=m.trace + variance,
+        trace_squared=m.trace_squared + 2 * variance * m.largest + variance**2,
+        largest=m.largest + variance,
     )
 
 
@@ -148,14 +195,31 @@ def rescaled_error(m: Moments) -> float:
     return 1 - min(1.0, along**2 / length) if length > 0 else 1.0
 
 
+def error_half_width(m: Moments) -> float:
+    """Of the 95 % interval for E ‖ĝ - g‖²."""
+    return NORMAL_95 * math.sqrt(m.error_variance / m.repetitions)
+
+
+def rescaled_half_width(m: Moments) -> float:
+    """Of the 95 % interval for `rescaled_error`, by its slopes in the two means that it is made of."""
+    along = 1 + m.along
+    length = m.square_error + 2 * m.along + 1
+    if along <= 0 or length <= 0:
+        return NORMAL_95 * m.along_variance / m.repetitions
+    by_error = (along / length) ** 2
+    by_along = 2 * by_error - 2 * along / length
+    variance = by_error**2 * m.error_variance + 2 * by_error * by_along * m.error_along
+    variance += by_along**2 * m.along_variance
+    return NORMAL_95 * math.sqrt(max(0.0, variance) / m.repetitions)
+
+
 def repetitions_needed(pilot: Moments, precision: float) -> float:
     """How many repetitions bring the intervals of an unbiased estimator to a half width of `precision`, by a pilot.
 
     That of ‖b‖ ends at √(z √(2 tr Σ²)/R) where b is 0; that of the scale has the half width z √(gᵀΣg/R).
     """
-    normal = 1.96
-    for_bias = normal * math.sqrt(2 * pilot.trace_squared) / precision**2
-    for_scale = (normal / precision) ** 2 * pilot.along_variance
+    for_bias = NORMAL_95 * math.sqrt(2 * pilot.trace_squared) / precision**2
+    for_scale = (NORMAL_95 / precision) ** 2 * pilot.along_variance
     return max(for_bias, for_scale)
 
 

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.estimators.enumeration import Enumeration
 from gatewise.expectation import EVERY_CALL
+
+DOUBLE = torch.finfo(torch.float64).eps
 
 Step = Callable[[GradientEstimator, int], None]
 Pull = Callable[[Tensor], Tensor]
@@ -20,7 +21,8 @@ class Problem:
     """E f(z), z ~ softmax(logits), with f known at every category.
 
     Attributes:
-        logits: `[*batch, K]`, `[*batch, L, K]` with `event_dims=1`; detached.
+        logits: `[*batch, K]`, `[*batch, L, K]` with `event_dims=1`; detached, in float64, so that rounding is not taken
+            for a bias.
         event_dims: see `gatewise.expect`.
         table: f at every outcome, `[*batch, N]`; detached.
         at_point: f at points `[S, *batch, (L,) K]`; None where it has no value between categories.
@@ -29,6 +31,9 @@ class Problem:
         context: `[*batch, D]`, or None.
         step: a forward and backward pass of the real thing, for the clock.
         pull: logits' gradients `[R, *batch, (L,) K]` to the parameters' `[R, P]`; None for the logits themselves.
+        table_eps: the relative distance of two numbers of the type that f was computed in.
+        point_eps: that of the type of `at_point`, and of the slope taken through it.
+        pull_eps: that of the parameters.
         costs: what each category costs, `[K]`, 1 on average; None where all cost the same.
         mixture: f is the Jensen bound of a mixture.
         notes: what a reader should know.
@@ -43,6 +48,9 @@ class Problem:
     device: torch.device
     provides: frozenset[str] = EVERY_CALL
     pull: Pull | None = None
+    table_eps: float = DOUBLE
+    point_eps: float = DOUBLE
+    pull_eps: float = DOUBLE
     costs: Tensor | None = None
     mixture: bool = False
     notes: list[str] = field(default_factory=list)
@@ -61,49 +69,28 @@ class Problem:
         """Gradients for the logits `[R, *logits.shape]` as vectors `[R, D]` of the level that is audited."""
         return gradients.flatten(1) if self.pull is None else self.pull(gradients)
 
-    def exact(self) -> Tensor:
-        """The exact gradient as a vector `[D]`, by enumeration in float64.
-
-        Raises:
-            GatewiseError: if it is 0 or not finite, so that nothing can be told relative to it.
-        """
-        leaf = self.logits.double().requires_grad_()
-        with torch.enable_grad():
-            whole = Repeated(self, self.table.double())
-            value = Enumeration()(whole, leaf.unsqueeze(0), event_dims=self.event_dims).value
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
-        found = self.pulled(gradient.unsqueeze(0))[0].double()
-        if not bool(found.isfinite().all()):
-            raise GatewiseError("the exact gradient is not finite: f or the logits hold infinities or NaN")
-        if float(found.abs().max()) == 0:
-            raise GatewiseError(
-                "the exact gradient is 0 (f is the same for every category, or the choice is certain), so no estimator "
-                "can be compared with it; audit other data, or a gate that still chooses"
-            )
-        return found
-
 
 class Repeated:
     """The integrand of R copies of a problem: batch `[R, *batch]`, values from its table where that has them.
 
     A function of the user's is asked for points as more samples of the batch that it knows.
+
+    Args:
+        problem: what is copied.
+        table: other values of f; None for the problem's.
+        asked: how many copies asked for each outcome, `[*batch, N]`: it is counted there.
     """
 
-    def __init__(self, problem: Problem, table: Tensor | None = None):
-        self.problem = problem
+    def __init__(self, problem: Problem, table: Tensor | None = None, asked: Tensor | None = None):
+        self.problem, self.asked = problem, asked
         self.table = problem.table if table is None else table
         self.provides = problem.provides
         self.leaves_out = True  # nothing is asked anew
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values `[S, R, *batch]`, from the table."""
-        number = index
-        named = index >= 0
-        if self.problem.event_dims:
-            named = named.all(-1)
-            number = index[..., 0]
-            for latent in index.unbind(-1)[1:]:
-                number = number * self.problem.num_categories + latent
+        self.count(index)
+        number, named = self.numbered(index)
         table = self.table.expand(*number.shape, self.table.shape[-1])
         values = table.gather(-1, number.clamp_min(0).unsqueeze(-1)).squeeze(-1)
         return torch.where(named, values, 0.0)
@@ -117,4 +104,23 @@ class Repeated:
         f = self.problem.at_point
         if f is None:
             raise GatewiseError("f has no value between categories")
+        # a corner is a category
+        self.count(torch.where(point.detach().amax(-1) == 1, point.detach().argmax(-1), -1))
         return f(point.flatten(0, 1)).view(*point.shape[:2], *self.problem.table.shape[:-1])
+
+    def numbered(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The outcomes' numbers `[S, R, *batch]`, and which of them are asked for."""
+        if not self.problem.event_dims:
+            return index, index >= 0
+        number = index[..., 0]
+        for latent in index.unbind(-1)[1:]:
+            number = number * self.problem.num_categories + latent
+        return number, (index >= 0).all(-1)
+
+    def count(self, index: Tensor) -> None:
+        """Count the copies that ask for each outcome."""
+        if self.asked is not None:
+            number, named = self.numbered(index)
+            number = torch.where(named, number, self.table.shape[-1])  # one column more takes what is not asked for
+            seen = number.new_zeros((*number.shape[1:], self.table.shape[-1] + 1), dtype=torch.bool)
+            self.asked += seen.scatter_(-1, number.movedim(0, -1), True)[..., :-1].sum(0)

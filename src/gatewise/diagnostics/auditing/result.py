@@ -4,15 +4,16 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gatewise.diagnostics.auditing.recommendation import Recommendation
+from gatewise.diagnostics.auditing.recommendation import Recommendation, order
 from gatewise.diagnostics.auditing.row import Row
 from gatewise.diagnostics.auditing.settings import Refused
+from gatewise.diagnostics.auditing.text import as_text
 
 if TYPE_CHECKING:
     import polars
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Audit:
     """What `audit` found.
 
@@ -56,6 +57,7 @@ class Audit:
             "by_evaluations": [
                 {"evaluations": most, "row": best.row, **best.to_dict()} for most, best in self.by_evaluations
             ],
+            "order": order(self.rows, self.max_evaluations),
             "skipped": [asdict(refused) for refused in self.skipped],
             **{name: getattr(self, name) for name in (*plain, "seed", "seconds")},
         }
@@ -91,6 +93,10 @@ class Audit:
         object.__setattr__(self, "figure_", figure)
         object.__setattr__(self, "axes_", axes)
         return self
+
+    def __repr__(self) -> str:
+        """The best settings as a table, what to use and why, and what must be known to read them."""
+        return as_text(self.to_dict())
 
     def _repr_html_(self) -> str:
         """The audit as a notebook shows it: verdict, pictures, table."""

@@ -5,6 +5,9 @@ from typing import Any
 
 from gatewise.estimators import estimator_text
 
+NOTHING = 1e-6
+"""Of the gradient's length: a mean that is shorter is 0."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,8 +29,12 @@ class Row:
         cosine: of E ĝ and g.
         relative_std: √(tr Cov ĝ)/‖g‖.
         relative_mse: E ‖ĝ - g‖²/‖g‖², of one estimate.
+        relative_mse_low: lower end of the 95 % interval.
+        relative_mse_high: upper end.
         relative_mse_rescaled: the same, at the best factor on ĝ: what is left when the step length is tuned; 1: nothing
             is gained by following ĝ.
+        relative_mse_rescaled_low: lower end of the 95 % interval.
+        relative_mse_rescaled_high: upper end.
         relative_mse_equal_evaluations: of the mean of so many estimates as cost what all K categories cost.
         relative_mse_equal_time: of the mean of so many as take the time of one exact gradient.
         evaluations: distinct categories evaluated an example, on average.
@@ -36,6 +43,9 @@ class Row:
         seconds: forward and backward of one batch.
         repetitions: R.
         own: it is the estimator that the model was trained with.
+        weighed: rare categories were drawn more often than they come, and weighed accordingly.
+        unseen_probability: of the category that matters most among those that no draw chose; 0 where there is none.
+        caution: what the draws cannot tell, or None.
     """
 
     estimator: str
@@ -53,7 +63,11 @@ class Row:
     cosine: float
     relative_std: float
     relative_mse: float
+    relative_mse_low: float
+    relative_mse_high: float
     relative_mse_rescaled: float
+    relative_mse_rescaled_low: float
+    relative_mse_rescaled_high: float
     relative_mse_equal_evaluations: float
     relative_mse_equal_time: float
     evaluations: float
@@ -62,10 +76,23 @@ class Row:
     seconds: float
     repetitions: int
     own: bool = False
+    weighed: bool = False
+    unseen_probability: float = 0.0
+    caution: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"label": self.label}
+        return asdict(self) | {"label": self.label, "usable": self.usable}
+
+    @property
+    def trusted(self) -> bool:
+        """It is unbiased by what it says of itself and by what was found."""
+        return self.unbiased and not self.biased
+
+    @property
+    def usable(self) -> bool:
+        """Its mean points the gradient's way: beyond doubt, unless it is trusted."""
+        return (self.relative_scale_high if self.trusted else self.relative_scale_low) > -1 + NOTHING
 
     @property
     def label(self) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.diagnostics.auditing.clock import expert_seconds
-from gatewise.diagnostics.auditing.problem import Problem, Pull
+from gatewise.diagnostics.auditing.problem import DOUBLE, Problem, Pull
 from gatewise.diagnostics.auditing.resting import resting_notes
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
@@ -28,9 +28,9 @@ def of_mixture(
     x, y, gate_x = _rows(mixture, data)
     with torch.enable_grad():
         observed = mixture.observe(x, y, gate_x=gate_x)
-    # in float64, so that rounding is not taken for a bias where the experts hardly differ
     with torch.no_grad():
-        table = _wide(observed.at_all())
+        found = observed.at_all()
+    table = _wide(found)
     trained = [p for p in mixture.parameters() if p.requires_grad]
     gate = [p for p in mixture.gate.parameters() if p.requires_grad]
     if not trained:
@@ -52,6 +52,8 @@ def of_mixture(
         step=step,
         device=x.device,
         pull=_pull(observed.logits, gate) if level == "parameters" else None,
+        table_eps=_eps(found),
+        pull_eps=_eps(observed.logits),
         costs=_shares(expert_seconds(mixture, observed.features) if costs is None else costs, mixture.num_experts),
         mixture=True,
         notes=[
@@ -105,21 +107,23 @@ def of_function(
             _differentiate(estimate, [leaf, *trained])
 
     def at_point(point: Tensor) -> Tensor:
-        return integrand.at_point(point.to(logits.dtype)).to(wide.dtype)
+        return integrand.at_point(point.to(logits)).to(wide)
 
     provides = getattr(integrand, "provides", EVERY_CALL)
-    # rounding in 16 bits is as large as many a bias
-    wide = logits.detach().float() if logits.dtype.itemsize < 4 else logits.detach()
+    wide = _wide(logits)
     return Problem(
         logits=wide,
         event_dims=event_dims,
-        table=table.to(wide.dtype),
+        table=_wide(table),
         at_point=at_point if "point" in provides else None,
         provides=provides,
-        context=context,
+        context=None if context is None else context.to(wide.device),
         step=step,
         device=logits.device,
         pull=_pull(logits, given) if level == "parameters" else None,
+        table_eps=_eps(table),
+        point_eps=_eps(logits),
+        pull_eps=_eps(logits),
         costs=_shares(costs, logits.shape[-1]),
         notes=[*(resting_notes(f) if isinstance(f, nn.Module) else []), *_own_logits(integrand, logits)],
     )
@@ -160,7 +164,7 @@ def _pull(logits: Tensor, parameters: Sequence[Tensor]) -> Pull:
             )
         except RuntimeError:  # an operation of the gate that cannot be batched
             return torch.stack([of_one(gradient) for gradient in gradients])
-        return torch.cat([part.flatten(1) for part in found if part is not None], 1)
+        return torch.cat([part.reshape(len(gradients), -1) for part in found if part is not None], 1)
 
     return pull
 
@@ -168,6 +172,11 @@ def _pull(logits: Tensor, parameters: Sequence[Tensor]) -> Pull:
 def _wide(tensor: Tensor) -> Tensor:
     """In float64; on the CPU where the device has none."""
     return tensor.detach().to("cpu" if tensor.is_mps else tensor.device).double()
+
+
+def _eps(tensor: Tensor) -> float:
+    """The relative distance of two numbers of the tensor's type."""
+    return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else DOUBLE
 
 
 def _shares(costs: Sequence[float] | Tensor | None, count: int) -> Tensor | None:

@@ -61,8 +61,14 @@ def _table(audit: Audit) -> Section:
         "estimate; by evaluations and by time: of the mean of as many as cost what one exact gradient costs. Runs: "
         "distinct evaluations an example. ms: forward and backward of one batch on this machine."
     )
-    rows = [Row(row["label"], _cells(row), _aside(row)) for row in audit["rows"]]
-    return Section("All settings", [Paragraph(note), Table("By rising mean squared error", HEADER, rows, wide=True)])
+    ordered = [audit["rows"][place] for place in audit.get("order", range(len(audit["rows"])))]
+    rows = [Row(row["label"], _cells(row), _aside(row)) for row in ordered]
+    how = "In order of the error by evaluations" if "order" in audit else "By rising mean squared error"
+    if any(row["evaluations_at_most"] > audit["max_evaluations"] for row in ordered):
+        how += f"; those that run more than {audit['max_evaluations']} come after"
+    if not all(row.get("usable", True) for row in ordered):
+        how += "; last those whose mean is no gradient to follow"
+    return Section("All settings", [Paragraph(note), Table(how, HEADER, rows, wide=True)])
 
 
 def _left_out(audit: Audit) -> list[Section]:
@@ -90,4 +96,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def _aside(row: Mapping[str, Any]) -> str:
     said = ["trained this run"] if row["own"] else []
     said += ["biased"] if row["biased"] else []
+    said += [row["caution"]] if row.get("caution") else []
+    said += ["no gradient to follow"] if not row.get("usable", True) else []
     return ", ".join([*said, f"{row['repetitions']:,} repetitions"])

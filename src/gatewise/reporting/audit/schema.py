@@ -54,9 +54,12 @@ class Choice(_Part):
     options: dict[Text, Any]
 
 
-class Recommended(Choice):
-    """The one to use, and why."""
+class Recommended(_Part):
+    """The one to use, if there is one, and why."""
 
+    estimator: Text | None
+    num_samples: PositiveInt | None
+    options: dict[Text, Any]
     reason: Text
 
 

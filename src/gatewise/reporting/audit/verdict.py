@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gatewise.estimators import estimator_text
+from gatewise.estimators import setting_text
 from gatewise.reporting.audit.figures import name
 from gatewise.reporting.verdict import Finding
 from gatewise.reporting.wording import count, percent
@@ -19,13 +19,16 @@ def verdict(audit: Audit) -> list[Finding]:
 
 def choice(best: Mapping[str, Any]) -> str:
     """A recommendation's estimator with its options and samples."""
-    said = estimator_text(best["estimator"], best["options"])
-    return f"{said} with {best['num_samples']} samples" if best["num_samples"] > 1 else said
+    return setting_text(best["estimator"], best["options"], best["num_samples"])
 
 
 def _recommended(audit: Audit) -> Finding:
     best = audit["recommended"]
-    return Finding("good", f"Use {choice(best)}: {best['reason']}.")
+    if best["estimator"] is None:
+        return Finding("bad", f"There is no estimator to use: {best['reason']}.")
+    # the reason begins with the estimator; those written before it did do not
+    said = best["reason"] if best["reason"].startswith(choice(best)) else f"{choice(best)}: {best['reason']}"
+    return Finding("good", f"Use {said}.")
 
 
 def _own(audit: Audit) -> list[Finding]:
