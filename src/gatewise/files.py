@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,24 +21,74 @@ LARGEST = 64 * 2**20
 """Bytes of a JSON or TOML file in a run folder, at most; looked at before it is read."""
 
 
+_PARTS: set[tuple[int, Path]] = set()
+"""Processes and their temporary files that are being written."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed into place when the block ends: what was there before stays until then.
+
+    The file has the mode of the one that it replaces, or what the umask lets a new one have, whoever writes it.
 
     Raises:
         GatewiseError: if it cannot be written.
     """
     if not path.parent.is_dir():
         raise GatewiseError(f"cannot write {path}: there is no folder {path.parent}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # short, as the file's own name may be as long as the file system takes
+    part = path.with_name(f".{zlib.crc32(os.fsencode(path.name)):08x}.{os.getpid()}.part")
+    mine = os.getpid(), part
     try:
+        _PARTS.add(mine)
+        mode = _mode(path, part)
         yield part
+        set_mode(part, mode)
         os.replace(part, path)
     except OSError as error:
+        if error.filename not in (None, path, part, str(path), str(part)):
+            raise  # what is written comes of a file that cannot be read
         raise GatewiseError(f"cannot write {path}: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
+        _PARTS.discard(mine)
+
+
+def _mode(path: Path, part: Path) -> int:
+    """The mode that a file is to have, whose temporary one is made here."""
+    usual = made(part)
+    try:
+        before = path.stat().st_mode
+    except OSError:  # it is new, or a link to nothing
+        return usual
+    if not stat.S_ISREG(before):  # root would replace a device by a file
+        raise GatewiseError(f"cannot write {path}: it is {'a folder' if stat.S_ISDIR(before) else 'no regular file'}")
+    return stat.S_IMODE(before) & 0o777
+
+
+def made(path: Path) -> int:
+    """Make an empty file, and return the mode that the umask gives it, as some writers choose one of their own."""
+    number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        return stat.S_IMODE(os.fstat(number).st_mode)
+    finally:
+        os.close(number)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Give a file a mode, where its file system has modes."""
+    if stat.S_IMODE(path.stat().st_mode) != mode:
+        with contextlib.suppress(OSError):
+            path.chmod(mode)
+
+
+def remove_parts() -> None:
+    """Remove the temporary files of this process, before it ends without leaving its blocks."""
+    for process, part in [*_PARTS]:
+        if process == os.getpid():
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from rich.table import Table
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
+from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.diagnostics.auditing.recommendation import EXACT
 from gatewise.errors import GatewiseError
@@ -64,7 +65,7 @@ def audit(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)] = "auto",
     json_: Json = False,
-) -> None:
+) -> int:
     """Measure how far every gradient estimator is from the exact gradient, on a trained RUN or on DATA before training.
 
     Example: gatewise audit runs/digits --max-evaluations 2
@@ -102,11 +103,15 @@ def audit(
             make_audit_folder(Path(given))
         found, about = audit_data(checked, **options)
         folder = Path(given) if given else _free_folder(source)
-    contents = write_files(folder, found, about, words)
+    with stop.noted():  # the page is of the figures beside it
+        contents = write_files(folder, found, about, words)
+    if stop():
+        return stop.said()
     if json_:
         print(json.dumps(contents, ensure_ascii=False))
     else:
         show(contents, folder)
+    return 0
 
 
 def show(contents: dict[str, Any], folder: Path) -> None:
