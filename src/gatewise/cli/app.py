@@ -14,6 +14,7 @@ from gatewise import __version__
 from gatewise.cli.audit import audit
 from gatewise.cli.compare import compare
 from gatewise.cli.config import config
+from gatewise.cli.console import forget_impossible_sizes
 from gatewise.cli.doctor import doctor
 from gatewise.cli.estimators import estimators
 from gatewise.cli.evaluate import evaluate
@@ -63,6 +64,7 @@ PATIENCE = 60.0
 def run(words: Sequence[str]) -> int:
     """Run a command line, say what went wrong with it, and return its exit status."""
     stop.raises = True
+    forget_impossible_sizes()
     try:
         with open_streams():
             try:

@@ -17,6 +17,7 @@ from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.diagnostics.auditing.recommendation import EXACT
 from gatewise.errors import GatewiseError
+from gatewise.files import named_after
 from gatewise.reporting.audit import verdict
 from gatewise.training import Run, load_config
 from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
@@ -187,5 +188,5 @@ def _numbers(keys: dict[str, Any], where: dict[str, str], key: str, kind: type) 
 
 def _free_folder(source: str) -> Path:
     """The first of audits/NAME-1, audits/NAME-2, … that is not there."""
-    names = (Path("audits") / f"{Path(source).stem or 'audit'}-{number}" for number in itertools.count(1))
+    names = (Path("audits") / f"{named_after(source, 'audit')}-{number}" for number in itertools.count(1))
     return next(folder for folder in names if not folder.exists())

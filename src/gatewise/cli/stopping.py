@@ -6,6 +6,7 @@ KeyboardInterrupt, so that every block leaves things tidy. What has to finish so
 A second signal ends the process in any case.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -49,6 +50,8 @@ class Stop:
             return
         unraisable, sys.unraisablehook = sys.unraisablehook, self._swallowed
         self._told_before = unraisable
+        if to_the_end:  # the last thing that Python itself does; a signal would then end the process without a word
+            atexit.register(lambda: [signal.signal(number, signal.SIG_IGN) for number in SIGNALS])
         try:
             yield
         finally:
