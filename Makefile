@@ -87,6 +87,7 @@ faults: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.interruptions --ended
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills --kills 60
 	$(BIN)/python -m tests.faults.losses --kills 20
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.signals
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.extremes
 
 fuzz: .venv/tested

@@ -17,13 +17,16 @@ A gate p(z|x) picks one of K experts, an expert p(y|z,x) answers; z is discrete 
 """
 
 import importlib
-from typing import Any
 
-from gatewise import estimators, mixture, nn, noise, objectives, schedules
-from gatewise.diagnostics import Audit, audit
-from gatewise.errors import GatewiseError
-from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
-from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
+TYPE_CHECKING = False  # typing's own would take longer to import than Python takes to start, and Ctrl-C may come then
+if TYPE_CHECKING:
+    from typing import Any
+
+    from gatewise import estimators, mixture, nn, noise, objectives, schedules
+    from gatewise.diagnostics import Audit, audit
+    from gatewise.errors import GatewiseError
+    from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
+    from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
 
 __version__ = "0.1.0"
 
@@ -51,18 +54,28 @@ __all__ = [
     "schedules",
 ]
 
-
+NAMES = {
+    "diagnostics": ("Audit", "audit"),
+    "errors": ("GatewiseError",),
+    "expectation": ("Estimate", "Estimator", "Info", "Integrand", "by_index", "expect", "sample"),
+    "mixture": ("Categorical", "ExpertList", "MLPBank", "MixtureOfExperts"),
+}
+"""Where the names are that are no subpackage, by the part that they are in."""
+CORE = (*NAMES, "estimators", "nn", "noise", "objectives", "registry", "schedules")
 LAZY = ("comparison", "data", "distributed", "sklearn", "testing", "training")
-"""Subpackages that are imported when they are first asked for: the core needs torch alone."""
+"""Subpackages beyond the core, which needs torch alone."""
 
 
-def __getattr__(name: str) -> Any:
-    """A subpackage of `LAZY`."""
-    if name not in LAZY:
+def __getattr__(name: str) -> "Any":
+    """A name that is imported when it is first asked for: the command line hears Ctrl-C before torch is there."""
+    if name not in (*CORE, *LAZY) and name not in __all__:
         raise AttributeError(f"module 'gatewise' has no attribute {name!r}")
-    return importlib.import_module(f"gatewise.{name}")
+    for part, names in NAMES.items():
+        module = importlib.import_module(f"gatewise.{part}")
+        globals().update({each: getattr(module, each) for each in names})
+    return globals()[name] if name in globals() else importlib.import_module(f"gatewise.{name}")
 
 
 def __dir__() -> list[str]:
     """The names that there are, imported or not."""
-    return sorted({*globals(), *LAZY})
+    return sorted({*globals(), *__all__, *LAZY})

@@ -13,9 +13,11 @@ from rich.table import Table
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
+from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.diagnostics.auditing.text import HEADER, cells, legend, order_line, shown
 from gatewise.errors import GatewiseError
+from gatewise.files import named_after
 from gatewise.reporting.audit import verdict
 from gatewise.reporting.wording import count
 from gatewise.training import Run, load_config
@@ -65,7 +67,7 @@ def audit(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default=True)] = "auto",
     json_: Json = False,
-) -> None:
+) -> int:
     """Measure how far every gradient estimator is from the exact gradient, on a trained RUN or on DATA before training.
 
     Example: gatewise audit runs/digits --max-evaluations 2
@@ -103,11 +105,15 @@ def audit(
             make_audit_folder(Path(given))
         found, about = audit_data(checked, **options)
         folder = Path(given) if given else _free_folder(source)
-    contents = write_files(folder, found, about, words)
+    with stop.noted():  # the page is of the figures beside it
+        contents = write_files(folder, found, about, words)
+    if stop():
+        return stop.said()
     if json_:
         print(json.dumps(contents, ensure_ascii=False))
     else:
         show(contents, folder)
+    return 0
 
 
 def show(contents: dict[str, Any], folder: Path) -> None:
@@ -171,5 +177,5 @@ def _numbers(keys: dict[str, Any], where: dict[str, str], key: str, kind: type) 
 
 def _free_folder(source: str) -> Path:
     """The first of audits/NAME-1, audits/NAME-2, … that is not there."""
-    names = (Path("audits") / f"{Path(source).stem or 'audit'}-{number}" for number in itertools.count(1))
+    names = (Path("audits") / f"{named_after(source, 'audit')}-{number}" for number in itertools.count(1))
     return next(folder for folder in names if not folder.exists())

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
-from gatewise.cli.console import PlainConsole
 from gatewise.cli.progress import Lines
+from gatewise.cli.stopping import stop
 from gatewise.comparison import Watcher
 from gatewise.comparison.summary import Outcome
 from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
@@ -21,7 +22,7 @@ class Cells(Watcher):
         folder: of the comparison.
     """
 
-    def __init__(self, screen: PlainConsole, jobs: int, folder: Path):
+    def __init__(self, screen: Console, jobs: int, folder: Path):
         self.screen, self.jobs, self.folder = screen, jobs, folder
         self.total = self.done = self.told = 0
         self.say = Lines(screen).say
@@ -35,7 +36,7 @@ class Cells(Watcher):
         self.say(f"{count(total, 'cell')}{before}: {total - done} to train{at_a_time}")
         if self.status is not None and total > done:
             self.status.start()
-            self._count()
+        self._count()
 
     def on_cell(self, outcome: Outcome) -> None:
         """Say what came of a cell."""
@@ -70,6 +71,8 @@ class Cells(Watcher):
             self.status.stop()
 
     def _count(self) -> None:
+        if self.told == self.total:  # what is left to do takes a moment, and is done whole
+            stop.notes = True
         if self.status is not None:
             self.status.update(f"{self.total - self.told} of {self.total} cells to go")
 

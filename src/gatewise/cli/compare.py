@@ -12,7 +12,7 @@ from gatewise.cli.cells import Cells, comparison_table, legend
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
-from gatewise.cli.stopping import stopping
+from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.comparison import Comparison, default_folder
 from gatewise.comparison import compare as compare_runs
@@ -91,17 +91,18 @@ def run(
     watcher = Cells(screen, min(jobs or at_most, at_most), folder)
     if jobs and jobs > at_most:
         watcher.say(f"{at_most} at a time, not {jobs}: there are {cores()} cores")
-    with stopping(at_once=True) as stop:
-        try:
-            found = compare_runs(
-                base, folder, estimators=estimators, objectives=objectives, seeds=seeds, jobs=watcher.jobs,
-                watcher=watcher, command=command,
-            )  # fmt: skip
-        except KeyboardInterrupt:
-            watcher.stopped()
-            return stop.status if stop() else 130
-        finally:
-            watcher.close()
+    try:
+        found = compare_runs(
+            base, folder, estimators=estimators, objectives=objectives, seeds=seeds, jobs=watcher.jobs,
+            watcher=watcher, command=command,
+        )  # fmt: skip
+    except BaseException:
+        if not stop():  # which becomes errors of other kinds on its way through the workers
+            raise
+        watcher.stopped()
+        return stop.status
+    finally:
+        watcher.close()
     if as_json:
         print(json.dumps({"folder": str(found.folder), **found.summary}))
     else:

@@ -1,12 +1,12 @@
 """`gatewise predict`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gatewise.cli.options import Calibrated, Device, RunFolder
-from gatewise.cli.stopping import stopping
 from gatewise.data.target_names import names_of
 from gatewise.data.writers import csv_writer
 from gatewise.training import Run, Trust
@@ -52,19 +52,15 @@ def predict(
     """
     columns = [name for text in keep or () for name in names_of(text, "--keep")]
     trust = Trust(calibrated, uncertainty, abstain_above)
-    with stopping(at_once=True) as stop:
-        try:
-            predicted = Run.load(run, device).predict(data, route=route, k=k, trust=trust, keep=columns)
-            if output is None:
-                write = csv_writer(lambda text: typer.echo(text, nl=False))
-                for frame in predicted:
-                    write(frame)
-            else:
-                typer.echo(f"{predicted.write(output)} predictions in {output}", err=True)
-            say_unknown(predicted.unknown)
-        except KeyboardInterrupt:
-            typer.echo("gatewise: stopped", err=True)
-            raise typer.Exit(stop.status if stop() else 130) from None
+    predicted = Run.load(run, device).predict(data, route=route, k=k, trust=trust, keep=columns)
+    if output is None:
+        write = csv_writer(sys.stdout.buffer.write)
+        for frame in predicted:
+            write(frame)
+            sys.stdout.flush()
+    else:
+        typer.echo(f"{predicted.write(output)} predictions in {output}", err=True)
+    say_unknown(predicted.unknown)
 
 
 def say_unknown(rows: dict[str, int]) -> None:

@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from gatewise.cli.console import PlainConsole
 from gatewise.training import Callback
 
 SECONDS = 5.0
@@ -26,7 +26,7 @@ def epoch_text(metrics: dict[str, Any]) -> str:
 class Lines(Callback):
     """Plain lines: of the first epoch, of the last, and between them of one every `SECONDS`."""
 
-    def __init__(self, console: PlainConsole):
+    def __init__(self, console: Console):
         self.console = console
         self.due, self.waiting = 0.0, ""
 
@@ -56,11 +56,8 @@ class Lines(Callback):
         self.say(f"warning: {message}", style="yellow")
 
     def say(self, text: str, style: str | None = None) -> None:
-        """Print a line; when nobody reads them any more, training goes on without."""
-        try:
-            self.console.print(text, style=style, soft_wrap=True)
-        except BrokenPipeError:
-            self.console.quiet = True
+        """Print a line."""
+        self.console.print(text, style=style, soft_wrap=True)
 
 
 class Bar(Lines):
@@ -96,6 +93,6 @@ class Bar(Lines):
         self.progress.stop()
 
 
-def watcher(console: PlainConsole) -> Callback:
+def watcher(console: Console) -> Callback:
     """A bar where `console` is a terminal, plain lines elsewhere."""
     return Bar(console) if console.is_terminal else Lines(console)

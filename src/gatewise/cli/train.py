@@ -12,7 +12,8 @@ from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
-from gatewise.cli.stopping import Stop, stopping
+from gatewise.cli.stopping import stop
+from gatewise.cli.streams import OutputLost, say
 from gatewise.cli.tables import classes_table, figures_table, labels_table, said_of_constant, said_of_seen
 from gatewise.data.target_names import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
@@ -109,8 +110,8 @@ def train(
         changed = dict(map(parse_setting, settings or []))
         if several > 1:
             return launch(context.obj, several)
-        with stopping() as stop:
-            return finish(resume_run(resume, settings=changed, callbacks=watchers(), should_stop=stop), stop, json_)
+        stop.notes = launched()
+        return finish(resume_run(resume, settings=changed, callbacks=watchers(), should_stop=stop), json_)
     keys, where = gather(config, settings, flags)
     out = take_folder(keys, where)
     if "data" not in keys:
@@ -119,37 +120,57 @@ def train(
     if several > 1:
         return launch(context.obj, several)
     words = shlex.join(["gatewise", *context.obj])
-    with stopping() as stop:
-        return finish(train_run(checked, out, callbacks=watchers(), should_stop=stop, command=words), stop, json_)
+    stop.notes = launched()  # each of several processes goes on until all know
+    return finish(train_run(checked, out, callbacks=watchers(), should_stop=stop, command=words), json_)
 
 
 def launch(words: Sequence[str], processes: int) -> int:
     """Run the command by so many processes, which share the machine's cores; returns the exit status."""
     from gatewise.distributed.launch import launch  # torchrun takes a while to import, and most trainings do without
 
-    return launch(words, processes, max(1, cores() // processes))
+    try:
+        return launch(words, processes, max(1, cores() // processes))
+    finally:
+        stop.listen()  # torchrun has heard signals meanwhile
 
 
 def watchers() -> list[Callback]:
     """What shows the progress, where this is the process that does."""
-    return [watcher(console(stderr=True))] if is_leader() else []
+    return [watcher(console(stderr=True)), Begun()] if is_leader() else []
 
 
-def finish(run: Run, stop: Stop, json_: bool) -> int:
-    """Print what came of a training; returns the exit status."""
-    folder = run.folder
-    if not is_leader():
-        return stop.status if stop() else 0
-    if json_:
-        print(json.dumps({"run": str(folder), **run.summary}))
-    else:
-        show(run.summary, folder)
-    if stop() or run.summary["interrupted"]:  # another process of the training may have been asked
-        console(stderr=True).print(
-            f"stopped early; the best model so far is in {folder}; go on with: gatewise train --resume {folder}",
-            soft_wrap=True,
-        )
-    return stop.status if stop() else 0
+class Begun(Callback):
+    """From its first step on a training that is asked to stop has something to finish."""
+
+    def on_start(self, epochs: int, steps_per_epoch: int) -> None:
+        """Before the first step."""
+        stop.notes = True
+
+
+def finish(run: Run, json_: bool) -> int:
+    """Print what came of a training; returns the exit status.
+
+    One that was asked to stop when its last step was taken is finished, and has nothing to go on with.
+    """
+    folder, interrupted = run.folder, run.summary["interrupted"]
+    if is_leader():
+        try:
+            if json_:
+                print(json.dumps({"run": str(folder), **run.summary}), flush=True)
+            else:
+                show(run.summary, folder)
+        except OutputLost as lost:
+            if json_ and not lost.unread:
+                raise
+            if not lost.unread:
+                say(f"gatewise: {lost}; the training is in {folder}")
+        if interrupted:  # another process of the training may have been asked
+            console(stderr=True).print(
+                f"stopped early; the best model so far is in {folder}; go on with: "
+                f"gatewise train --resume {shlex.quote(str(folder))}",
+                soft_wrap=True,
+            )
+    return stop.status if interrupted and stop() else 0
 
 
 def show(summary: dict[str, Any], folder: Path) -> None:

@@ -1,6 +1,11 @@
 """Cells trained side by side by joblib; one that ends its process does not take the others with it."""
 
+import functools
+import os
 import shutil
+import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from typing import Any
@@ -56,7 +61,7 @@ def train_cells(cells: Sequence[Cell], jobs: int | None, on_done: Callable[[Cell
 def _results(cells: list[tuple[int, Cell]], n_jobs: int | None) -> Iterator[tuple[int, str | None]]:
     # a batch of one, so that a process has begun no cell but the one that it trains
     settings: dict[str, Any] = {"n_jobs": n_jobs, "batch_size": 1}
-    tasks = (delayed(_numbered)(index, cell, registered(cell.combination)) for index, cell in cells)
+    tasks = (delayed(_numbered)(index, cell, registered(cell.combination), os.getpid()) for index, cell in cells)
     try:
         parallel = Parallel(return_as="generator_unordered", **settings)
     except ValueError:  # a backend that gives results all at once, at the end
@@ -64,5 +69,20 @@ def _results(cells: list[tuple[int, Cell]], n_jobs: int | None) -> Iterator[tupl
     yield from parallel(tasks)
 
 
-def _numbered(index: int, cell: Cell, classes: Sequence[type]) -> tuple[int, str | None]:
+def _numbered(index: int, cell: Cell, classes: Sequence[type], master: int) -> tuple[int, str | None]:
+    if os.getppid() == master:
+        end_with(master)
     return index, train_cell(cell, classes)
+
+
+@functools.cache
+def end_with(master: int) -> None:
+    """Have this worker end with the process that started it, which may be killed; Ctrl-C is that process's matter."""
+
+    def watch() -> None:
+        while os.getppid() == master:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -17,7 +17,7 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.errors import GatewiseError
-from gatewise.files import LOCK, held, write_json
+from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
 from gatewise.training.config import RunConfig
@@ -135,7 +135,7 @@ def compare(
 
 def default_folder(data: str) -> Path:
     """runs/compare-NAME: always the same, so that the same command goes on where it was stopped."""
-    return Path("runs") / f"compare-{Path(data).stem or 'data'}"
+    return Path("runs") / f"compare-{named_after(data, 'data')}"
 
 
 def _check_names(base: RunConfig, combinations: Sequence[Combination]) -> None:

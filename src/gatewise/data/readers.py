@@ -15,6 +15,7 @@ from gatewise.data.parquet_table import read_parquet, stream_parquet
 from gatewise.data.records import Records, Source
 from gatewise.data.text_files import COMPRESSED, unpacked_name
 from gatewise.errors import GatewiseError
+from gatewise.files import unreadable
 from gatewise.wording import nearest, shown
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
@@ -100,12 +101,18 @@ def kind_of(name: str) -> str:
     ending = os.path.splitext(name)[1].lower()
     if ending in COMPRESSED and (packed := os.path.splitext(unpacked_name(name))[1].lower()) in TEXTS:
         ending = packed
+    try:
+        os.stat(name)
+    except PermissionError:
+        raise GatewiseError(unreadable(name)) from None
+    except (OSError, ValueError):
+        pass  # it is not there, or no name of a file at all
     if os.path.isdir(name):
         return "images" if holds_images(Path(name)) else ".parquet"
     if ending not in ENDINGS:
         raise GatewiseError(_unknown(name))
     if not os.path.isfile(name):
-        raise GatewiseError(f"{name}: no such file; check the path")
+        raise GatewiseError(unreadable(name))
     return ending
 
 

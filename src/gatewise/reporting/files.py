@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
-from gatewise.files import check_links, read_text, write_text
+from gatewise.files import check_links, is_folder, read_text, write_text
 from gatewise.reporting.audit.schema import parse_audit, parse_audit_file
 from gatewise.reporting.page import Beside, page
 from gatewise.reporting.schema import Summary, parse_history, parse_summary
@@ -29,7 +29,7 @@ def read_run(run: Path) -> tuple[Summary, list[dict[str, Any]]]:
     Raises:
         GatewiseError: for a folder that is not there, or a file that is missing or malformed.
     """
-    if not run.is_dir():
+    if not is_folder(run):
         raise GatewiseError(f"there is no run folder {run}; make one with gatewise train")
     check_links(run)
     path = run / "summary.json"

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.files import check_regular, read_text
+from gatewise.files import check_regular, made, read_text, set_mode
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FORMAT = 1
@@ -79,7 +79,9 @@ class Checkpoints:
         path, part = self.places(checkpoint.step)
         with removing_half(path, part):
             begin(part)
+            mode = made(part / TENSORS)
             save_file({name: value.contiguous() for name, value in checkpoint.tensors.items()}, part / TENSORS)
+            set_mode(part / TENSORS, mode)
             finish(path, part, checkpoint, {TENSORS: flushed(part / TENSORS)}, FORMAT)
         self.forget_others(path)
         return path

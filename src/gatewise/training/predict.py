@@ -15,6 +15,7 @@ from gatewise.data import Records
 from gatewise.data.writers import writing
 from gatewise.diagnostics import tempered
 from gatewise.errors import GatewiseError
+from gatewise.files import check_output
 from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model
@@ -71,6 +72,7 @@ class Predictions:
         batch_size: rows that the model sees at a time.
         trust: what is asked besides: see `Trust`.
         keep: columns of a table of rows that stand before the predictions, as they were read.
+        read_from: the file or folder that the rows come from, which is never written over.
 
     Attributes:
         unknown: after use, in how many rows each column of categories had a value that was rare or new.
@@ -90,8 +92,10 @@ class Predictions:
         batch_size: int = BATCH_SIZE,
         trust: Trust | None = None,
         keep: Sequence[str] = (),
+        read_from: str | None = None,
     ):
         self.model, self.parts, self.keep = model, parts, list(keep)
+        self.read_from = [] if read_from is None else [read_from]
         self.kept: deque[pl.DataFrame] = deque()  # of rows that are not predicted yet
         self.route, self.k, self.batch_size = route, k, batch_size
         self.trust = trust or Trust()
@@ -162,6 +166,7 @@ class Predictions:
         Raises:
             GatewiseError: also for a file that cannot be written.
         """
+        check_output(Path(path), self.read_from)
         with writing(path) as write:
             return sum(write(frame) or len(frame) for frame in self)
 

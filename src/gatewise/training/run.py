@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
-from gatewise.data import Form, Records, StoredRows, read, stream
+from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.target_names import target_columns
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
-from gatewise.files import check_links, read_json
+from gatewise.files import check_links, is_folder, read_json
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
 from gatewise.training.constant import ConstantFigures
@@ -49,7 +49,7 @@ class Run:
             GatewiseError: if it is not a run folder, or something in it is missing or damaged.
         """
         folder = Path(folder)
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
         check_links(folder)
         summary = read_json(folder / "summary.json")
@@ -102,7 +102,9 @@ class Run:
     ) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
         parts = partial(self.stream, source, require_target=False, keep=keep)
-        return Predictions(self.model, parts, route=route, k=k, batch_size=batch_size, trust=trust, keep=keep)
+        options: dict[str, Any] = {"batch_size": batch_size, "trust": trust, "keep": keep}
+        options["read_from"] = None if source in BUNDLED else source
+        return Predictions(self.model, parts, route=route, k=k, **options)
 
     def _fitting(self, rows: Records) -> Records:
         """The rows themselves; GatewiseError for images where there were none in training."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gatewise.distributed import Group
 from gatewise.errors import GatewiseError
-from gatewise.files import LOCK, held, read_json, sweep, write_json, write_text
+from gatewise.files import LOCK, held, named_after, read_json, sweep, write_json, write_text
 from gatewise.reporting import write_report
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import RunConfig
@@ -24,7 +24,7 @@ def make_folder(out: str | Path | None, data: str) -> Path:
     """
     numbers = itertools.count(1)
     while True:
-        folder = Path("runs") / f"{Path(data).stem or 'run'}-{next(numbers)}" if out is None else Path(out)
+        folder = Path("runs") / f"{named_after(data, 'run')}-{next(numbers)}" if out is None else Path(out)
         try:
             folder.mkdir(parents=True, exist_ok=out is not None)
             if all(map(_left_over, folder.iterdir())):
@@ -53,7 +53,7 @@ def begun_before(out: str | Path | None, data: str, group: Group) -> Path | None
     """The run folder that these processes had begun before they were started again; None where there is none."""
     if not group.again:
         return None
-    stem = Path(data).stem or "run"
+    stem = named_after(data, "run")
     folders = Path("runs").glob(f"{glob.escape(stem)}-*") if out is None else [Path(out)]
     return next((folder for folder in folders if _launch_of(folder) == group.launch), None)
 

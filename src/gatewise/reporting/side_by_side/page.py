@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gatewise.errors import GatewiseError
-from gatewise.files import write_text
+from gatewise.files import check_output, write_text
 from gatewise.reporting.files import read_run
 from gatewise.reporting.side_by_side.sections import learning, repeat, results, settings, warnings
 from gatewise.reporting.side_by_side.table import Compared, Trained
@@ -14,6 +14,8 @@ from gatewise.reporting.side_by_side.verdict import doubts, verdict
 from gatewise.reporting.templates import ENVIRONMENT
 from gatewise.reporting.wording import printable
 
+PAGES = ("report", "audit")
+"""Pages that a run has of its own."""
 MOST = 32
 """More runs cannot be told apart in one picture."""
 
@@ -37,6 +39,9 @@ def write_runs(folders: Sequence[Path], page: Path) -> Path:
     """
     if not 2 <= len(folders) <= MOST:
         raise GatewiseError(f"a page shows from 2 to {MOST} runs side by side, got {len(folders)}; give other runs")
+    for folder in folders:
+        # an earlier page of ours, in whatever folder, is written anew
+        check_output(page, (path for path in folder.rglob("*") if path.suffix != ".html" or path.stem in PAGES))
     real = [folder.resolve() for folder in folders]
     for place, folder in enumerate(real):
         if folder in real[:place]:
