@@ -15,6 +15,7 @@ SOURCE = Path(gatewise.__file__).parent
 LAYERS = {
     "errors": 0,
     "wording": 0,
+    "parsing": 0,
     "files": 1,
     "schedules": 1,
     "registry": 1,
