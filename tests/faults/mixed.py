@@ -2,11 +2,11 @@
 
     python -m tests.faults.mixed --inputs 20000
 
-An input is a copy of a good run with one to three edits: a file or folder of another run in place of its own, a value of
-another run or a strange one in a JSON or TOML file, another tensor or type in the weights, another array or parameter in
-the preprocessing. One command is then run on it in this process, with 2 GiB of memory more than it has after its
-imports and 10 seconds of a processor, and may start no other process. Its pictures are painted always, and written in
-one of ten inputs, as that takes more time than all else. What fails is written to `--keep` as JSON, which
+An input is a copy of a good run with one to three edits: a file or folder of another run in place of its own, a value
+of another run or a strange one in a JSON or TOML file, another tensor or type in the weights, another array or
+parameter in the preprocessing. One command is then run on it in this process, with 2 GiB of memory more than it has
+after its imports and 10 seconds of a processor, and may start no other process. Its pictures are painted always, and
+written in one of ten inputs, as that takes more time than all else. What fails is written to `--keep` as JSON, which
 `tests/faults/corpus` takes as it is.
 """
 
@@ -15,6 +15,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import itertools
 import json
 import os
 import random
@@ -83,7 +84,7 @@ def write_data(folder: Path) -> None:
     draw = random.Random(0)
     a = [f"{i * 3 % 17},{'' if i % 9 == 0 else i % 7 / 2},{'uvw'[i % 3]},{'no' if i % 4 else 'yes'}" for i in range(80)]
     b = [
-        f"{draw.gauss(0, 1):.3f},{draw.random():.3f},{'pq'[i % 2]},{'x' if i % 5 else ''},{i % 6},{i % 2},{'s' if i % 3 else 't'}"
+        f"{draw.gauss(0, 1):.3f},{i % 11},{'pq'[i % 2]},{'x' if i % 5 else ''},{i % 6},{i % 2},{'st'[i % 3 // 2]}"
         for i in range(90)
     ]
     (folder / "a.csv").write_text("a,b,kind,y\n" + "\n".join(a) + "\n")
@@ -98,9 +99,8 @@ def make_runs(folder: Path) -> None:
     write_data(folder)
     for name, keys in RUNS.items():
         config = RunConfig(**QUICK | keys | {"data": str(folder / keys["data"])})
-        steps = iter(range(100))
-        stop = 5 if name == "stopped later" else 3
-        train(config, folder / name, should_stop=lambda: "stopped" in name and next(steps) == stop)
+        steps = itertools.chain([False] * (5 if name == "stopped later" else 3), itertools.repeat("stopped" in name))
+        train(config, folder / name, should_stop=steps.__next__)
     with quiet():
         _exit_of(["audit", str(folder / "audited"), *AUDIT])
         _exit_of(["audit", str(folder / "classes"), *AUDIT])
@@ -117,8 +117,8 @@ def apply(edit: Edit, run: Path, good: Path) -> None:
     Args:
         edit: `file`, relative to the run, and one of: `of`, a good run whose file or folder takes its place (`as`: by
             another name there; null removes it); `at`, the way to a value in it, with `value`, or without to remove
-            it; `tensor`, a name, with `form`, one of `FORMS`, or `other`, a pair of a good run and a tensor of its file;
-            `array`, the place of an array in the preprocessing, with `of`, a good run that has one.
+            it; `tensor`, a name, with `form`, one of `FORMS`, or `other`, a pair of a good run and a tensor of its
+            file `as`; `array`, the place of an array in the preprocessing, with `of`, a good run that has one.
         run: the folder to change.
         good: the folder of good runs.
     """

@@ -140,10 +140,10 @@ def test_65536_convolutional_experts_are_not_built(good, tmp_path, monkeypatch):
         ("config.toml", ["seed"], 9, "seed is 9 in one and 0 in the other"),
         ("config.toml", ["experts"], 3, "experts is 3 in one and 2 in the other"),
         ("model/preprocessing.json", ["columns", 1, "name"], "a", "'a' is there twice"),
-        ("model/preprocessing.json", ["columns", 2, "levels"], None, "another table"),
+        ("model/preprocessing.json", ["columns", 2, "levels"], None, "the reach of outliers does not fit"),
         ("model/preprocessing.json", ["columns", 2, "levels"], ["u"], "from -1 to 0"),
         ("model/preprocessing.json", ["columns", 2, "levels", 0], 5, "a list of texts that is none"),
-        ("model/preprocessing.json", ["columns"], [], "another table"),
+        ("model/preprocessing.json", ["columns"], [], "the reach of outliers does not fit"),
         ("model/calibration.json", ["mixture"], float("nan"), "no temperatures above 0"),
     ],
 )  # fmt: skip

@@ -115,7 +115,12 @@ class ArrayPreprocessing:
             raise ValueError("mean and scale do not fit the shape")
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise ValueError("mean and scale are not finite numbers above 0")
-        return cls(shape, mean.astype(np.float64), scale.astype(np.float64), Squash.parsed(description.get("squash"), mean.shape))
+        return cls(
+            shape,
+            mean.astype(np.float64),
+            scale.astype(np.float64),
+            Squash.parsed(description.get("squash"), mean.shape),
+        )
 
 
 def _blocks(x: np.ndarray, squash: Squash | None) -> Iterator[np.ndarray]:

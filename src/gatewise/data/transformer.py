@@ -1,8 +1,8 @@
 """What makes numbers of a table's columns: scikit-learn's ColumnTransformer, made, and read from a file of skops.
 
-A file may come from a stranger, and an estimator of scikit-learn holds more than what it has learned: how many processes
-it starts, types of its output, functions that it calls. So nothing that a file holds is used but arrays of numbers,
-which are put into a transformer of ours.
+A file may come from a stranger, and an estimator of scikit-learn holds more than what it has learned: how many
+processes it starts, types of its output, functions that it calls. So nothing that a file holds is used but arrays of
+numbers, which are put into a transformer of ours.
 """
 
 import itertools
@@ -110,9 +110,10 @@ def _take(into: Pipeline, other: Pipeline, numbers: int) -> None:
         raise TypeError("preprocessing.skops holds estimators that are none of ours")
     imputer.statistics_ = _finite(filled.statistics_, (numbers,))
     if type(scaler) is StandardScaler:
-        for name in ("mean_", "var_", "scale_"):
-            setattr(scaler, name, _finite(getattr(scaled, name), (numbers,)))
-        if (scaler.scale_ <= 0).any():
+        learned = {name: _finite(getattr(scaled, name), (numbers,)) for name in ("mean_", "var_", "scale_")}
+        for name, values in learned.items():
+            setattr(scaler, name, values)
+        if (learned["scale_"] <= 0).any():
             raise ValueError("preprocessing.skops has a scale that is not above 0")
         scaler.n_samples_seen_ = max(_whole([np.max(scaled.n_samples_seen_)], 1, 2**53))
         return
