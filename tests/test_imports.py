@@ -16,6 +16,7 @@ LAYERS = {
     "errors": 0,
     "precision": 0,
     "wording": 0,
+    "parsing": 0,
     "files": 1,
     "schedules": 1,
     "registry": 1,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
+from gatewise.parsing import parse_json
 
 try:
     import fcntl
@@ -245,15 +246,15 @@ def read_json(path: Path) -> dict[str, Any]:
         GatewiseError: if it is missing or is not a JSON object.
     """
     try:
-        value = json.loads(read_text(path))
+        value = parse_json(read_text(path))
     except FileNotFoundError:
         raise GatewiseError(f"{path} is missing: {path.parent} is not a finished run") from None
     except OSError as error:
         raise GatewiseError(f"cannot read {path}: {error.strerror}") from None
     except GatewiseError:
         raise
-    except (ValueError, RecursionError) as error:
-        raise GatewiseError(f"{path} is not JSON: {error}") from None
+    except ValueError as error:
+        raise GatewiseError(f"{path} is not JSON: {error}; restore it, or train the run again") from None
     if not isinstance(value, dict):
-        raise GatewiseError(f"{path} does not hold a JSON object")
+        raise GatewiseError(f"{path} does not hold a JSON object; restore it, or train the run again")
     return value

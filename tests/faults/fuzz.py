@@ -19,7 +19,7 @@ import tempfile
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -126,12 +126,30 @@ def _hang(*_: object) -> None:
     raise Hang
 
 
-def fault(check: Callable[[Path], None], path: Path) -> str | None:
-    """What an input does that it must not: a traceback's last line, or that it hangs; None where all is well."""
+@contextlib.contextmanager
+def stopwatch() -> Iterator[None]:
+    """Raise `Hang` where it takes longer than `SECONDS`."""
+    for each in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(each, _hang)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of the processor, as the machine may be busy with others
     signal.alarm(10 * SECONDS)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.alarm(0)
+
+
+def limit_memory() -> None:
+    """Let this process have `MEMORY` more than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY,) * 2)
+
+
+def fault(check: Callable[[Path], None], path: Path) -> str | None:
+    """What an input does that it must not: a traceback's last line, or that it hangs; None where all is well."""
+    try:
+        with stopwatch(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             check(path)
     except GatewiseError as error:
         return f"two lines: {error}" if len(str(error).split("\n")) > 3 else None
@@ -141,9 +159,6 @@ def fault(check: Callable[[Path], None], path: Path) -> str | None:
         where = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in where if "gatewise" in frame.filename] or where
         return f"{type(error).__name__} at {Path(ours[-1].filename).name}:{ours[-1].lineno}: {str(error)[:80]}"
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.alarm(0)
     return None
 
 
@@ -151,10 +166,7 @@ def fuzz(inputs: int, seed: int, keep: Path) -> Counter[str]:
     """Try so many; counts of what was wrong, by kind of input and place."""
     draw, folder, faults = random.Random(seed), Path(tempfile.mkdtemp(prefix="fuzz-")), Counter()
     known = seeds(folder)
-    for each in (signal.SIGALRM, signal.SIGPROF):
-        signal.signal(each, _hang)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + MEMORY,) * 2)
+    limit_memory()
     names = [*known, *["t.csv", "t.parquet", "stored t.parquet", "t.npz", "t.toml"] * 4]
     for number in range(inputs):
         name = draw.choice(names)

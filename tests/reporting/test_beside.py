@@ -41,7 +41,9 @@ def test_the_versions_are_told():
 def test_files_beside_are_read_and_a_damaged_one_is_named(write_run):
     run = write_run(light(), [])
     (run / "audit.json").write_text(json.dumps(audit()), encoding="utf-8")
-    (run / "environment.json").write_text(json.dumps({"python": hostile(1), "packages": [1]}), encoding="utf-8")
+    (run / "environment.json").write_text(
+        json.dumps({"python": hostile(1).replace("\ud800", ""), "packages": [1]}), encoding="utf-8"
+    )
     text = write_report(run).read_text(encoding="utf-8")
     assert "<script" not in text
     assert "Audit of the gradient estimators" in text

@@ -18,10 +18,12 @@ def test_the_report_is_written_beside_the_files_it_shows(write_run):
     assert sorted(file.name for file in run.iterdir()) == ["metrics.jsonl", "report.html", "summary.json"]
 
 
-def test_text_that_utf8_cannot_hold_is_written(write_run):
+def test_text_that_utf8_cannot_hold_is_shown_and_refused_in_a_file(write_run):
     summary = make_summary()
     summary["data"]["classes"][0] = "\ud800"  # json.dumps writes it as an escape, and json.loads reads it back
-    assert "\N{REPLACEMENT CHARACTER}" in write_report(write_run(summary, [])).read_text(encoding="utf-8")
+    assert "\N{REPLACEMENT CHARACTER}" in render(summary, [])
+    with pytest.raises(GatewiseError, match=r"summary\.json is not valid JSON: .* half of a surrogate pair"):
+        write_report(write_run(summary, []))
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl"])

@@ -113,13 +113,23 @@ class ArrayPreprocessing:
     @classmethod
     def load(cls, folder: Path, description: dict) -> "ArrayPreprocessing":
         """What `save` wrote; any exception says that the description is damaged."""
-        shape = tuple(int(size) for size in description["input_shape"])
-        mean, scale = (np.array(description[key], dtype=np.float64) for key in ("mean", "scale"))
+        shape = tuple(description["input_shape"])
+        mean, scale = (np.array(description[key]) for key in ("mean", "scale"))
+        numbers = all(type(size) is int and size > 0 for size in shape) and {mean.dtype.kind, scale.dtype.kind} <= {
+            *"fi"
+        }
+        if not numbers:
+            raise TypeError("sizes, means or scales that are no numbers")
         if not (mean.shape == scale.shape == (shape if len(shape) == 1 else ())):
             raise ValueError("mean and scale do not fit the shape")
         if not (np.isfinite(mean).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise ValueError("mean and scale are not finite numbers above 0")
-        return cls(shape, mean, scale, Squash.parsed(description.get("squash"), mean.shape))
+        return cls(
+            shape,
+            mean.astype(np.float64),
+            scale.astype(np.float64),
+            Squash.parsed(description.get("squash"), mean.shape),
+        )
 
 
 def _blocks(x: np.ndarray, squash: Squash | None) -> Iterator[np.ndarray]:

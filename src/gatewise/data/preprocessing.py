@@ -1,6 +1,5 @@
 """From rows as read to the float32 arrays that a model sees; fitted once, kept beside the model."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +14,7 @@ from gatewise.data.stored_rows import StoredRows
 from gatewise.data.table_preprocessing import KEEP_ALL, TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
+from gatewise.parsing import parse_json
 from gatewise.wording import shown
 
 OUTLIERS = ("squash", "keep")
@@ -107,7 +107,7 @@ def load_preprocessing(folder: Path) -> Preprocessing:
     """What `save` wrote, read without pickle; raises GatewiseError where it is absent or damaged."""
     path = Path(folder) / "preprocessing.json"
     try:
-        description = json.loads(read_text(path))
+        description = parse_json(read_text(path))
         kind = {"table": TablePreprocessing, "array": ArrayPreprocessing}[description["kind"]]
         return kind.load(Path(folder), description)
     except GatewiseError:

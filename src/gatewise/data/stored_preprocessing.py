@@ -15,15 +15,8 @@ from gatewise.data.outliers import Squash
 from gatewise.data.row_numbers import without_names
 from gatewise.data.stored_rows import StoredRows
 from gatewise.data.table_pass import TablePass
-from gatewise.data.table_preprocessing import (
-    KEEP_ALL,
-    MOST_QUANTILES,
-    TablePreprocessing,
-    check_names,
-    no_column,
-    squash_of,
-    transformer_of,
-)
+from gatewise.data.table_preprocessing import KEEP_ALL, TablePreprocessing, check_names, no_column, squash_of
+from gatewise.data.transformer import MOST_QUANTILES, fitted_to_each
 
 SAMPLE_VALUES = 2**24
 """Values of the sample, at most, where that leaves `LEAST_SAMPLE` rows."""
@@ -95,10 +88,8 @@ def _transformer(
     gaps = seen.numbers.rows - seen.numbers.moments.count[places] if places else np.zeros(0)
     found = [_witness(column, seen) for column in columns]
     for column, gap in zip((i for i, each in enumerate(columns) if each.levels is None), gaps, strict=True):
-        found[column] = [np.nan, 0.0] if gap else [0.0]
-    height = max(2, *map(len, found))
-    rows = np.column_stack([np.resize(values, height) for values in found])
-    fitted = transformer_of(columns, numeric, height).fit(rows)  # pyrefly: ignore[bad-argument-type]
+        found[column] = [0.0, np.nan] if gap else [0.0]
+    fitted = fitted_to_each(columns, numeric, found)
     if places:
         numbers = [x for x, column in zip(sample, columns, strict=True) if column.levels is None]
         _put_right(fitted.named_transformers_["number"], numbers, seen, places, squash)

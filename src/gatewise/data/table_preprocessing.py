@@ -1,7 +1,7 @@
 """Tables: text columns become codes, then scikit-learn's ColumnTransformer makes numbers of all columns."""
 
 import json
-import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
 from gatewise.data.identifiers import is_identifier
@@ -21,17 +19,14 @@ from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
 from gatewise.data.records import Records
 from gatewise.data.stored_rows import StoredRows
+from gatewise.data.transformer import load_transformer, unfitted
 from gatewise.errors import GatewiseError
-from gatewise.files import check_regular, replacing, write_text
+from gatewise.files import replacing, write_text
 from gatewise.wording import listing, nearest, shown
 
 KEEP_ALL = "*"  # in `keep`: every column is used
-MOST_QUANTILES = 1000
 NUMBERS_ROWS = "as row numbers or an index"
 MARKS_ROWS = "as nearly every value is different, like an identifier"
-LARGEST = 256 * 2**20  # bytes that preprocessing.skops may unpack to, looked at before it is
-PARTS = (SimpleImputer, MissingIndicator, OneHotEncoder, StandardScaler, QuantileTransformer)  # what we write
-TRUSTED = ["numpy.dtype"]  # a plain description of a number type, which skops does not list as safe
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +71,7 @@ class TablePreprocessing:
             raise no_column(records.name, identifiers)
         values = codes(frame, columns, records)
         squash = squash_of(columns, values, numeric, outliers)
-        transformer = transformer_of(columns, numeric, len(frame))
+        transformer = unfitted(columns, numeric, len(frame))
         transformer.fit(np.column_stack(brought_near(columns, values, squash)))  # pyrefly: ignore[bad-argument-type]
         return cls(columns, records.missing, transformer, identifiers, squash, records.missing_numbers)
 
@@ -240,46 +235,32 @@ class TablePreprocessing:
 
     @classmethod
     def load(cls, folder: Path, description: dict) -> "TablePreprocessing":
-        """What `save` wrote; any exception says that the files are damaged or hold other types."""
-        columns = tuple(
-            Column(
-                str(c["name"]),
-                None if c["levels"] is None else tuple(map(str, c["levels"])),
-                None if c.get("format") is None else NumberFormat(**c["format"]),
-            )
-            for c in description["columns"]
-        )
-        transformer = _load_transformer(Path(folder) / "preprocessing.skops")
-        identifiers = tuple(map(str, description.get("identifiers", ())))
-        numbers = sum(column.levels is None for column in columns)
-        squash = Squash.parsed(description.get("squash"), (numbers,))
+        """What `save` wrote; any exception says that the files are damaged or do not fit together."""
+        names = _different([column["name"] for column in description["columns"]])
+        levels = [None if c["levels"] is None else _different(c["levels"]) for c in description["columns"]]
+        formats = [NumberFormat(**c["format"]) if c.get("format") else None for c in description["columns"]]
         # older versions had one list of what is missing
-        missing, further = (tuple(map(str, description.get(key, ()))) for key in ("missing", "missing_numbers"))
-        loaded = cls(columns, missing, transformer, identifiers, squash, further)
-        # a row without values runs through everything: parts that do not fit together fail here
-        empty = pl.DataFrame({column.name: [None] for column in columns})
-        row = codes(empty, columns, Records(empty, None, "preprocessing.skops"))
-        if loaded._transformed(row).shape[1:] != loaded.input_shape:
-            raise ValueError("preprocessing.skops and preprocessing.json do not fit together")
-        return loaded
+        kept = ("missing", "identifiers", "missing_numbers")
+        missing, identifiers, further = (_texts(description.get(key, [])) for key in kept)
+        columns = tuple(map(Column, names, levels, formats))
+        squash = Squash.parsed(description.get("squash"), (sum(column.levels is None for column in columns),))
+        transformer = load_transformer(Path(folder) / "preprocessing.skops", columns)
+        return cls(columns, missing, transformer, identifiers, squash, further)
 
 
-def _load_transformer(path: Path) -> ColumnTransformer:
-    """The transformer in a skops file; any exception says that it is damaged, too large, or holds other types."""
-    import skops.io
+def _texts(values: object) -> tuple[str, ...]:
+    """The texts of a list."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("a list of texts that is none")
+    return tuple(values)
 
-    check_regular(path)
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > LARGEST:
-            raise ValueError(f"preprocessing.skops unpacks to more than {LARGEST // 2**20} MiB")
-    transformer = skops.io.load(path, trusted=TRUSTED)
-    if type(transformer) is not ColumnTransformer:
-        raise TypeError("preprocessing.skops holds something else than a ColumnTransformer")
-    for _, part, _ in transformer.transformers_:
-        for step in [each for _, each in part.steps] if type(part) is Pipeline else [part]:
-            if type(step) not in PARTS:
-                raise TypeError(f"preprocessing.skops holds a {type(step).__name__}, which is none of ours")
-    return transformer
+
+def _different(values: object) -> tuple[str, ...]:
+    """The texts of a list that has none of them twice."""
+    found = _texts(values)
+    if len({*found}) < len(found):
+        raise ValueError(f"{shown(Counter(found).most_common(1)[0][0])} is there twice")
+    return found
 
 
 def check_names(there: Sequence[str], name: str, named: dict[str, Sequence[str]]) -> None:
@@ -325,22 +306,3 @@ def brought_near(columns: Sequence[Column], values: list[np.ndarray], squash: Sq
     return [
         x if column.levels is not None else squash(x, next(numbers)) for x, column in zip(values, columns, strict=True)
     ]
-
-
-def transformer_of(columns: Sequence[Column], numeric: str, rows: int) -> ColumnTransformer:
-    """What makes numbers of columns, in the order that they are given, before it is fitted to so many rows."""
-    numbers = [i for i, column in enumerate(columns) if column.levels is None]
-    texts = [i for i, column in enumerate(columns) if column.levels is not None]
-    count = min(MOST_QUANTILES, rows)
-    scaler = (
-        StandardScaler()
-        if numeric == "standard"
-        else QuantileTransformer(n_quantiles=count, output_distribution="normal", random_state=0, copy=False)
-    )
-    parts: list[tuple[str, Any, list[int]]] = []
-    if numbers:
-        parts.append(("number", make_pipeline(SimpleImputer(strategy="median"), scaler), numbers))
-        parts.append(("missing", MissingIndicator(error_on_new=False), numbers))
-    if texts:
-        parts.append(("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts))
-    return ColumnTransformer(parts, sparse_threshold=0)

@@ -31,4 +31,4 @@ Text = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstan
 class Part(BaseModel):
     """Some of what a file holds."""
 
-    model_config = ConfigDict(frozen=True)  # keys not named here pass: later versions add some
+    model_config = ConfigDict(frozen=True, strict=True)  # keys not named here pass: later versions add some

@@ -1,11 +1,13 @@
 """From the run folder's files to its report.html."""
 
-import json
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_text, write_text
+from gatewise.parsing import check_values, parse_json
 from gatewise.reporting.audit.schema import parse_audit, parse_audit_file
 from gatewise.reporting.page import Beside, page
 from gatewise.reporting.schema import Summary, parse_history, parse_summary
@@ -57,7 +59,9 @@ def read_object(path: Path) -> Any:
     Raises:
         GatewiseError: for a file that is missing or no JSON.
     """
-    return _json(_text(path), str(path))
+    text = _text(path)
+    with _said_of(str(path)):
+        return parse_json(text)
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
@@ -66,9 +70,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     Raises:
         GatewiseError: for a file that is missing, or naming the first line that does not fit.
     """
-    lines = _text(path).splitlines()
-    epochs = [_json(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)]
-    return parse_history(epochs, str(path))
+    return parse_history([epoch for _, epoch in _lines(path)], str(path))
 
 
 def read_audits(path: Path) -> list[dict[str, Any]]:
@@ -79,8 +81,18 @@ def read_audits(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    lines = enumerate(_text(path).splitlines(), 1)
-    return [parse_audit(_json(line, where := f"{path}: line {number}"), where) for number, line in lines]
+    return [parse_audit(line, f"{path}: line {number}") for number, line in _lines(path)]
+
+
+def _lines(path: Path) -> list[tuple[int, Any]]:
+    """The number of each line, from 1, and its value."""
+    text, found = _text(path), []
+    with _said_of(str(path)):
+        check_values(text)
+    for number, line in enumerate(text.splitlines(), 1):
+        with _said_of(f"{path}: line {number}"):
+            found.append((number, parse_json(line)))
+    return found
 
 
 def _text(path: Path) -> str:
@@ -94,8 +106,14 @@ def _text(path: Path) -> str:
         raise GatewiseError(f"{path} is not UTF-8 text; restore the file, or train the run again") from None
 
 
-def _json(text: str, where: str) -> Any:
+@contextlib.contextmanager
+def _said_of(where: str) -> Iterator[None]:
+    """Make one line of what is wrong with a text.
+
+    Raises:
+        GatewiseError: that says it.
+    """
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise GatewiseError(f"{where} is not valid JSON; restore the file, or train the run again") from None
+        yield
+    except ValueError as error:
+        raise GatewiseError(f"{where} is not valid JSON: {error}; restore the file, or train the run again") from None

@@ -1,9 +1,9 @@
 """What the report reads of a run: summary.json and the epochs of metrics.jsonl, checked before anything is drawn."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
@@ -16,6 +16,14 @@ class Label(Part):
 
     name: Text
     values: list[Text]
+
+
+class Constant(Part):
+    """The best answer that does not look at the row: shares of the classes or labels, or numbers."""
+
+    shares: list[Annotated[float, Field(ge=0, le=1)]] | None = None
+    mean: FiniteFloat | None = None
+    median: FiniteFloat | None = None
 
 
 class Data(Part):
@@ -36,6 +44,12 @@ class Data(Part):
     left_out: Text | None = None
     telling: list[Text] = Field([])
     test_rows_seen: NonNegativeInt | None = None
+    constant: Constant | None = None
+    target: Text | None = None
+    images: bool = False
+    used: Text | None = None
+    strays: Text | None = None
+    guessed: Text | None = None
 
 
 class Model(Part):
@@ -138,6 +152,7 @@ class Summary(Part):
     details: Details | None = None
     typical: Typical | None = None
     warnings: list[Text] = Field([])
+    class_weights: dict[Text, float] | None = None
     starts: list[float] = Field([])
     reseeded: list[Reseeded] = Field([])
     interrupted: bool = False
@@ -146,6 +161,9 @@ class Summary(Part):
     def _fits(self) -> "Summary":
         if (self.model.head == "categorical") != bool(self.data.classes):
             raise ValueError(f"data.classes must name classes for the head categorical alone, not {self.model.head}")
+        constant, named = self.data.constant, len(self.data.classes) + len(self.data.labels)
+        if constant is not None and len(constant.shares or []) != named:
+            raise ValueError(f"data.constant must have shares of {named} classes or labels")
         if self.details is not None:
             self.details.check(self.model.experts, len(self.data.classes), len(self.data.labels))
         if self.typical is not None:

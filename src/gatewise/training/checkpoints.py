@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, made, read_text, set_mode
+from gatewise.parsing import parse_json
 
 TENSORS, STATE, MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 FORMAT = 1
@@ -159,7 +160,7 @@ def state_of(path: Path, names: Sequence[str], written: int) -> tuple[int, dict[
     """
     if any(file.is_symlink() for file in (path, *(path / name for name in (MANIFEST, STATE, *names)))):
         raise GatewiseError("it has a symbolic link in it")
-    manifest = json.loads(read_text(path / MANIFEST))
+    manifest = parse_json(read_text(path / MANIFEST))
     if not isinstance(manifest, dict) or manifest.get("format") != written:
         raise GatewiseError(f"it is not of format {written}")
     hashes = manifest.get("sha256", {})
@@ -169,7 +170,7 @@ def state_of(path: Path, names: Sequence[str], written: int) -> tuple[int, dict[
             raise GatewiseError(f"{name} is not what the manifest says")
     if missing := set(hashes) - {*names, STATE}:
         raise GatewiseError(f"{min(missing)} is missing")
-    state = json.loads(read_text(path / STATE))
+    state = parse_json(read_text(path / STATE))
     if type(step := state.pop("step")) is not int:
         raise GatewiseError(f"its step is no number: {step!r}")
     return step, state

@@ -3,7 +3,6 @@
 The keys are those of the TOML file, and the long names of the command line's flags with underscores.
 """
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +16,15 @@ from gatewise.data.target_names import joined, names_of
 from gatewise.data.text_files import as_encoding
 from gatewise.errors import GatewiseError
 from gatewise.files import read_text
+from gatewise.parsing import parse_toml
 from gatewise.schedules import as_schedule
 from gatewise.wording import instead, shortened
 
 NUMBER_OR_SCHEDULE = float | str
 MOST_EXPERTS, ROWS_AN_EXPERT = 8, 25
 """How many experts there are where it is not set, and the training rows that each should have."""
+MOST_LAYERS = 1000
+"""Hidden layers of a network, at most."""
 OTHER_NAMES = {
     "batch_size": ("batch", "minibatch_size"),
     "clip": ("grad_clip", "gradient_clip", "max_grad_norm"),
@@ -357,8 +359,8 @@ class RunConfig(LoopConfig):
     @field_validator("expert_hidden", "gate_hidden", "trunk_hidden")
     @classmethod
     def _widths(cls, value: list[int]) -> list[int]:
-        if any(not 1 <= width <= 2**20 for width in value):
-            raise ValueError("every width must be from 1 to 1048576")
+        if len(value) > MOST_LAYERS or any(not 1 <= width <= 2**20 for width in value):
+            raise ValueError(f"every width must be from 1 to 1048576, and there are {MOST_LAYERS} layers at most")
         return value
 
     @field_validator("regulariser", mode="before")
@@ -416,20 +418,20 @@ def read_toml(path: Path) -> dict[str, Any]:
         GatewiseError: if it cannot be read.
     """
     try:
-        return tomllib.loads(read_text(path))
+        return parse_toml(read_text(path))
     except OSError as error:
         raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
     except GatewiseError:
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise GatewiseError(f"{path} is not TOML: {error}") from None
 
 
 def parse_value(text: str) -> Any:
     """A value as TOML where it reads as TOML, else as text."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

@@ -19,6 +19,7 @@ from gatewise.training.calibration import Calibration
 from gatewise.training.kinds import KINDS
 from gatewise.training.machine import installed_version
 from gatewise.training.model import ModelSpec
+from gatewise.wording import shown
 
 
 @dataclass(frozen=True)
@@ -96,30 +97,33 @@ class Model:
             where = ".".join(map(str, first["loc"]))
             raise GatewiseError(f"{folder / 'model.json'} does not describe a model: {where}: {first['msg']}") from None
         mixture = _with_weights(spec, folder / "weights.safetensors")
-        return cls(mixture.to(device).eval(), spec, load_preprocessing(folder), Calibration.load(folder))
+        preprocessing, calibration = load_preprocessing(folder), Calibration.load(folder)
+        there = f"rows of {list(preprocessing.input_shape)}, {preprocessing.numbers} of them numbers"
+        if list(preprocessing.input_shape) != spec.input_shape or preprocessing.numbers < spec.numbers:
+            raise _unfit(folder / "preprocessing.json", f"it makes {there}, and the model takes {spec.input_shape}")
+        if calibration is not None and spec.head != "categorical":
+            raise _unfit(folder / "calibration.json", f"the head {spec.head} has no temperatures")
+        return cls(mixture.to(device).eval(), spec, preprocessing, calibration)
 
 
 def _with_weights(spec: ModelSpec, path: Path) -> MixtureOfExperts:
     """The mixture with the weights of a file; of a size that the file has, whatever model.json says."""
     try:
         check_regular(path)
-        weights = load_file(path)
+        weights = load_file(path)  # mapped: what is not looked at is not read
     except FileNotFoundError:
         raise GatewiseError(f"{path} is missing") from None
     except (SafetensorError, OSError) as error:
         raise GatewiseError(f"{path} is not a safetensors file: {error}") from None
-    unfit = f"{path} does not fit model.json beside it: names or shapes of weights differ"
-    if sum(spec.bin_counts) > sum(value.numel() for value in weights.values()):
-        raise GatewiseError(unfit)
+    numbers = sum(value.numel() for value in weights.values())
+    if spec.least_tensors > len(weights) or sum(spec.bin_counts) > numbers:
+        raise _unfit(path, f"it has {len(weights)} tensors of {numbers} numbers, and its model more")
     # bins cannot be made without memory; the other embedding has the same width
     other = {"numeric_embedding": "periodic"} if spec.numeric_embedding == "piecewise-linear" else {}
     with torch.device("meta"):  # takes no memory
-        planned = _shapes(spec.model_copy(update=other).build().state_dict(), but="embedding." if other else None)
-    if planned != _shapes(weights, but="embedding." if other else None):
-        raise GatewiseError(unfit)
+        _check_forms(spec.model_copy(update=other).build(), weights, path, but="embedding." if other else None)
     mixture = spec.build()
-    if _shapes(mixture.state_dict()) != _shapes(weights):
-        raise GatewiseError(unfit)
+    _check_forms(mixture, weights, path)
     for name, value in weights.items():
         if not bool(value.isfinite().all()):
             raise GatewiseError(f"{path} is damaged: {name} holds numbers that are not finite; train the run again")
@@ -127,9 +131,19 @@ def _with_weights(spec: ModelSpec, path: Path) -> MixtureOfExperts:
     return mixture
 
 
-def _shapes(tensors: dict[str, Tensor], but: str | None = None) -> dict[str, torch.Size]:
-    """The shapes by name, without those whose name holds `but`."""
-    return {name: value.shape for name, value in tensors.items() if but is None or but not in name}
+def _check_forms(mixture: MixtureOfExperts, weights: dict[str, Tensor], path: Path, but: str | None = None) -> None:
+    """Refuse weights with other names, shapes or types than the mixture's, apart from those whose name holds `but`."""
+    here, there = (
+        {name: f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}" for name, value in tensors.items()}
+        for tensors in (mixture.state_dict(), weights)
+    )
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name) and (but is None or but not in name):
+            raise _unfit(path, f"{shown(name)} is {there.get(name, 'not there')}, not {here.get(name, 'of its model')}")
+
+
+def _unfit(path: Path, why: str) -> GatewiseError:
+    return GatewiseError(f"{path} does not fit model.json beside it: {why}; restore the folder, or train the run again")
 
 
 def environment() -> dict[str, object]:

@@ -3,11 +3,12 @@
 import inspect
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from gatewise import objectives
@@ -29,10 +30,10 @@ from gatewise.mixture import (
 )
 from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
-from gatewise.training.config import RunConfig
+from gatewise.training.config import MOST_LAYERS, RunConfig
 from gatewise.training.gate import keeps_few
 from gatewise.training.numeric_embedding import NumericEmbedding, any_bins
-from gatewise.wording import instead
+from gatewise.wording import instead, shown
 
 HEADS: dict[str, Callable[..., Head]] = {
     "categorical": Categorical,
@@ -43,7 +44,20 @@ HEADS: dict[str, Callable[..., Head]] = {
 }
 """What a model may predict, by name."""
 
+MOST_NUMBERS = 2**32
+"""Numbers of a row, at most."""
+
 Size = Annotated[int, Field(ge=1, le=2**20)]
+Widths = Annotated[list[Size], Field(max_length=MOST_LAYERS)]
+
+
+def _different(names: list[str]) -> list[str]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{shown(twice[0])} is there twice")
+    return names
+
+
+Names = Annotated[list[str], AfterValidator(_different)]
 
 
 class Label(BaseModel):
@@ -52,22 +66,22 @@ class Label(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: str
-    values: list[str] = Field(min_length=2, max_length=2)
+    values: Names = Field(min_length=2, max_length=2)
 
 
 class ModelSpec(BaseModel):
     """All that is needed to build a mixture anew before its weights are loaded: `model.json` in a run folder."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     format: Literal[1] = 1
-    input_shape: list[Size]
-    classes: list[str]
+    input_shape: list[Size] = Field(min_length=1)
+    classes: Names
     experts: int = Field(ge=1, le=65536)
     expert: Literal["mlp", "linear", "conv"]
-    expert_hidden: list[Size]
-    gate_hidden: list[Size]
-    trunk_hidden: list[Size]
+    expert_hidden: Widths
+    gate_hidden: Widths
+    trunk_hidden: Widths
     dropout: float = Field(ge=0, lt=1)
     gate: Literal["mlp", "conv"] = "mlp"
     gate_map: str = "softmax"
@@ -84,8 +98,23 @@ class ModelSpec(BaseModel):
         "categorical", validate_default=True
     )
     target_location: float = 0.0
-    target_unit: float = Field(1.0, gt=0, allow_inf_nan=False)
+    target_unit: float = Field(1.0, gt=0)
     target_format: NumberFormat | None = None
+
+    @field_validator("input_shape")
+    @classmethod
+    def _of_a_row(cls, value: list[int]) -> list[int]:
+        """No more numbers than a row can have."""
+        if math.prod(value) > MOST_NUMBERS:
+            raise ValueError(f"a row of more than {MOST_NUMBERS} numbers")
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _each_once(cls, value: list[Label]) -> list[Label]:
+        """No label twice."""
+        _different([label.name for label in value])
+        return value
 
     @field_validator("bin_counts")
     @classmethod
@@ -134,29 +163,43 @@ class ModelSpec(BaseModel):
         more = self.numbers * (self.numeric_width - 1) if self.numeric_embedding != "none" else 0
         return math.prod(self.input_shape) + more
 
+    @property
+    def least_tensors(self) -> int:
+        """Tensors that its weights have at least: known before anything is built."""
+        layers = len(self.trunk_hidden) + len(self.gate_hidden) + len(self.expert_hidden) * (self.expert == "mlp")
+        if self.expert != "conv":
+            return 2 * layers
+        with torch.device("meta"):
+            return 2 * layers + self.experts * len(ConvExpert(tuple(self.input_shape), 1).state_dict())
+
     def build(self, bins: Sequence[Tensor] | None = None) -> MixtureOfExperts:
         """The mixture, freshly initialised; with the edges of `bin_counts`, or with others until weights are loaded.
 
         Raises:
             GatewiseError: for a convolutional gate or expert on rows that are not images, or behind a trunk.
         """
+        if "conv" in (self.expert, self.gate) and (self.trunk_hidden or self.numeric_embedding != "none"):
+            raise GatewiseError("'conv' needs the image itself; leave trunk_hidden and numeric_embedding out")
+        try:
+            return MixtureOfExperts(self._gate(), self._experts(), trunk=self._trunk(bins), head=self._head())
+        except RuntimeError as error:  # what torch raises when memory does not suffice
+            raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
+
+    def _trunk(self, bins: Sequence[Tensor] | None) -> nn.Module | None:
         trunk = None
         if self.trunk_hidden:
-            if self.expert == "conv":
-                raise GatewiseError("expert = 'conv' needs the image itself; leave trunk_hidden empty")
             *hidden, last = self.trunk_hidden
             layers = mlp(self.embedded, hidden, last, self.dropout)
             trunk = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(self.dropout))
-        if self.numeric_embedding != "none":
-            edges = any_bins(self.bin_counts) if bins is None else bins
-            embedding = NumericEmbedding(
-                self.numeric_embedding, self.numbers, self.numeric_width, edges, self.numeric_frequency
-            )
-            trunk = embedding if trunk is None else nn.Sequential(embedding, *trunk)
-        try:
-            return MixtureOfExperts(self._gate(), self._experts(), trunk=trunk, head=self._head())
-        except RuntimeError as error:  # what torch raises when memory does not suffice
-            raise GatewiseError(f"the model cannot be built: {error}; take fewer or smaller experts") from None
+        if self.numeric_embedding == "none":
+            return trunk
+        edges = any_bins(self.bin_counts) if bins is None else bins
+        if not self.numbers or (self.numeric_embedding == "piecewise-linear" and len(edges) != self.numbers):
+            raise GatewiseError(f"numeric_embedding of {self.numbers} numbers with bins of {len(edges)}")
+        embedding = NumericEmbedding(
+            self.numeric_embedding, self.numbers, self.numeric_width, edges, self.numeric_frequency
+        )
+        return embedding if trunk is None else nn.Sequential(embedding, *trunk)
 
     def _head(self) -> Head:
         made, scaling = HEADS[self.head], {"location": self.target_location, "unit": self.target_unit}

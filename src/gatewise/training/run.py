@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
@@ -15,10 +14,12 @@ from gatewise.data.target_names import target_columns
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
+from gatewise.reporting.schema import parse_summary
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
 from gatewise.training.constant import ConstantFigures
 from gatewise.training.folder import Model, differences
+from gatewise.training.integrity import check_integrity
 from gatewise.training.kinds import KINDS, tally_of
 from gatewise.training.model import choose_device
 from gatewise.training.parts import asked_for, form_of_rows, read_parts, with_known
@@ -46,15 +47,17 @@ class Run:
         """Read a finished run.
 
         Raises:
-            GatewiseError: if it is not a run folder, or something in it is missing or damaged.
+            GatewiseError: if it is not a run folder, something in it is missing or damaged, or its files are not of one
+                run.
         """
         folder = Path(folder)
         if not is_folder(folder):
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
         check_links(folder)
         summary = read_json(folder / "summary.json")
-        _check(summary, folder / "summary.json")
+        parse_summary(summary, str(folder / "summary.json"))
         config, model = config_of(folder), Model.load(folder / "model", choose_device(device))
+        check_integrity(folder, config, summary, model)
         # older versions kept none, and a guess may be another today
         return cls(folder, config.model_copy(update={"head": model.spec.head}), model, summary)
 
@@ -187,44 +190,7 @@ class Run:
     @property
     def constant(self) -> ConstantFigures:
         """What measures the best answer that does not look at the row, from the rows trained on."""
-        return ConstantFigures(_Constant.model_validate(self.summary["data"].get("constant") or {}).model_dump())
-
-
-class _Constant(BaseModel):
-    """What is read of the answer that does not look at the row; older versions kept none."""
-
-    shares: list[float] | None = None
-    mean: float | None = None
-    median: float | None = None
-
-
-class _Data(BaseModel):
-    """What is read of the key `data` in `summary.json`."""
-
-    target: str | None
-    columns: int
-    hash: str
-    test_hash: str | None
-    images: bool = False
-    constant: _Constant | None = None
-
-
-class _Kept(BaseModel):
-    """What is read of `summary.json`."""
-
-    best_epoch: int
-    data: _Data
-
-
-def _check(summary: dict[str, Any], path: Path) -> None:
-    """Refuse a summary that is not of a run, in one line."""
-    try:
-        _Kept.model_validate(summary)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        said = "it has no " + where if first["type"] == "missing" else f"{where}: {first['msg']}"
-        raise GatewiseError(f"{path} is damaged: {said}; train the run again") from None
+        return ConstantFigures(self.summary["data"].get("constant") or {})  # older versions kept none
 
 
 def config_of(folder: Path) -> RunConfig:
