@@ -152,7 +152,8 @@ def expect(
         estimator: see `gatewise.estimators`.
         num_samples: for an index estimator the evaluations an example pays for, for a points estimator the
             number of points.
-        generator: the source of all noise; None takes torch's own.
+        generator: the source of all noise; None takes torch's own, which alone is what `torch.utils.checkpoint` puts
+            back before it repeats a forward pass: with another one, made outside, it draws anew.
         event_dims: 1 makes the last batch dimension of `logits` L independent latents with one joint value.
         context: `[*batch, D]`, what a learned baseline sees of the example.
 

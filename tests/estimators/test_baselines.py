@@ -12,7 +12,7 @@ TABLE = torch.tensor([10.0, 11.0, 12.0, 13.0, 14.0])
 
 
 def batch_of(estimator, size, seed=1, num_samples=1, context=None, grad=True):
-    """One call of `expect` on a table; the values drawn."""
+    """One call of `expect` on a table, and where there is one its gradient taken; the values drawn."""
     logits = LOGITS.float().expand(size, -1).clone().requires_grad_()
     with torch.set_grad_enabled(grad):
         estimate = gw.expect(
@@ -23,6 +23,8 @@ def batch_of(estimator, size, seed=1, num_samples=1, context=None, grad=True):
             generator=seeded(seed),
             context=context,
         )
+    if grad:
+        torch.autograd.grad(estimate.value.sum(), logits, retain_graph=True)
     return estimate, TABLE[estimate.info.index], logits
 
 

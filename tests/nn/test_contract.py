@@ -8,6 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 import gatewise as gw
+from gatewise.testing.repetition import FORMS
 from tests.chance import seeded
 from tests.mixture.models import Counting
 from tests.nn.cases import CASES, EXPERTS, FEATURES, OUTPUTS, gradients, layer_of, tokens
@@ -158,6 +159,38 @@ def test_activation_checkpointing_changes_nothing(router, k):
         results.append([y, routing.counts, *torch.autograd.grad(loss, [*layer.parameters(), x])])
     for plain, repeated in zip(*results, strict=True):
         assert torch.equal(plain, repeated)
+
+
+def steps(router, k, form):
+    """Losses and gradients of three steps, losses made in the region, and the state they leave."""
+    layer, found = layer_of(router, k, dropout=0.3), []
+    for step in range(3):
+
+        def loss(x):
+            y, routing = layer(x)
+            cost = (y - 1).square().mean((1, 2))
+            loss = cost.mean() + 0.1 * routing.balance_loss() + 0.1 * routing.z_loss()
+            if router == "score-function":
+                loss = loss + layer.score_function_loss(routing, cost)
+            return loss, routing.counts
+
+        x = tokens(4, 5, seed=step).requires_grad_()
+        layer.zero_grad()
+        torch.manual_seed(step)
+        value, counts = form(loss, x)
+        value.backward()
+        found += [value.detach(), x.grad, *(torch.zeros(()) if p.grad is None else p.grad for p in layer.parameters())]
+        if router == "sigmoid":
+            layer.update_balance(counts)
+    return [*found, *layer.buffers()]
+
+
+@every_router
+def test_what_a_checkpoint_repeats_changes_nothing_over_steps(router, k):
+    right = steps(router, k, FORMS["a plain call"])
+    for name, form in FORMS.items():
+        for found, wanted in zip(steps(router, k, form), right, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12, msg=name)
 
 
 @every_router

@@ -64,7 +64,7 @@ def distance(ours, theirs, layer, part):
 def test_score_function_is_unbiased(baseline):
     router = gw.nn.routers.ScoreFunction(FEATURES, EXPERTS, baseline=baseline)
     layer, x = layer_of(router, None), tokens(1)
-    layer.score_function_loss(layer(x)[1], torch.tensor([4.0]))  # what the running mean has seen before
+    layer.score_function_loss(layer(x)[1], torch.tensor([4.0])).backward()  # what the running mean has seen before
     layer.router.baseline.update = lambda *_, **__: None  # b stands still while all draws are enumerated
     found, wanted = expected(layer, x, loss_of(4), cost=True), exact(layer, x, loss_of(4), weighted=False)
     assert max(distance(found, wanted, layer, part) for part in ("router", "experts")) < 1e-12

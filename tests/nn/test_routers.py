@@ -154,13 +154,35 @@ def test_costs_of_padding_do_not_count():
     assert y.isfinite().all()
 
 
-def test_the_baseline_sees_a_cost_when_it_is_told_one():
+def test_the_baseline_sees_a_cost_once_the_gradient_of_its_loss_is_taken():
     layer = score_layer()
     for _ in range(3):
         routing = layer(tokens(6))[1]
+    loss = layer.score_function_loss(routing, torch.full((6,), 3.0, dtype=torch.float64))
     assert layer.router.baseline.weight == 0
-    layer.score_function_loss(routing, torch.full((6,), 3.0, dtype=torch.float64))
+    loss.backward()
     torch.testing.assert_close(layer.router.baseline(torch.zeros(1), None), torch.tensor(3.0))
+
+
+def test_held_costs_wait_for_the_commit():
+    layer = score_layer()
+    layer.router.hold_statistics = True
+    for rows in (1, 3):
+        layer.score_function_loss(layer(tokens(rows))[1], torch.full((rows,), 3.0, dtype=torch.float64)).backward()
+        assert layer.router.baseline.weight == 0
+    layer.router.commit()
+    torch.testing.assert_close(layer.router.baseline.weight, torch.tensor(0.1, dtype=torch.float64))
+    layer_of("softmax").router.commit()  # of which nothing is held
+
+
+def test_a_routing_that_lost_its_graph_is_refused():
+    """It left a region of the checkpoint's reentrant form, and would teach the router nothing."""
+    layer, x = score_layer(), tokens(6).requires_grad_()
+    y, routing = torch.utils.checkpoint.checkpoint(layer, x, use_reentrant=True)
+    with pytest.raises(gw.GatewiseError, match=r"no graph.*use_reentrant=False"):
+        layer.score_function_loss(routing, y.square().mean(-1))
+    layer.router.requires_grad_(False)
+    assert layer.score_function_loss(layer(x)[1], torch.zeros(6)) == 0
 
 
 def test_costs_that_cannot_be_charged_are_refused():

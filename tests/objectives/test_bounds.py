@@ -179,13 +179,13 @@ def test_held_statistics_wait_for_the_commit():
     objective, mixture = Jensen("score-function"), bank_mixture()
     baseline = objective.estimator.baseline
     objective.hold_statistics(True)
-    objective(mixture.observe(*data()))
+    objective(mixture.observe(*data())).value.sum().backward()
     assert baseline.weight == 0
     objective.commit()
     assert baseline.weight > 0
     objective.hold_statistics(False)
     before = baseline.weight.clone()
-    objective(mixture.observe(*data()))
+    objective(mixture.observe(*data())).value.sum().backward()
     assert baseline.weight > before
 
 

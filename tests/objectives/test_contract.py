@@ -5,6 +5,7 @@ import torch
 
 import gatewise as gw
 from gatewise.objectives import Objective
+from gatewise.testing.repetition import FORMS
 from tests.chance import ALPHA, mean_p, seeded
 from tests.mixture.models import CLASSES, EXPERTS, ROWS, bank_mixture, counting_mixture, data
 
@@ -152,6 +153,37 @@ def test_only_the_experts_drawn_are_run_and_each_pair_once(case):
     for expert in mixture.experts.members:
         seen = torch.cat([torch.zeros(0, 4, dtype=torch.float64), *expert.seen])
         assert len(seen.unique(dim=0)) == len(seen)
+
+
+def steps(case, form, outside=False):
+    """Losses and gradients of three steps, and the state they leave; the rows may be observed before the region."""
+    mixture, objective, found = bank_mixture(dropout=0.3), case.make(), []
+    parts = [*mixture.parameters(), *objective.parameters()]
+    for step in range(3):
+        x, y = data()
+        given = mixture.observe(x, y) if outside else None
+
+        def loss(x, y=y, given=given):
+            estimate = objective(mixture.observe(x, y) if given is None else given)
+            return -estimate.value.mean() + (0 if estimate.control_loss is None else estimate.control_loss)
+
+        torch.manual_seed(step)
+        found.append(form(loss, x.requires_grad_()))
+        found[-1].backward()
+        found += [torch.zeros_like(part) if part.grad is None else part.grad.clone() for part in [*parts, x]]
+    return [each.detach() for each in found] + list(objective.buffers())
+
+
+@every_case
+def test_what_a_checkpoint_repeats_changes_nothing(case):
+    plain = FORMS["a plain call"]
+    right = steps(case, plain)
+    for name, form in FORMS.items():
+        for found, wanted in zip(steps(case, form), right, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12, msg=name)
+    repeated = steps(case, FORMS["checkpoint(use_reentrant=False)"], outside=True)
+    for found, wanted in zip(repeated, steps(case, plain, outside=True), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @every_case

@@ -21,6 +21,7 @@ from gatewise.objectives import (
 )
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.schedules import Linear
+from gatewise.testing.repetition import FORMS
 from tests.chance import seeded
 
 K = 4
@@ -261,3 +262,17 @@ def test_an_unknown_regulariser_is_told_the_nearest():
 def test_the_base_says_what_is_missing():
     with pytest.raises(TypeError, match="Regulariser does not define statistics"):
         Regulariser()(UNIFORM)
+
+
+@EVERY
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_what_a_checkpoint_repeats_changes_nothing(kind, form):
+    """Of one batch, and of a micro-batch with the statistics of the whole."""
+    penalty, logits, again = kind(0.7), some_logits(), some_logits()
+    whole = penalty.statistics(some_logits(rows=30)).detach()
+    for charge in (penalty, lambda logits: penalty.linearised(logits, whole)):
+        value, right = form(charge, logits), charge(again)
+        torch.testing.assert_close(value, right)
+        value.backward()
+        right.backward()
+        torch.testing.assert_close(logits.grad, again.grad)

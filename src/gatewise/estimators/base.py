@@ -15,6 +15,13 @@ from gatewise.schedules import Schedule, as_schedule, check_temperature
 class GradientEstimator(nn.Module):
     """Base of all estimators. A subclass states its facts and writes `forward`.
 
+    What an estimator learns by itself, such as a running mean or an adaptive step, moves when the gradient of a call
+    has been taken in training mode: once for a call, at the end of the backward pass, by `taught` of
+    `gatewise.estimators.statistics`. Until then every call sees the state as it was. So a call under `no_grad`, one
+    that is thrown away, and one that `torch.utils.checkpoint` repeats (in either form) leave no trace of their own;
+    under `torch.func.functional_call` the tensors that were given to it move. With `hold_statistics` nothing that the
+    gradient depends on moves before `commit`.
+
     Attributes:
         name: kebab-case, the same in Python and on the command line.
         calls: which of "index", "all", "point" it asks of an integrand.

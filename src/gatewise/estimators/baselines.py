@@ -15,7 +15,7 @@ from gatewise.wording import instead
 
 
 class Baseline(WideState):
-    """Base of all baselines: `forward` gives b, `observe` sees f after b was used.
+    """Base of all baselines: `forward` gives b; `observe` sees f once the gradient that b was used in has been taken.
 
     Attributes:
         name: as estimators take it.
@@ -43,10 +43,15 @@ class Baseline(WideState):
         """Fold in what was observed since the last time."""
 
     def update(self, values: Tensor, hold: bool) -> None:
-        """`observe`, and unless `hold` is set `commit`."""
+        """`observe`, and unless `hold` is set `commit`: see `gatewise.estimators.statistics` for when."""
         self.observe(values)
         if not hold:
             self.commit()
+
+    @property
+    def learns(self) -> bool:
+        """Whether anything is observed."""
+        return type(self).observe is not Baseline.observe or type(self).update is not Baseline.update
 
 
 class NoBaseline(Baseline):

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import Tempered, mean_of_samples, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import Tempered, mean_of_samples, one_hot, same_for_all, shift_only, with_gradient
 from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
+from gatewise.estimators.statistics import note_repetition, taught, weighed
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed
 from gatewise.precision import WideState, widened
@@ -22,9 +23,9 @@ class ImplicitMLE(Tempered, WideState):
     grows like 1/λ. ∂f/∂z is each example's own, taken by an inner derivative at the drawn corner, and not the
     gradient of the loss, which carries 1/B. (The authors' code leaves out 1/λ.) Costs all K evaluations.
 
-    With `adaptive=True` (AIMLE) λ = α ‖θ‖ / ‖∂f/∂z‖ over the batch, θ centred, and α moves by `rate` after every call
-    in training: up while the number of non-zero entries of z - z′ per draw, averaged over calls, is below 1, down while
-    it is above. The first α is `temperature`.
+    With `adaptive=True` (AIMLE) λ = α ‖θ‖ / ‖∂f/∂z‖ over the batch, θ centred, and α moves by `rate` once the gradient
+    of a call has been taken: up while the number of non-zero entries of z - z′ per draw, averaged over calls, is below
+    1, down while it is above. The first α is `temperature`.
 
     Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
 
@@ -48,6 +49,8 @@ class ImplicitMLE(Tempered, WideState):
 
     alpha: Tensor
     nonzero: Tensor
+    held_entries: Tensor
+    held_draws: Tensor
 
     def __init__(
         self,
@@ -66,6 +69,8 @@ class ImplicitMLE(Tempered, WideState):
         if adaptive:
             self.register_buffer("alpha", torch.tensor(float(self.temperature)))
             self.register_buffer("nonzero", torch.ones(()))
+            for name in ("held_entries", "held_draws"):  # what accumulated gradients hold until `commit`
+                self.register_buffer(name, torch.zeros(()), persistent=False)
 
     def evaluations(self, num_samples: int, num_categories: int) -> int:
         """The derivative asks for them all."""
@@ -85,6 +90,7 @@ class ImplicitMLE(Tempered, WideState):
         noisy = perturbed(logits.detach(), num_samples, generator)
         index = noisy.argmax(-1)
         if not torch.is_grad_enabled():
+            note_repetition()
             return value_alone(integrand, index, logits)
         corner = one_hot(index, noisy)
         slope = value_and_slope(integrand, corner.to(logits.dtype))[1]
@@ -92,9 +98,15 @@ class ImplicitMLE(Tempered, WideState):
         step = self.step_size(widened(logits.detach()), slope)
         # what is masked stays behind, whatever the derivative is there
         moved = one_hot(torch.where(noisy > -torch.inf, noisy - step * slope, noisy).argmax(-1), noisy)
+        gradient = ((corner - moved) / step).mean(0)
+        if self.adaptive:
+            # what a checkpoint repeats keeps the first pass's λ
+            moves = weighed(shift_only(logits), torch.zeros_like(gradient), -gradient)
+            value = value + moves.flatten(value.dim()).sum(-1).to(value.dtype)
+        else:
+            value = with_gradient(value, logits, gradient)
         if self.adaptive and self.training:
-            self.adapt(corner - moved)
-        value = with_gradient(value, logits, ((corner - moved) / step).mean(0))
+            value, _ = taught(self, corner - moved, self.hold_statistics, value)
         return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
 
     def step_size(self, logits: Tensor, slope: Tensor) -> Tensor | float:
@@ -109,9 +121,22 @@ class ImplicitMLE(Tempered, WideState):
         ratio = torch.where((size > 0) & (against > 0), size / against.clamp_min(1e-30), 1.0)
         return (self.alpha * ratio).clamp_min(1e-6)
 
-    @torch.no_grad()
-    def adapt(self, difference: Tensor) -> None:
-        """Move α toward one non-zero entry a draw."""
-        found = (difference != 0).sum(-1).to(self.nonzero.dtype).mean()
-        self.nonzero.mul_(self.decay).add_((1 - self.decay) * found)
-        self.alpha.add_(torch.where(self.nonzero < 1, self.rate, -self.rate)).clamp_min_(0.0)
+    def observe(self, difference: Tensor) -> None:
+        """Hold the count of non-zero entries of z - z′, `[S, *batch, K]`, until `commit`."""
+        self.held_entries.add_((difference != 0).sum())
+        self.held_draws.add_(difference[..., 0].numel())
+
+    def commit(self) -> None:
+        """Move α toward one non-zero entry a draw; where nothing is held it stays."""
+        if self.adaptive:
+            moves = self.held_draws > 0
+            self.nonzero.lerp_(self.held_entries / self.held_draws.clamp_min(1), moves * (1 - self.decay))
+            self.alpha.add_(moves * torch.where(self.nonzero < 1, self.rate, -self.rate)).clamp_min_(0.0)
+            self.held_entries.zero_()
+            self.held_draws.zero_()
+
+    def update(self, difference: Tensor, hold: bool) -> None:
+        """`observe`, and unless `hold` is set `commit`."""
+        self.observe(difference)
+        if not hold:
+            self.commit()

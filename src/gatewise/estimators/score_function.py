@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples, picked
+from gatewise.estimators.base import GradientEstimator, mean_of_samples, picked
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
+from gatewise.estimators.statistics import taught, weighed
 from gatewise.expectation import Estimate, Info, Integrand, first_asked
 from gatewise.precision import widened
 
@@ -39,14 +40,12 @@ class WithBaseline(GradientEstimator):
         """
         seen = widened(values.detach())
         baseline = self.baseline(seen, context)
-        control_loss = None
-        if torch.is_grad_enabled():
-            control_loss = self.baseline.loss(seen, baseline)
-            if self.training:
-                self.baseline.update(seen, self.hold_statistics)
-        gradient = (seen - baseline.detach()) * gradient_only(direction)
-        info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
-        return Estimate(mean_of_samples(values + gradient).to(values.dtype), control_loss, info)
+        control_loss = self.baseline.loss(seen, baseline) if torch.is_grad_enabled() else None
+        gradient = weighed(direction, seen, baseline.detach())
+        value = mean_of_samples(values + gradient).to(values.dtype)
+        if self.training and self.baseline.learns:
+            value, control_loss = taught(self.baseline, seen, self.hold_statistics, value, control_loss)
+        return Estimate(value, control_loss, Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index))
 
 
 @register

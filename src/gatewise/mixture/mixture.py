@@ -188,6 +188,18 @@ class MixtureOfExperts(nn.Module):
         )
 
 
+_ONCE: tuple[object, int] = (None, -1)
+"""What `_repetition` says outside of everything that a checkpoint repeats."""
+
+
+def _repetition() -> tuple[object, int]:
+    """The pass of a checkpoint that this is called in: its hooks for saved tensors, and the backward pass."""
+    if torch.compiler.is_compiling():
+        return _ONCE
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    return None if hooks is None else hooks[0], torch._C._current_graph_task_id()
+
+
 class Observed:
     """A mixture at given x and y: an `Integrand` with f(z) = log p(y|z,x).
 
@@ -207,7 +219,7 @@ class Observed:
         self.logits = logits
         self.y = y
         self._all: Tensor | None = None
-        self._all_has_graph = False
+        self._all_has_graph, self._all_of = False, _ONCE
 
     @property
     def context(self) -> Tensor:
@@ -223,10 +235,16 @@ class Observed:
         The experts run once however often this is asked. (Once more if it was first asked under `no_grad` and a
         gradient is wanted now.)
         """
-        if self._all is None or (torch.is_grad_enabled() and not self._all_has_graph):
-            self._all = self._every()
-            self._all_has_graph = torch.is_grad_enabled()
+        if (known := self._known()) is not None:
+            return known
+        self._all = self._every()
+        self._all_has_graph, self._all_of = torch.is_grad_enabled(), _repetition()
         return self._all
+
+    def _known(self) -> Tensor | None:
+        """What `at_all` found, if it serves here: a pass that a checkpoint repeats finds anew what the first found."""
+        with_graph = self._all_has_graph or not torch.is_grad_enabled()
+        return self._all if with_graph and self._all_of in (_ONCE, _repetition()) else None
 
     def _every(self) -> Tensor:
         """The experts' answers, `[B, K]`."""
@@ -260,8 +278,8 @@ class Observed:
 
         Where all experts have run already (`at_all`), their answers are taken.
         """
-        if self._all is not None and (self._all_has_graph or not torch.is_grad_enabled()):
-            asked = self._all.T.gather(0, index.clamp_min(0))
+        if (known := self._known()) is not None:
+            asked = known.T.gather(0, index.clamp_min(0))
             return torch.where(index >= 0, asked, 0.0)
         return self._of(index)
 

@@ -28,8 +28,8 @@ class MoELayer(nn.Module):
     The layer returns its `Routing` and stores nothing of a forward pass: that is why it returns two things. A loss
     stored in the layer would keep the step's graph alive until the next one, would be lost in a region under
     `torch.utils.checkpoint`, and running counts would count a repeated forward pass twice. Under checkpointing pass
-    `use_reentrant=False`: the other form cuts the graph of what is not a bare tensor. Statistics over micro-batches
-    and processes are sums of `routing.counts`:
+    `use_reentrant=False`, or make the losses of a routing within the region: the other form cuts the graph of what is
+    not a bare tensor. Statistics over micro-batches and processes are sums of `routing.counts`:
 
         counts = sum(routing.counts for routing in routings)   # of this layer, over the step
         torch.distributed.all_reduce(counts)                   # where there are several processes

@@ -2,7 +2,7 @@
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.testing import behaviour, costs, exactness, forms, gradients, masks, sampling
+from gatewise.testing import behaviour, costs, exactness, forms, gradients, masks, repetition, sampling
 from gatewise.testing.subject import Check, Outcomes, Subject
 
 CHECKS: tuple[Check, ...] = (
@@ -31,6 +31,8 @@ CHECKS: tuple[Check, ...] = (
     behaviour.torchs_generator_is_used_without_one,
     behaviour.state_is_saved_and_restored,
     behaviour.schedules_and_statistics_move,
+    repetition.repeated_passes_leave_no_trace,
+    repetition.calls_thrown_away_leave_no_trace,
     exactness.draws_are_as_listed,
     exactness.expectation_is_exact,
     exactness.expectation_is_exact_for_two_latents,

@@ -111,6 +111,7 @@ class Subject:
         for step in range(3):
             context = self.context((16,), dtype)
             run = self.run((16,), event_dims, dtype, seed=40 + step, estimator=estimator, context=context)
+            run.gradients()
             if optimizer is not None and run.estimate.control_loss is not None:
                 optimizer.zero_grad()
                 run.estimate.control_loss.backward()

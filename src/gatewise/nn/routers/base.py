@@ -58,6 +58,12 @@ class Router(nn.Module):
         """One draw z ~ softmax(logits) for each token, int64 `[N]`. A test puts every outcome in its place."""
         return categorical(logits, 1).squeeze(0)
 
+    hold_statistics: bool = False
+    """Set by a training loop that accumulates gradients: running baselines then wait for `commit`."""
+
+    def commit(self) -> None:
+        """Fold in statistics held back while `hold_statistics` is set: the end of an optimiser step."""
+
     def update_balance(self, counts: Tensor) -> None:
         """Move a balance bias against the counts `[K]`: see `Sigmoid`.
 

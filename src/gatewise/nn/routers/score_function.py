@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import gradient_only
 from gatewise.estimators.baselines import Baseline, make_baseline
+from gatewise.estimators.statistics import taught, weighed
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
@@ -60,8 +60,12 @@ class ScoreFunction(Router):
         weights = torch.ones_like(index, dtype=logits.dtype)
         return Routing(logits, logits.softmax(-1), index, weights, chosen=index, log_prob=log_prob)
 
+    def commit(self) -> None:
+        """Fold the costs held back into the baseline."""
+        self.baseline.commit()
+
     def score_function_loss(self, routing: Routing, cost: Tensor) -> Tensor:
-        """0 forward; backward the gradient of E mean(cost) for the router. The running mean sees the cost.
+        """0 forward; backward the gradient of E mean(cost) for the router, after which the running mean sees the cost.
 
         Args:
             routing: what the layer returned.
@@ -70,10 +74,15 @@ class ScoreFunction(Router):
                 not count.
 
         Raises:
-            GatewiseError: for a routing without draws (of inference), or a cost of another shape.
+            GatewiseError: for a routing without draws (of inference) or without a graph, or a cost of another shape.
         """
         if routing.log_prob is None:
             raise GatewiseError("this routing was made in inference mode, where nothing is drawn; call layer.train()")
+        if torch.is_grad_enabled() and self.weight.requires_grad and not routing.log_prob.requires_grad:
+            raise GatewiseError(
+                "this routing has no graph, so its router would learn nothing: it was made under no_grad, or left a "
+                "region under checkpoint(use_reentrant=True); make this loss in the region, or pass use_reentrant=False"
+            )
         lead = tuple(cost.shape)
         if lead != routing.shape[: len(lead)] or not lead:
             raise GatewiseError(
@@ -83,7 +92,8 @@ class ScoreFunction(Router):
         log_prob = routing.spread(routing.log_prob).reshape(*lead, -1).sum(-1)
         real = routing.spread(torch.ones_like(routing.log_prob)).reshape(*lead, -1).amax(-1) > 0
         seen, log_prob = widened(cost.detach())[real], log_prob[real]
-        baseline = self.baseline(seen.unsqueeze(0), None).detach()
-        if self.training:
-            self.baseline.update(seen.unsqueeze(0), hold=False)
-        return ((seen - baseline) * gradient_only(log_prob)).sum() / max(len(seen), 1)
+        level = self.baseline(seen.unsqueeze(0), None).detach()
+        loss = weighed(log_prob, seen, level).sum() / max(len(seen), 1)
+        if self.training and self.baseline.learns:
+            loss, _ = taught(self.baseline, seen.unsqueeze(0), self.hold_statistics, loss)
+        return loss
