@@ -184,7 +184,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
         f"{summary['seconds']:.0f} s.",
         soft_wrap=True,
     )
-    for told in (rows["used"], *rows["readings"], rows["left_out"], rows["guessed"]):
+    for told in (rows["used"], *rows["readings"], rows["left_out"], rows["rare"], rows["guessed"]):
         if told:
             screen.print(told, soft_wrap=True)
     if rows["labels"]:

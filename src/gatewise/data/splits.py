@@ -9,6 +9,10 @@ from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 
 
+class TooRare(GatewiseError):
+    """A class has too few rows to be in every part."""
+
+
 class Split(NamedTuple):
     """Three disjoint sets of rows, int64 and ascending, that together are all rows."""
 
@@ -42,11 +46,12 @@ def _take(
         return rows, rows[:0]
     names, codes, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
     if counts.min(initial=2) < 2:
-        rare = names[counts.argmin()]
-        total = int((labels == rare).sum())
-        raise GatewiseError(
-            f"class {shown(rare)} has only {total} row{'s' * (total > 1)}, too few to be in every part of a "
-            "split; add rows of it, drop it, or merge it with another class"
+        rare = {name: int((labels == name).sum()) for name in names[counts < 2].tolist()}
+        said = [f"class {shown(name)} has only {total} row{'s' * (total > 1)}" for name, total in rare.items()]
+        more = f", … ({len(said)} classes in all)" if len(said) > 5 else ""
+        raise TooRare(
+            f"{', '.join(said[:5])}{more}, too few to be in every part of a split; add rows, drop such classes, or "
+            "merge them with others"
         )
     taken = int(np.ceil(fraction * len(rows)))
     if min(taken, len(rows) - taken) < len(names):

@@ -22,6 +22,7 @@ TABLES = ("objective_options", "estimator_options", "regulariser")
 """Parameters for which None is an empty table, as a default must not be a dictionary."""
 NOT_HERE = (
     *("data", "target", "test", "test_size", "validation_size", "separator", "header", "missing_target"),
+    "rare_classes",
     *("image_size", "image_mode", "seed", "threads", "audit_every", "start_from"),
     *("head", "stream", "stream_rows", "tensorboard", "expert_parallel", "checkpoint_seconds"),
 )

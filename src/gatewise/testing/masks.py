@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from gatewise.expectation import by_index
+from gatewise.expectation import IndexFunction, by_index
 from gatewise.testing.chance import seeded
 from gatewise.testing.subject import Subject, check
 from gatewise.testing.toy import toy_logits
@@ -53,7 +53,7 @@ def masked_logits(num_categories: int, event_dims: int) -> Iterator[tuple[str, T
     yield "with all others but one", logits
 
 
-def _functions(theta: Tensor, event_dims: int) -> Iterator[tuple[str, Callable, list[Tensor]]]:
+def _functions(theta: Tensor, event_dims: int) -> Iterator[tuple[str, Callable | IndexFunction, list[Tensor]]]:
     """f on points and on categories, each with the list of weights that it was given on category 0."""
     asked: list[Tensor] = []
 

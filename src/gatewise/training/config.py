@@ -159,6 +159,11 @@ class RunConfig(LoopConfig):
         description="rows without a target: drop leaves them out, error refuses them, class takes every text for a "
         "class and leaves out what is empty",
     )
+    rare_classes: Literal["error", "drop", "merge"] = Field(
+        "error",
+        description="classes with fewer rows than a split has parts: error refuses them, drop leaves their rows out, "
+        "merge makes them one class",
+    )
     as_numbers: list[str] = Field(
         [],
         description="columns that are numbers though not all values are: a range is its midpoint, and what is no "

@@ -9,6 +9,8 @@ import numpy as np
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, StoredRows, read, split
 from gatewise.data.number_format import PLAIN, NumberFormat
 from gatewise.data.places import SplitByPlace
+from gatewise.data.rare_classes import like_trained, without_rare
+from gatewise.data.splits import TooRare
 from gatewise.data.stored_table import StoredTable
 from gatewise.data.targets import check_mixed, guess_head, number_format_of
 from gatewise.errors import GatewiseError
@@ -22,7 +24,8 @@ from gatewise.training.warm_start import NOT_STREAMED
 class Parts:
     """The rows of a run, apart, in memory or on disk; test is None where none were kept.
 
-    `head` is what the target is, and `guessed` says why where that could be otherwise.
+    `head` is what the target is, and `guessed` says why where that could be otherwise, `rare` what became of
+    classes with too few rows.
     """
 
     train: Records | StoredRows
@@ -31,6 +34,7 @@ class Parts:
     whole: Records | StoredRows
     head: str = "categorical"
     guessed: str | None = None
+    rare: str | None = None
 
 
 def read_parts(config: RunConfig) -> Parts:
@@ -43,7 +47,8 @@ def read_parts(config: RunConfig) -> Parts:
         return stored_parts(config)
     source = read(config.data, config.target, missing=config.missing, form=config.form, drop=config.drop)
     rows, test = source.records, source.test
-    head, guessed = config.head, None
+    head, guessed, rare = config.head, None, None
+    parts = 2 if config.test is not None or test is not None or not config.test_size else 3
     if head is None:
         check_mixed(rows.name, rows.targets)
         head, guessed = guess_head(rows.known_label_sets(), number_format_of(rows.targets) or PLAIN)
@@ -52,6 +57,8 @@ def read_parts(config: RunConfig) -> Parts:
         labels = np.zeros(len(rows), dtype=int)  # they have no classes to be split by
         names = [value for label in described.get("labels", []) for value in label["values"]]
     else:
+        if config.rare_classes != "error":
+            rows, rare = without_rare(rows, config.rare_classes, parts)
         labels = rows.known_labels()
         names = Classes.from_labels(labels, rows.name).names
     if config.test is not None:
@@ -59,11 +66,17 @@ def read_parts(config: RunConfig) -> Parts:
         form = with_known(form, rows.formats, names, number_format_of(rows.targets))
         further = read(config.test, rows.target or config.target, missing=config.missing, form=form, drop=config.drop)
         test = asked_for(further)
+    if test is not None and rare is not None:
+        test = like_trained(test, names, config.rare_classes)
     size = 0.0 if test is not None else config.test_size
-    kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
+    try:
+        kept = split(labels, test_size=size, validation_size=config.validation_size, seed=config.seed)
+    except TooRare:
+        without_rare(rows, "error", parts)  # says it of all of them
+        raise
     if test is None and len(kept.test):
         test = rows.take(kept.test)
-    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows, head, guessed)
+    return Parts(rows.take(kept.train), rows.take(kept.validation), test, rows, head, guessed, rare)
 
 
 def stored_parts(config: RunConfig) -> Parts:
@@ -74,6 +87,8 @@ def stored_parts(config: RunConfig) -> Parts:
     """
     if config.warm_start == "random":
         raise GatewiseError(NOT_STREAMED)
+    if config.rare_classes != "error":
+        raise GatewiseError("rare_classes wants all rows in memory, and these are streamed; leave it out")
     if config.expert_parallel > 1:
         raise GatewiseError(
             "expert_parallel does not take rows that are streamed: the processes would have different numbers of "

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
+from gatewise.data.rare_classes import like_trained
 from gatewise.data.target_names import target_columns
 from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
@@ -110,9 +111,11 @@ class Run:
         return Predictions(self.model, parts, route=route, k=k, **options)
 
     def _fitting(self, rows: Records) -> Records:
-        """The rows themselves; GatewiseError for images where there were none in training."""
+        """The rows, rare classes as in training; GatewiseError for images where there were none in training."""
         if rows.images and not self.summary["data"].get("images"):
             raise GatewiseError(f"{rows.name}: images, but the model was not trained on any; give data like its own")
+        if self.config.rare_classes == "merge" and rows.labels is not None:
+            return like_trained(rows, self.model.spec.classes, "merge")
         return rows
 
     def test_rows(self) -> Records | StoredRows:

@@ -55,6 +55,7 @@ def summarise(
             "classes": model.spec.classes,
             "labels": [label.model_dump() for label in model.spec.labels],
             "guessed": parts.guessed,
+            "rare": parts.rare,
             "hash": parts.whole.hash(),
             "test_hash": parts.test.hash() if parts.test is not None else None,
             "constant": answer,
