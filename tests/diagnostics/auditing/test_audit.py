@@ -236,7 +236,7 @@ def test_the_model_is_left_as_it_was():
 def test_an_estimator_that_is_given_keeps_what_it_has_learned():
     estimator = gw.estimators.get("score-function")
     for _ in range(30):
-        gw.expect(f, LOGITS.expand(100, 6), estimator)
+        gw.expect(f, LOGITS.expand(100, 6).clone().requires_grad_(), estimator).value.sum().backward()
     before = {name: value.clone() for name, value in estimator.state_dict().items()}
     found = gw.audit(f, LOGITS, [estimator, ("score-function", {"baseline": "none"})], num_samples=1, repetitions=4000)
     assert all(torch.equal(value, before[name]) for name, value in estimator.state_dict().items())

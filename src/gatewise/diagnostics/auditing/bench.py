@@ -212,9 +212,10 @@ class Bench:
         m, estimator = sample.moments, setting.estimator
         rounding = self.exact.rounding["point" in estimator.calls]
         low, high = intervals.bias_interval(m)
-        low, high = max(0.0, low - rounding), high + rounding
         limit = intervals.bias_limit(m, intervals.BIASED_LEVEL)
         bias, scale = intervals.bias(m), intervals.scale_interval(m)
+        # without variance all three are one number, but for its last digits
+        low, high = max(0.0, min(low, bias) - rounding), max(high, bias) + rounding
         along = m.along
         if math.sqrt(m.deviation) <= rounding and m.trace <= rounding**2:
             low = high = limit = bias = along = 0.0
