@@ -72,6 +72,7 @@ def test_evaluate(gatewise, run_folder, table):
     assert len(found.pop("selective")) == 5
     # this table repeats itself: what the rows of the test equal was trained on
     assert found.pop("rows_seen") == json.loads((run_folder / "summary.json").read_text())["data"]["test_rows_seen"]
+    assert found.pop("unlabelled") == 0
     assert found.keys() == EVALUATE_KEYS
     assert found["rows"] == 18
     expected = json.loads((run_folder / "summary.json").read_text())["test"]

@@ -3,9 +3,9 @@
 import io
 
 import pytest
+from rich.console import Console
 
 from gatewise.cli import progress
-from gatewise.cli.console import PlainConsole
 
 METRICS = {"temperature": None, "train_gate_entropy": 0.5, "train_experts_used": 3, "validation_nll": 1.0}
 METRICS |= {"validation_accuracy": 0.5, "validation_experts_used": 3, "validation_dead_experts": 0}
@@ -18,7 +18,7 @@ def lines(monkeypatch):
     def run(epochs, seconds):
         now, out = [100.0], io.StringIO()
         monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-        watcher = progress.Lines(PlainConsole(file=out, markup=False, highlight=False, width=200))
+        watcher = progress.Lines(Console(file=out, markup=False, highlight=False, width=200))
         watcher.on_start(epochs, 1)
         for epoch in range(1, epochs + 1):
             watcher.on_epoch({"epoch": epoch, **METRICS})

@@ -102,15 +102,6 @@ def one_class() -> Input:
     return mixture, x, torch.zeros_like(y)
 
 
-def broken(number: float) -> Input:
-    """Two experts, masked on every row, whose weights are not finite."""
-    mixture, x, y = usual(added=[NONE, 0.0, 0.0, NONE, 0.0])
-    with torch.no_grad():
-        for weight in mixture.experts.weights:
-            weight[[0, 3]] = number
-    return mixture, x, y
-
-
 def narrow() -> Input:
     mixture, x, y = usual()
     return mixture.bfloat16(), x.bfloat16(), y
@@ -128,8 +119,6 @@ INPUTS: dict[str, Callable[[], Input]] = {
     "masked experts": lambda: usual(added=[NONE, 0.0, 0.0, NONE, 0.0]),
     "all but two masked, × 1e4": lambda: usual(added=[NONE, 0.0, NONE, NONE, 0.0], scale=1e4),
     "probabilities of 0 and 1": lambda: usual(added=[NONE, NONE, NONE, 0.0, NONE], sharp=1e3),
-    "masked experts that answer NaN": lambda: broken(torch.nan),
-    "masked experts that answer infinity": lambda: broken(torch.inf),
     "bfloat16 weights": narrow,
     "bfloat16 autocast": usual,
     "bfloat16 autocast, both × 1e4": lambda: usual(scale=1e4, sharp=1e4),

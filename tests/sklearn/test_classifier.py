@@ -244,7 +244,7 @@ def test_images_go_to_convolutions(make):
         ({"epochs": 0}, "epochs: input should be greater"),
         ({"lr": -1}, "lr: input should be greater than 0"),
         ({"expert": "tree"}, "expert: input should be 'mlp', 'linear' or 'conv'"),
-        ({"expert_hidden": 64}, "expert_hidden: input should be a valid list"),
+        ({"expert_hidden": "wide"}, "expert_hidden: input should be a valid integer"),
         ({"expert_hidden": [0]}, "expert_hidden: every width must be from 1"),
         ({"objective": "jenson"}, "did you mean 'jensen'"),
         ({"estimator": "score"}, "unknown estimator 'score'"),

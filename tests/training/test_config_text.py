@@ -48,7 +48,7 @@ def test_choices_and_bounds_are_said():
 
 def test_some_keys_alone():
     assert tomllib.loads(config_text(["lr", "seed"])) == {"lr": 1e-3, "seed": 0}
-    with pytest.raises(GatewiseError, match="there is no key 'learning_rate' in a configuration; choose one of data"):
+    with pytest.raises(GatewiseError, match="there is no key 'learning_rate' in a configuration; did you mean 'lr'"):
         config_text(["learning_rate"])
     with pytest.raises(GatewiseError, match="did you mean 'epochs'"):
         config_text(["epoch"])

@@ -183,7 +183,7 @@ class RunConfig(LoopConfig):
         None, examples=[","], description="of numbers in text, in the target too; unset: a point"
     )
     encoding: str | None = Field(
-        None, examples=["latin-1"], description="of a CSV file, such as latin-1, cp1252 or utf-16; unset: UTF-8"
+        None, examples=["cp1252"], description="of a CSV file, such as latin-1, cp1252 or utf-16; unset: UTF-8"
     )
     reading: Literal[1, 2] = Field(
         2,
@@ -283,8 +283,8 @@ class RunConfig(LoopConfig):
     @classmethod
     def _texts(cls, value: Any) -> Any:
         """Take one text, or several with commas between them, beside a list; a number is the text that it is."""
-        if isinstance(value, str):
-            return names_of(value, "the list")
+        if value is None or isinstance(value, str):
+            return value if value is None else names_of(value, "the list")
         values = value if isinstance(value, list) else [value]
         return [str(each) if isinstance(each, int | float) and not isinstance(each, bool) else each for each in values]
 
