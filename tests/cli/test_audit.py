@@ -146,7 +146,7 @@ def test_a_summary_without_its_keys_is_called_damaged(gatewise, here, run_folder
     (copy / "summary.json").write_text("{}")
     for command in ("audit", "evaluate"):
         done = gatewise(command, "run")
-        assert (done.status, "summary.json is damaged: it has no " in done.err) == (2, True)
+        assert (done.status, "summary.json: it has no " in done.err) == (2, True)
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_the_work(gatewise, here):

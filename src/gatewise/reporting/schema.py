@@ -187,7 +187,8 @@ def parse_summary(value: object, where: str) -> Summary:
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"])) or "the whole"
-        told = " ".join(f"{where}: {entry}: {first['msg']}".split())
+        said = f"it has no {entry}" if first["type"] == "missing" else f"{entry}: {first['msg']}"
+        told = " ".join(f"{where}: {said}".split())
         raise GatewiseError(f"{told}; restore the file, or train the run again") from None
 
 
