@@ -151,6 +151,22 @@ def test_targets_far_from_0_keep_their_digits():
     np.testing.assert_allclose(far.log_prob(X, 1e9 + y).mean(), near.log_prob(X, y).mean(), atol=0.2)
 
 
+def test_a_number_far_out_is_predicted_within_what_was_seen():
+    """y = 3 x: of x = 1000, where a straight line has 3000, less than twice the greatest y; with a row like it too."""
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=300)
+    y, greatest = 3 * x + 0.1 * rng.normal(size=300), 3 * np.abs(x).max()
+    options = {"n_experts": 2, "early_stopping": False}
+    for at in (1e3, -1e9):
+        seen = np.where(np.arange(300) == 5, at, x)
+        for given in (x, seen):
+            model = make(**options).fit(given[:, None], y)
+            assert np.abs(model.predict([[at]])).max() < 2 * greatest
+            assert model.score(x[:, None], y) > 0.95
+    kept = make(**options, settings={"outliers": "keep"}).fit(x[:, None], y)
+    assert np.abs(kept.predict([[1e3]])).max() > 20 * greatest
+
+
 def test_outliers_move_student_t_less():
     rng = np.random.default_rng(3)
     X = rng.uniform(-1, 1, (300, 1))

@@ -1,9 +1,9 @@
 """Numbers far outside what most rows have, brought near: so that one of them decides no scale and no prediction.
 
 A perceptron goes on in straight lines where it saw no rows, so what it says of a number a hundred standard deviations
-out is a hundred times wrong. Between the quartiles of a column lies half of its rows, whatever the other half is:
-numbers within `REACH` times that width beyond a quartile are left as they are, and what is further out comes ever
-nearer to `ROOM` times the width beyond, in the order that it had.
+out is a hundred times wrong. Between the quartiles of a column lies half of its rows, whatever the other half is; by
+that width is measured what is far. A number within `REACH` of it beyond a quartile, and within `UNSEEN` of it beyond
+all that was seen, is left as it is, and what is further out comes ever nearer to `ROOM` of it beyond, in its order.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-REACH, ROOM = 2.0, 1.0
-"""Of normal numbers all within 3.4 standard deviations stay as they are, and none ends beyond 4.7. Chosen by the
-validation rows of ten tables: see docs/defaults.md."""
-
+REACH, UNSEEN, ROOM = 3.0, 0.5, 0.5
+"""Of normal numbers all within 4.7 standard deviations stay as they are in training: see docs/defaults.md."""
 MOST = 2**20
 NORMAL = 1.3489795003921634
 """The interquartile range of a normal distribution, in standard deviations."""
@@ -36,11 +34,14 @@ class Squash:
     room: np.ndarray
 
     @classmethod
-    def of(cls, columns: Sequence[np.ndarray]) -> "Squash":
-        """From the numbers of each column, NaN where one is missing."""
+    def of(cls, columns: Sequence[np.ndarray], ranges: Sequence[tuple[float, float]] | None = None) -> "Squash":
+        """From the numbers of each column, NaN where one is missing, or from some of them and the range of all."""
         found = np.array([_quartiles(np.asarray(x, dtype=np.float64)) for x in columns]).reshape(-1, 2)
+        seen = np.array([_range(x) for x in columns] if ranges is None else ranges, dtype=np.float64).reshape(-1, 2)
         width = found[:, 1] - found[:, 0]
-        return cls(found[:, 0] - REACH * width, found[:, 1] + REACH * width, ROOM * width)
+        low = np.maximum(found[:, 0] - REACH * width, seen[:, 0] - UNSEEN * width)
+        high = np.minimum(found[:, 1] + REACH * width, seen[:, 1] + UNSEEN * width)
+        return cls(low, high, ROOM * width)
 
     def __call__(self, x: np.ndarray, column: int | None = None) -> np.ndarray:
         """The numbers `[..., D]`, or `[N]` of one column, as float64; itself where none is far out."""
@@ -70,6 +71,12 @@ class Squash:
         if not (np.isfinite([low, high, room]).all() and (low <= high).all() and (room >= 0).all()):
             raise ValueError("the reach of outliers is not finite numbers in order")
         return cls(low, high, room)
+
+
+def _range(x: np.ndarray) -> tuple[float, float]:
+    """The least and the greatest number; 0 and 0 of a column without one."""
+    known = x[~np.isnan(x)]
+    return (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
 
 
 def median_and_spread(parts: Iterable[np.ndarray]) -> tuple[float, float]:

@@ -60,7 +60,9 @@ def fit_stored(
         raise no_column(rows.name, identifiers)
     sample = rows.sample(sample_rows(len(columns)), [column.name for column in columns])
     values = codes(pl.DataFrame(sample.features), columns, sample)
-    squash = squash_of(columns, values, numeric, outliers)
+    places = [seen.numbers.names.index(column.name) for column in columns if column.levels is None]
+    ranges = [(float(seen.numbers.low[place]), float(seen.numbers.high[place])) for place in places]
+    squash = squash_of(columns, values, numeric, outliers, ranges)
     transformer = _transformer(columns, values, seen, numeric, squash)
     return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash, rows.table.form.missing_numbers)
 

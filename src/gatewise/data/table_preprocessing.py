@@ -291,11 +291,21 @@ def said_of_identifiers(names: Sequence[str], why: str) -> str:
     return f"; left out, {why}: {listing(names)} (--set 'keep={kept}' would use {them})"
 
 
-def squash_of(columns: Sequence[Column], values: Sequence[np.ndarray], numeric: str, outliers: str) -> Squash | None:
-    """What brings the numbers among the values of columns near; None where they stay, or become ranks."""
+def squash_of(
+    columns: Sequence[Column],
+    values: Sequence[np.ndarray],
+    numeric: str,
+    outliers: str,
+    ranges: Sequence[tuple[float, float]] | None = None,
+) -> Squash | None:
+    """What brings the numbers among the values of columns near; None where they stay, or become ranks.
+
+    Where the values are those of some rows alone, `ranges` has the least and the greatest of all, for each column of
+    numbers.
+    """
     if outliers == "keep" or numeric != "standard":
         return None
-    return Squash.of([x for x, column in zip(values, columns, strict=True) if column.levels is None])
+    return Squash.of([x for x, column in zip(values, columns, strict=True) if column.levels is None], ranges)
 
 
 def brought_near(columns: Sequence[Column], values: list[np.ndarray], squash: Squash | None) -> list[np.ndarray]:
