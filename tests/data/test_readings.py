@@ -29,7 +29,7 @@ def table(tmp_path):
 
 
 def said(records, **form):
-    return " ".join(said_of_readings(records.readings, ["x"], records.missing, form.get("as_numbers", ())))
+    return " ".join(said_of_readings(records.readings, records.missing, form.get("as_numbers", ())))
 
 
 def settings(text):

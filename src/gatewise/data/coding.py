@@ -5,7 +5,7 @@ leaves no trace in a model.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -56,8 +56,7 @@ def describe(
         return None
     if series.dtype != pl.String:
         return Column(series.name, None, form)
-    found = of_levels(series.name, level_counts(series, decimal), len(series), keep)
-    return found if found is None or decimal != "," else replace(found, format=NumberFormat(decimal))
+    return of_levels(series.name, level_counts(series, decimal), len(series), keep, decimal)
 
 
 def level_counts(series: pl.Series, decimal: str | None) -> pl.DataFrame:
@@ -65,12 +64,13 @@ def level_counts(series: pl.Series, decimal: str | None) -> pl.DataFrame:
     return _levels(series, decimal).alias("level").value_counts()
 
 
-def of_levels(name: str, counts: pl.DataFrame, rows: int, keep: bool) -> Column | None:
+def of_levels(name: str, counts: pl.DataFrame, rows: int, keep: bool, decimal: str | None) -> Column | None:
     """How to use a column of text, by how many of so many rows have each level, as `level_counts` tells it."""
     enough = 1 if keep else max(1, min(10, rows // 100))
     frequent = counts.filter(pl.col("count") >= enough).sort(["count", "level"], descending=[True, False])
     most = frequent.head(MOST_LEVELS)
-    return Column(name, tuple(sorted(most["level"]))) if len(most) else None
+    written = NumberFormat(decimal) if decimal == "," else None
+    return Column(name, tuple(sorted(most["level"])), written) if len(most) else None
 
 
 def codes(frame: pl.DataFrame, columns: Sequence[Column], records: Records) -> list[np.ndarray]:

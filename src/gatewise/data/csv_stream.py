@@ -14,6 +14,7 @@ from gatewise.data.columns import selected, split_target
 from gatewise.data.csv_table import MARK, blanks, check_text, fields_of, header_of, quoted, rows_of, unquoted
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, generated, numbered, with_row_names
+from gatewise.data.quoted_texts import without_bare_gaps
 from gatewise.data.records import VALUES, Records
 from gatewise.data.text_files import open_text
 from gatewise.data.unlabelled import labelled
@@ -86,6 +87,8 @@ def _begun(lines: Iterator[str], name: str, target: str | None, form: Form) -> t
     if form.header is not False:
         looked_at = list(io.StringIO(with_row_names("".join(looked_at), separator)))
     lines = chain(looked_at, lines)
+    if form.header is not False and form.reading > 1:
+        lines = without_bare_gaps(lines, separator)
     taken: list[str] = []
     first = next(rows_of(_noted(lines, taken), name, separator=separator), None)
     fields = fields_of(first, name)

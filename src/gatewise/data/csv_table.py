@@ -12,6 +12,7 @@ import polars as pl
 from gatewise.data.columns import check_as_numbers, selected, split_target, typed_columns, without_values
 from gatewise.data.form import Form, check_separator
 from gatewise.data.headers import check_header, check_unnamed, generated, numbered, with_row_names
+from gatewise.data.quoted_texts import GAP, without_bare_gaps
 from gatewise.data.records import Records
 from gatewise.data.row_numbers import row_numbers, unnamed
 from gatewise.data.text_files import open_text
@@ -56,6 +57,8 @@ def read_csv(
         header = generated(width, target, form.features, name)
     else:
         text = with_row_names(text, separator)
+        if form.reading > 1 and GAP in text:
+            text = "".join(without_bare_gaps(io.StringIO(text, newline=""), separator))
     frame = _fields(text, name, separator, header)
     if frame.is_empty():
         raise GatewiseError(f"{name}: a header and no rows; add rows below it")

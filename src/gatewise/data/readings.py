@@ -148,18 +148,16 @@ def as_numbers_setting(columns: Sequence[str]) -> str:
 
 
 def said_of_readings(
-    readings: Mapping[str, Reading], used: Collection[str], missing: Sequence[str], as_numbers: Sequence[str] = ()
+    readings: Mapping[str, Reading], missing: Sequence[str], as_numbers: Sequence[str] = ()
 ) -> list[str]:
-    """Sentences on columns, among those used, of numbers in other clothes, and of categories that are mostly numbers.
+    """Sentences on columns of numbers in other clothes, and of categories that are mostly numbers.
 
     Args:
         readings: of the columns of text.
-        used: columns to tell of.
         missing: the texts that were read as missing values.
         as_numbers: the columns of which it was said that they are of numbers.
     """
-    there = {name: reading for name, reading in readings.items() if name in used}
-    told = [_of_formats(there), _of_loose(there), _of_strays(there, missing, as_numbers)]
+    told = [_of_formats(readings), _of_loose(readings), _of_strays(readings, missing, as_numbers)]
     return [sentence for sentence in told if sentence]
 
 

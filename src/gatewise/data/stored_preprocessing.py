@@ -53,8 +53,10 @@ def fit_stored(
     numbering = {*rows.row_numbers, *without_names(names, seen.marks_each)}
     marking = set() if KEEP_ALL in keep else (seen.marking_rows() | numbering) - {*keep}
     identifiers = tuple(name for name in names if name in marking)
-    formats = {name: reading.format for name, reading in rows.readings.items()}
-    described = [_column(name, seen, name in keep, formats.get(name)) for name in names if name not in identifiers]
+    formats, decimal = {name: reading.format for name, reading in rows.readings.items()}, rows.table.form.decimal
+    described = [
+        _column(name, seen, name in keep, formats.get(name), decimal) for name in names if name not in identifiers
+    ]
     columns = tuple(column for column in described if column is not None)
     if not columns:
         raise no_column(rows.name, identifiers)
@@ -67,10 +69,10 @@ def fit_stored(
     return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash, rows.table.form.missing_numbers)
 
 
-def _column(name: str, seen: TablePass, keep: bool, form: NumberFormat | None) -> Column | None:
+def _column(name: str, seen: TablePass, keep: bool, form: NumberFormat | None, decimal: str | None) -> Column | None:
     if name in seen.texts:
         text = seen.texts[name]
-        return of_levels(name, text.levels, text.rows, keep) if text.known else None
+        return of_levels(name, text.levels, text.rows, keep, decimal) if text.known else None
     return Column(name, None, form) if seen.numbers.moments.count[seen.numbers.names.index(name)] else None
 
 

@@ -183,7 +183,8 @@ def said_of_unlabelled(counts: Mapping[str, int], targets: Mapping[str, Target],
     """Of rows that training left out, and of labels that may stand for a missing one; None: there is nothing to say."""
     told = []
     if counts:
-        classes = [text for text in counts if text not in ("", NO_NUMBER)]
+        texts = any(target.format is None for target in targets.values())
+        classes = [text for text in counts if texts and text not in ("", NO_NUMBER)]
         keep = "; --set missing_target=class takes what is not empty for a class" if classes else ""
         told.append(f"{said_of_rows(counts)}; --set missing_target=error refuses them{keep}.")
     for name, target in targets.items():

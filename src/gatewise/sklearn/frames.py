@@ -58,7 +58,7 @@ def fitting_records(estimator: BaseEstimator, X: Any, config: RunConfig) -> Reco
         features, readings = typed_columns(table, texts, form, missing, records.place)
     except GatewiseError as error:
         raise GatewiseError(for_python(str(error))) from None
-    for told in said_of_readings(readings, table.columns, missing, form.as_numbers):
+    for told in said_of_readings(readings, missing, form.as_numbers):
         warnings.warn(for_python(told), DataConversionWarning, stacklevel=4)
     return replace(records, features=features, readings=readings, row_numbers=tuple(row_numbers(table)))
 

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 
 from gatewise import __version__
-from gatewise.data import Preprocessing, Records, StoredRows
+from gatewise.data import Records, StoredRows
 from gatewise.data.leakage import ROWS, telling_columns
 from gatewise.data.readings import said_of_readings
 from gatewise.data.stored_rows import some_of
@@ -48,7 +48,7 @@ def summarise(
             "test_rows": len(parts.test) if parts.test is not None else 0,
             "columns": len(parts.whole.columns or []) or model.spec.features,
             "used": model.preprocessing.used(parts.whole),
-            "readings": _said_of_columns(config, parts, model.preprocessing),
+            "readings": _said_of_columns(config, parts),
             "unlabelled": sum(parts.whole.unlabelled.values()),
             "left_out": said_of_unlabelled(parts.whole.unlabelled, parts.whole.targets, parts.whole.missing),
             "images": parts.whole.images,
@@ -103,12 +103,12 @@ def _seen(train: torch.Tensor, test: Rows | RowStream | None) -> int | None:
     return seen.seen
 
 
-def _said_of_columns(config: RunConfig, parts: Parts, preprocessing: Preprocessing) -> list[str]:
-    """Sentences on columns of text that are of numbers, or nearly, the target among them."""
+def _said_of_columns(config: RunConfig, parts: Parts) -> list[str]:
+    """Sentences on columns of text that are of numbers, or nearly, used or not, the target among them."""
     whole = parts.whole
-    looked_at = [*(preprocessing.column_names or ()), *preprocessing.identifiers, *whole.targets]
     targets = {name: each.reading for name, each in whole.targets.items() if each.reading and parts.head in KINDS}
-    return said_of_readings({**whole.readings, **targets}, looked_at, whole.missing, config.as_numbers)
+    readings = {name: reading for name, reading in whole.readings.items() if name not in config.drop}
+    return said_of_readings(readings | targets, whole.missing, config.as_numbers)
 
 
 def _rows(prepared: Prepared, part: str, shown: Records) -> Rows:
