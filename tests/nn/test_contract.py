@@ -112,6 +112,25 @@ def test_no_tokens_and_one_without_a_batch(router, k, shape):
 
 
 @every_router
+@pytest.mark.parametrize(("shape", "lead"), [((0,), 1), ((2, 0), 1), ((2, 0), 2), ((2, 3), 1), ((2, 3), 2)], ids=str)
+def test_where_all_is_padding_nothing_is_learned(router, k, shape, lead):
+    layer = layer_of(router, k, shared=torch.nn.Linear(FEATURES, OUTPUTS))
+    before = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    x = tokens(*shape).requires_grad_()
+    y, routing = layer(x, torch.ones(shape, dtype=torch.bool))
+    assert (y == 0).all()
+    loss = y.sum() + sum(losses(routing))
+    if router == "score-function":
+        loss = loss + layer.score_function_loss(routing, torch.ones(shape[:lead], dtype=y.dtype))
+    if router == "sigmoid":
+        layer.update_balance(routing.counts)
+    assert loss == 0
+    loss.backward()
+    assert all(parameter.grad.eq(0).all() for parameter in [*layer.parameters(), x])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in layer.state_dict().items())
+
+
+@every_router
 def test_all_tokens_to_one_expert(router, k):
     layer = layer_of(router, k)
     with torch.no_grad():

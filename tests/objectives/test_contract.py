@@ -7,7 +7,7 @@ import gatewise as gw
 from gatewise.objectives import Objective
 from gatewise.testing.repetition import FORMS
 from tests.chance import ALPHA, mean_p, seeded
-from tests.mixture.models import CLASSES, EXPERTS, ROWS, bank_mixture, counting_mixture, data
+from tests.mixture.models import CLASSES, EXPERTS, ROWS, bank_mixture, counting_mixture, data, list_mixture
 
 from .cases import CASES, DEFINITIONS, derivatives, drawer, expected, masked_mixture
 
@@ -123,6 +123,21 @@ def test_one_expert_is_the_log_likelihood(case):
         gradients(estimate.value, mixture), gradients(mixture.log_prob(*data()), mixture), strict=True
     ):
         torch.testing.assert_close(found, right, rtol=0, atol=1e-10)
+
+
+@every_case
+@pytest.mark.parametrize("way", ["segments", "padded", "loop", "list"])
+def test_no_rows(case, way):
+    """The empty value, gradients of 0 for every parameter, and no move of the state."""
+    mixture, objective = bank_mixture(dropout=0.3), case.make()
+    mixture = list_mixture(mixture) if way == "list" else mixture
+    mixture.experts.way = way
+    estimate = objective(mixture.observe(*(part[:0] for part in data())))
+    assert (estimate.value.shape, estimate.info.evaluations.shape) == ((0,), (0,))
+    (estimate.value.sum() + (0 if estimate.control_loss is None else estimate.control_loss)).backward()
+    assert all(parameter.grad.eq(0).all() for parameter in mixture.parameters())
+    assert all(p.grad is None or p.grad.eq(0).all() for p in objective.parameters())
+    assert all(buffer.eq(0).all() for buffer in objective.buffers())
 
 
 @every_case

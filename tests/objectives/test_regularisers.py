@@ -276,3 +276,15 @@ def test_what_a_checkpoint_repeats_changes_nothing(kind, form):
         value.backward()
         right.backward()
         torch.testing.assert_close(logits.grad, again.grad)
+
+
+@EVERY
+def test_no_rows_cost_nothing(kind):
+    """Neither alone, nor as a part of a batch that has some elsewhere."""
+    penalty, logits, whole = kind(0.7), some_logits(rows=0), some_logits()
+    assert penalty(logits) == 0
+    assert penalty.statistics(logits).eq(0).all()
+    found = penalty.linearised(logits, penalty.statistics(whole))
+    torch.testing.assert_close(found, penalty(whole))
+    for value in (penalty(logits), found):
+        assert torch.autograd.grad(value, logits)[0].shape == (0, K)

@@ -14,6 +14,7 @@ from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, held
 from gatewise.distributed.shards import attached, local
 from gatewise.mixture import Experts, MLPBank
 from gatewise.mixture.execution import every, run, types
+from gatewise.mixture.frozen import is_frozen
 from gatewise.mixture.scratch import Scratch
 
 
@@ -102,7 +103,7 @@ class ShardedBank(Experts):
 
     @property
     def _dropout(self) -> float:
-        return self.dropout if self.training else 0.0
+        return self.dropout if self.dropout and self.training and not is_frozen(self) else 0.0
 
     def _own(self) -> tuple[list[Tensor], list[Tensor]]:
         """The weights and biases of the experts here."""

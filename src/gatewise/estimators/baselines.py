@@ -163,7 +163,7 @@ class Learned(Baseline):
 
     def loss(self, values: Tensor, baseline: Tensor) -> Tensor:
         """The mean squared error of b."""
-        return (values - baseline).square().mean()
+        return (values - baseline).square().sum() / max(1, values.numel())  # of no values 0, where a mean is NaN
 
     def observe(self, values: Tensor) -> None:
         """Hold the batch's sum for the mean."""

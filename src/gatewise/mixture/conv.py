@@ -47,7 +47,7 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, O]`."""
-        return self.layers(x.view(-1, *self.input_shape))
+        return self.layers(x.reshape(len(x), *self.input_shape))
 
 
 class ConvExpert(ConvNet):

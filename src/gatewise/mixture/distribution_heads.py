@@ -182,7 +182,7 @@ class Bernoulli(DistributionHead):
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """L independent Bernoulli variables."""
-        return distributions.Independent(_Bernoulli(logits=widest(outputs), validate_args=False), 1)
+        return _Independent(_Bernoulli(logits=widest(outputs), validate_args=False), 1)
 
     def check(self, y: Tensor) -> None:
         """Refuse what is neither 0 nor 1."""
@@ -216,6 +216,13 @@ class _StudentT(distributions.StudentT):
 class _Poisson(distributions.Poisson):
     def log_prob(self, value: Tensor) -> Tensor:
         return poisson_log_prob(value.to(self.rate.dtype), self.rate)
+
+
+class _Independent(distributions.Independent):
+    """Of one event dimension, and with log p of no rows too, which torch's own refuses."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.base_dist.log_prob(value).sum(-1)
 
 
 class _Bernoulli(distributions.Bernoulli):

@@ -65,10 +65,7 @@ def run(
     """
     compute, out = types(x, weights[0])
     blocks = cut(counts, x, weights, way) if blocks is None else blocks
-    if len(x) == 0:
-        # without rows there is nothing to choose; a bank then has no gradient, as a module that was not called
-        return x.new_zeros(0, biases[-1].shape[1], dtype=out)
-    if blocks is None:
+    if blocks is None or len(x) == 0:
         return loop(x, weights, biases, counts, dropout)
     if blocks.stacked:
         return padded(x, weights, biases, blocks, dropout)
@@ -155,13 +152,16 @@ def _is_slow(dtype: torch.dtype) -> bool:
 def loop(
     x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], counts: Sequence[int], dropout: float
 ) -> Tensor:
-    """Plain operations, one expert after another; an expert without rows is not run."""
+    """Plain operations, one expert after another; an expert without rows is not run, but the first of none at all.
+
+    So without rows, too, the bank has a gradient, of 0, which processes that train together wait for.
+    """
     # unbind before slicing: the backward of W[k] makes a gradient as large as all of W, that of unbind makes
     # one stack for all experts.
     layers = [(w.unbind(0), b.unbind(0)) for w, b in zip(weights, biases, strict=True)]
     outputs = []
     for k, rows in enumerate(x.split(list(counts))):
-        if not len(rows):
+        if not len(rows) and (k or len(x)):
             continue
         h = rows
         for layer, (weight, bias) in enumerate(layers):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.dispatch import Dispatch
+from gatewise.mixture.frozen import Resting
 
 
 class Experts(nn.Module):
@@ -39,11 +40,11 @@ class Experts(nn.Module):
         return Dispatch.plan(index, self.num_experts, distinct=distinct)
 
 
-class ExpertList(Experts):
+class ExpertList(Resting, Experts):
     """Any modules as experts: of different kinds, pretrained or frozen; all put out the same shape.
 
-    An expert all of whose parameters are frozen (`requires_grad=False`) is kept in inference mode: its dropout
-    stays off and its batch normalisation keeps its statistics while the rest trains.
+    An expert all of whose parameters are frozen (`requires_grad=False`), now or later, is kept in inference mode: its
+    dropout stays off and its batch normalisation keeps its statistics while the rest trains.
 
     Args:
         experts: the modules, each `[N, ...] -> [N, O]`.
@@ -62,33 +63,27 @@ class ExpertList(Experts):
                 raise GatewiseError(f"expert {k} is a {type(module).__name__}; every expert must be a torch.nn.Module")
         self.members = nn.ModuleList(modules)
         self.num_experts = len(modules)
-        self._rest_frozen()
+        self.rest_frozen()
 
-    def train(self, mode: bool = True) -> "ExpertList":
-        """Set the mode, leaving frozen experts in inference mode."""
-        super().train(mode)
-        self._rest_frozen()
-        return self
-
-    def _rest_frozen(self) -> None:
-        for member in self.members:
-            parameters = list(member.parameters())
-            if parameters and not any(p.requires_grad for p in parameters):
-                member.eval()
+    def parts(self) -> Iterable[nn.Module]:
+        """Each expert."""
+        return self.members
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]`."""
+        self.rest_frozen()
         outputs = {k: member(x) for k, member in enumerate(self.members)}
         self._refuse_different_shapes(outputs)
         return torch.stack(list(outputs.values()), dim=1)
 
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
-        """Outputs `[N, O]`; an expert without rows is not run."""
+        """Outputs `[N, O]`; an expert without rows is not run, but of no rows at all each gets none, and a gradient."""
+        self.rest_frozen()
         self.refuse_batch_statistics()
         parts = enumerate(x.split(list(counts)))
-        outputs = {k: self.members[k](rows) for k, rows in parts if len(rows)}
+        outputs = {k: self.members[k](rows) for k, rows in parts if len(rows) or not len(x)}
         self._refuse_different_shapes(outputs)
-        return torch.cat(list(outputs.values())) if outputs else self.members[0](x)
+        return torch.cat(list(outputs.values()))
 
     def _refuse_different_shapes(self, outputs: dict[int, Tensor]) -> None:
         if len({output.shape[1:] for output in outputs.values()}) > 1:
@@ -106,6 +101,7 @@ class ExpertList(Experts):
     @property
     def whole_batch(self) -> bool:
         """With batch normalisation in training."""
+        self.rest_frozen()
         return any(True for _ in self._batch_statistics())
 
     def refuse_batch_statistics(self) -> None:

@@ -61,6 +61,7 @@ class LeafGate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """The sum of the log-probabilities on the way to each leaf."""
+        self.mixture.rest_frozen()
         logits = self.mixture.gate(features)
         wide = logits if logits.dtype.itemsize >= 4 else logits.float()
         return _leaf_log_probs(self.mixture, features, wide.log_softmax(-1))
@@ -109,6 +110,7 @@ def _outputs(mixture: MixtureOfExperts, features: Tensor) -> Tensor:
     """What every leaf puts out, `[B, L, C]`, for what the experts of a mixture see."""
     if not isinstance(mixture.experts, ExpertList):
         return mixture.experts(features)
+    mixture.experts.rest_frozen()
     return torch.cat([_of_member(member, features) for member in mixture.experts.members], 1)
 
 
@@ -120,6 +122,7 @@ def _grouped(mixture: MixtureOfExperts, features: Tensor, counts: list[int]) -> 
     """What the leaves put out, `[N, C]`, for rows sorted by leaf, counts[i] of them for leaf i."""
     if not isinstance(mixture.experts, ExpertList):
         return mixture.experts.grouped(features, counts)
+    mixture.experts.rest_frozen()
     mixture.experts.refuse_batch_statistics()
     outputs, leaf, row = [], 0, 0
     for member in mixture.experts.members:
@@ -134,4 +137,5 @@ def _grouped(mixture: MixtureOfExperts, features: Tensor, counts: list[int]) -> 
 
 def _seen(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
     """What the experts of a mixture see of x."""
+    mixture.rest_frozen()
     return x if mixture.trunk is None else mixture.trunk(x)

@@ -8,6 +8,7 @@ from torch import Tensor, distributions, nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.frozen import Resting
 from gatewise.mixture.heads import Categorical, Head
 from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy, unmasked
 from gatewise.wording import instead
@@ -15,8 +16,11 @@ from gatewise.wording import instead
 ROUTES = ("mixture", "top1", "topk")
 
 
-class MixtureOfExperts(nn.Module):
+class MixtureOfExperts(Resting):
     """A gate and K experts, with a discrete choice between them that is never observed.
+
+    A trunk, a gate, a bank or an expert all of whose parameters are frozen (`requires_grad=False`), now or later, is
+    kept in inference mode while the rest trains: without dropout, without noise, with the statistics that it has.
 
     Args:
         gate: any module, `[B, ...] -> [B, K]`: the logits of p(z|x).
@@ -45,6 +49,11 @@ class MixtureOfExperts(nn.Module):
         self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
         self.trunk = trunk
         self.head = head if head is not None else Categorical()
+        self.rest_frozen()
+
+    def parts(self) -> Iterable[nn.Module]:
+        """Trunk and gate; experts see to themselves."""
+        return (part for part in (self.trunk, self.gate) if part is not None)
 
     @property
     def num_experts(self) -> int:
@@ -53,6 +62,7 @@ class MixtureOfExperts(nn.Module):
 
     def read(self, x: Tensor, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`, in float32 at least."""
+        self.rest_frozen()
         features = x if self.trunk is None else self.trunk(x)
         logits = self.gate(features if gate_x is None else gate_x)
         if logits.shape != (len(x), self.num_experts):

@@ -13,6 +13,7 @@ from gatewise.mixture.blocks import Blocks
 from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.execution import check_way, cut, every, run
 from gatewise.mixture.experts import Experts
+from gatewise.mixture.frozen import is_frozen
 from gatewise.mixture.scratch import Scratch
 
 
@@ -39,7 +40,7 @@ class MLPBank(Experts):
         in_features: features of a row, after flattening.
         hidden: widths of the hidden layers; none makes linear experts.
         out_features: outputs of an expert.
-        dropout: after each hidden layer, drawn for every (row, expert) by itself.
+        dropout: after each hidden layer, drawn for every (row, expert) by itself; not while all is frozen.
         way: how `grouped` runs; "auto" chooses by size and balance, "segments", "padded" and "loop" force one
             (docs/sparse-execution.md).
 
@@ -97,8 +98,12 @@ class MLPBank(Experts):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
-        dropout = self.dropout if self.training else 0.0
-        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=dropout)
+        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=self._dropout)
+
+    @property
+    def _dropout(self) -> float:
+        """The dropout at work: none in inference mode, in which a frozen bank rests."""
+        return self.dropout if self.dropout and self.training and not is_frozen(self) else 0.0
 
     def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
@@ -117,7 +122,7 @@ class MLPBank(Experts):
             list(self.weights),
             list(self.biases),
             counts,
-            dropout=self.dropout if self.training else 0.0,
+            dropout=self._dropout,
             way=self.way,
             scratch=self._scratch,
             blocks=blocks,

@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.experts import ExpertList, Experts
+from gatewise.mixture.frozen import Resting
 from gatewise.mixture.perceptrons import MLPBank
 from gatewise.nn import routers
 from gatewise.nn.routers import Router
 from gatewise.nn.routing import Routing
 
 
-class MoELayer(nn.Module):
+class MoELayer(Resting):
     """A router and K experts: y = Σ_z w_z E_z(x) over the experts z that the router chose for a token.
 
         layer = MoELayer(64, experts=8, hidden=128, k=2)
@@ -44,7 +45,8 @@ class MoELayer(nn.Module):
         dropout: of the bank, after hidden layers.
         router: a name of `gw.nn.routers.names()`, or a `Router`.
         k: experts for a token, where `router` is a name; 1 by default.
-        shared: a module `[N, D] -> [N, O]` that runs for every token and is added to the mixture.
+        shared: a module `[N, D] -> [N, O]` that runs for every token and is added to the mixture; kept in inference
+            mode, as an expert is, while all of its parameters are frozen.
 
     Raises:
         GatewiseError: for an unknown router, a k that it does not take, sizes that do not fit each other, or options
@@ -73,6 +75,11 @@ class MoELayer(nn.Module):
         self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
         self.router = _router(router, in_features, self.num_experts, k)
         self.shared = shared
+        self.rest_frozen()
+
+    def parts(self) -> Iterable[nn.Module]:
+        """The shared module; experts see to themselves, and a router that is frozen goes on to draw."""
+        return () if self.shared is None else (self.shared,)
 
     @property
     def num_experts(self) -> int:
@@ -94,6 +101,7 @@ class MoELayer(nn.Module):
         Raises:
             GatewiseError: for another number of features, or a padding of another shape or type.
         """
+        self.rest_frozen()
         shape = x.shape[:-1]
         self._check(x, padding)
         tokens = x.reshape(math.prod(shape), self.in_features)

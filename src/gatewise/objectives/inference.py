@@ -34,7 +34,7 @@ class InferenceNetwork(nn.Module):
             )
         if y.device.type == "cpu" and y.numel() and int(y.max()) >= self.num_classes:
             raise GatewiseError(f"q(z|x,y) was made for {self.num_classes} classes, and y holds {int(y.max())}")
-        flat = features.reshape(len(features), -1)
+        flat = features.flatten(1) if features.dim() > 1 else features.unsqueeze(1)
         # a mixture in bfloat16 may train a network in float32
         flat = flat.to(next(self.network.parameters()).dtype)
         return self.network(torch.cat([flat, F.one_hot(y.long(), self.num_classes).to(flat.dtype)], -1))

@@ -50,7 +50,9 @@ class Regulariser:
         return statistics.squeeze(0)
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The weighted penalty of one batch of logits `[B, K]`."""
+        """The weighted penalty of one batch of logits `[B, K]`; of no rows 0."""
+        if not len(logits):
+            return logits.sum()
         return self.weight * self.penalty(self.statistics(logits))
 
     def linearised(self, logits: Tensor, whole: Tensor) -> Tensor:
@@ -68,6 +70,11 @@ class Regulariser:
         return self.weight * (penalty.detach() + (slope * (own - own.detach())).sum())
 
 
+def mean_of_rows(values: Tensor) -> Tensor:
+    """The mean of `[B, N]` over the rows, `[N]`; of no rows 0, so that a part of a batch may have none."""
+    return values.sum(0) / max(1, len(values))
+
+
 class GateEntropy(Regulariser):
     """-mean H(z|x): a positive weight keeps the gate from deciding too early."""
 
@@ -76,7 +83,7 @@ class GateEntropy(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """-H(z|x), `[1]`."""
-        return -entropy(widened(logits).softmax(-1)).mean(0, keepdim=True)
+        return -mean_of_rows(entropy(widened(logits).softmax(-1)).unsqueeze(1))
 
 
 class Importance(Regulariser):
@@ -86,7 +93,7 @@ class Importance(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return widened(logits).softmax(-1).mean(0)
+        return mean_of_rows(widened(logits).softmax(-1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """0 for a uniform mean gate, K - 1 for one that is all on one expert."""
@@ -106,7 +113,7 @@ class Load(Regulariser):
         probs = widened(logits).softmax(-1)
         experts = torch.arange(logits.shape[-1], device=logits.device)
         shares = (logits.argmax(-1, keepdim=True) == experts).to(probs.dtype)
-        return torch.cat([shares.mean(0), probs.mean(0)])
+        return mean_of_rows(torch.cat([shares, probs], 1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """0 for balanced shares, K - 1 when all rows go to one expert."""
@@ -122,7 +129,7 @@ class ZLoss(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The squared log-normaliser, `[1]`."""
-        return widened(logits).logsumexp(-1).square().mean(0, keepdim=True)
+        return mean_of_rows(widened(logits).logsumexp(-1).square().unsqueeze(1))
 
 
 class MutualInformation(Regulariser):
@@ -133,7 +140,7 @@ class MutualInformation(Regulariser):
     def statistics(self, logits: Tensor) -> Tensor:
         """H(z|x) and the mean gate, `[1 + K]`."""
         probs = widened(logits).softmax(-1)
-        return torch.cat([entropy(probs).mean(0, keepdim=True), probs.mean(0)])
+        return mean_of_rows(torch.cat([entropy(probs).unsqueeze(1), probs], 1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """-I(z;x), at least -log K."""
@@ -155,7 +162,7 @@ class Dirichlet(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return widened(logits).softmax(-1).mean(0)
+        return mean_of_rows(widened(logits).softmax(-1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0."""
@@ -188,7 +195,7 @@ class Prior(Regulariser):
 
     def statistics(self, logits: Tensor) -> Tensor:
         """The mean gate, `[K]`."""
-        return widened(logits).softmax(-1).mean(0)
+        return mean_of_rows(widened(logits).softmax(-1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0 to -log of the least of the prior."""

@@ -134,12 +134,25 @@ def latents_are_taken_or_refused(subject: Subject) -> None:
 
 @check
 def empty_batches_pass(subject: Subject) -> None:
-    """A batch of no examples gives a value and a gradient of none."""
-    run = subject.run((0,))
-    subject.require(run.value.shape == (0,), "the shape of the value of no examples", [0], list(run.value.shape))
-    gradient = run.gradients()[0]
-    wanted = list(run.logits.shape)
-    subject.require(list(gradient.shape) == wanted, "the gradient's shape for no examples", wanted, gradient.shape)
+    """No examples give a value and a gradient of none, a control loss of 0, and leave the state as it was."""
+    for batch in ((0,), (2, 0)):
+        for event_dims in subject.event_dims():
+            estimator = subject.make()
+            before = {name: tensor.detach().clone() for name, tensor in estimator.state_dict().items()}
+            run = subject.run(batch, event_dims, estimator=estimator)
+            value, logits, loss = run.value, run.logits, run.estimate.control_loss
+            where = f"for a batch {list(batch)}, event_dims={event_dims}"
+            subject.require(value.shape == batch, f"the shape of the value {where}", list(batch), list(value.shape))
+            subject.require(value.dtype == logits.dtype, f"the type of the value {where}", logits.dtype, value.dtype)
+            if loss is not None:
+                subject.require(loss == 0, f"the control loss {where}", 0, loss)
+            (value.sum() + (0 if loss is None else loss)).backward()
+            leaves = {"the logits": logits, "the parameters": run.toy.weights, **dict(estimator.named_parameters())}
+            for name, leaf in leaves.items():
+                slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+                subject.require((slope == 0).all(), f"the gradient for {name} {where}", 0, slope)
+            for name, tensor in estimator.state_dict().items():
+                subject.require(torch.equal(tensor, before[name]), f"{name} {where}", before[name], tensor)
 
 
 @check

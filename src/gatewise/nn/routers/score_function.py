@@ -1,5 +1,7 @@
 """A hard draw of one expert, taught by a cost that the layer is told afterwards."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -89,8 +91,9 @@ class ScoreFunction(Router):
                 f"the cost must have the tokens' shape {list(routing.shape)} or the first dimensions of it, "
                 f"got {list(lead)}; pass one cost a token or an example, not their mean"
             )
-        log_prob = routing.spread(routing.log_prob).reshape(*lead, -1).sum(-1)
-        real = routing.spread(torch.ones_like(routing.log_prob)).reshape(*lead, -1).amax(-1) > 0
+        each = *lead, math.prod(routing.shape[len(lead) :])  # tokens that a cost is charged to
+        log_prob = routing.spread(routing.log_prob).reshape(each).sum(-1)
+        real = routing.spread(torch.ones_like(routing.log_prob)).reshape(each).sum(-1) > 0
         seen, log_prob = widened(cost.detach())[real], log_prob[real]
         level = self.baseline(seen.unsqueeze(0), None).detach()
         loss = weighed(log_prob, seen, level).sum() / max(len(seen), 1)
