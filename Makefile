@@ -8,7 +8,7 @@
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
 # faults            trainings interrupted at every step, killed, or losing a process; signals; extreme inputs
 # fuzz              20,000 broken inputs of every kind
-# sweeps            estimators over the whole range of their options, heads over that of their outputs and targets
+# sweeps            estimators, heads and audits over the whole range of what they take
 # soak              memory over 10,000 steps and 1,000 batches of predictions
 # test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
 # audit-deps        known weaknesses of the versions in constraints.txt; fails where one is found or cannot be looked up
@@ -96,6 +96,7 @@ fuzz: .venv/tested
 sweeps: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweeps.estimators --page
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweeps.heads --page
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweeps.audit --page
 
 soak: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.soak
