@@ -126,7 +126,7 @@ MISTAKES = {
     "seeds that are no number": ("--config bad.toml", "bad.toml: seeds: give a whole number from 1, got 'many'"),
     "estimators that are no names": ("--config worse.toml", "worse.toml: estimators: give names"),
     "unknown key": ("iris --set epoch=3", "did you mean 'epochs'"),
-    "unknown flag": ("iris --seed 3", "--seed"),
+    "unknown flag": ("iris --sed 3", "--seed"),
     "a folder in use": ("iris --out taken", "taken is there already and is no comparison"),
 }
 

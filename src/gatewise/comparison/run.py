@@ -16,6 +16,7 @@ from gatewise.comparison.combinations import Combination, check, combine
 from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
+from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.errors import GatewiseError
 from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
@@ -205,9 +206,7 @@ def _command(base: RunConfig, combinations: Sequence[Combination], folder: Path,
     words += ["--estimators", ",".join(estimators)] if estimators else []
     words += ["--seeds", str(seeds), "--out", str(folder)]
     for key, value in base.model_dump(exclude={"data", "objective", "estimator"}, exclude_none=True).items():
-        if value != RunConfig.model_fields[key].get_default(call_default_factory=True) and (key, value) != (
-            "threads",
-            1,
-        ):
+        default = RunConfig.model_fields[key].get_default(call_default_factory=True)
+        if value not in (default, {"threads": 1, "missing_numbers": [*MISSING_NUMBERS]}.get(key, default)):
             words += ["--set", f"{key}={written(value)}"]
     return shlex.join(words)

@@ -405,11 +405,13 @@ class RunConfig(LoopConfig):
         return self.experts or len(self.expert_prior or []) or MOST_EXPERTS
 
     def settled(self, rows: int) -> "RunConfig":
-        """The configuration for so many training rows: with a number of experts, where none is set."""
-        if self.experts is not None:
-            return self
+        """The configuration for so many training rows: with what else is missing, and how many experts, if none is set.
+
+        So it means the same whatever is unset later.
+        """
         suited = max(2, min(MOST_EXPERTS, rows // ROWS_AN_EXPERT), self.gate_top_k)
-        return self.model_copy(update={"experts": len(self.expert_prior or []) or suited})
+        experts = self.experts if self.experts is not None else len(self.expert_prior or []) or suited
+        return self.model_copy(update={"experts": experts, "missing_numbers": [*self.form.missing_numbers]})
 
     def to_toml(self) -> str:
         """As TOML; what is unset is left out."""

@@ -101,7 +101,6 @@ def _checked(config: RunConfig) -> tuple[RunConfig, Parts]:
     regularisers(config.regulariser, expert_prior=config.expert_prior)
     parts = read_parts(config)
     config = with_head(with_absolute_paths(config).settled(len(parts.train)), parts.head)
-    config = config.model_copy(update={"missing_numbers": [*config.form.missing_numbers]})  # whatever is unset later
     if isinstance(parts.whole, StoredRows):
         config = config.model_copy(update={"stream": True})  # whatever the rule is when the run is read again
     check_gate(config)

@@ -158,7 +158,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, tmp_path):
     summary = json.loads((folders[1] / "summary.json").read_text(encoding="utf-8"))
     del summary["data"]["hash"]
     (folders[1] / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
-    with pytest.raises(GatewiseError, match=r"two/summary\.json: data\.hash"):
+    with pytest.raises(GatewiseError, match=r"two/summary\.json: it has no data\.hash"):
         write_runs(folders, page)
     assert not page.exists()
 
