@@ -152,6 +152,10 @@ def test_the_model_sees_the_same_matrix(tmp_path, dress):
         (["R$ 5", "R$7"], NumberFormat(mark="R$"), [5, 7]),
         (["₹1,23,456", "₹ 12"], NumberFormat(".", ",", "₹"), [123456, 12]),
         (["0012", "7"], PLAIN, [12, 7]),
+        (["5 kr", "7kr"], NumberFormat(mark="kr"), [5, 7]),
+        (["5 KES", "KES 7"], NumberFormat(mark="KES"), [5, 7]),  # not five thousand
+        (["1,250.00-", "3.00"], NumberFormat(".", ","), [-1250, 3]),
+        (["-$5", "$-3", "$ +2"], NumberFormat(mark="$"), [-5, -3, 2]),
     ],
 )
 def test_forms_that_are_met(values, format, numbers):
@@ -176,10 +180,50 @@ def test_forms_that_are_met(values, format, numbers):
         ["1_000", "5"],
         ["0x1F", "1"],
         ["٣", "1"],
+        ["2-", "3", "1-"],  # grades
+        ["2.5M", "3"],
+        ["5 k", "7 k"],
+        ["$5M", "$7M"],
+        ["3 - 5", "4"],
+        ["10-20%", "15%"],
+        ["500+", "1000+"],
     ],
 )
 def test_what_is_no_number(values):
     assert Evidence(".").add(pl.Series("x", values)).format is None
+
+
+@pytest.mark.parametrize(
+    ("values", "mark", "numbers"),
+    [
+        (["€110.5M", "€565K", "€0"], "€", [110.5e6, 565e3, 0]),
+        (["19M", "201k", "2.5B", "7"], None, [19e6, 201e3, 2.5e9, 7]),
+        (["10,000+", "500+"], "+", [10000, 500]),
+        (["5 kg", "3 - 4 kg", "7 lb"], "kg", [5, 3.5, None]),
+        (["12%", "10-20%", "0.3"], "%", [12, 15, None]),
+        (["$10 - $20", "$10-20", "$7", "$5"], "$", [15, 15, 7, 5]),
+        (["1133 - 1384", "3–5", "10 to 20", "5..7", "-5 - -3", "9 - 3"], None, [1258.5, 4, 15, 6, -4, None]),
+        (["1,000 - 2,000", "1,500"], None, [1500, 1500]),
+        (["2-3M", "2 - 3 M", "500k - 1M", "500 - 1M", "3M"], None, [2.5e6, 2.5e6, 750e3, None, 3e6]),
+        (["$2-3M", "$1M–$2M", "$4M"], "$", [2.5e6, 1.5e6, 4e6]),
+        (["2 million", "1.5 Mio.", "3 lakh", "2 crore", "7"], None, [2e6, 1.5e6, 3e5, 2e7, 7]),
+        (["19 k€", "2 Mio. €", "7 €"], "€", [19e3, 2e6, 7]),
+        (["1e3k", "3k"], None, [None, 3e3]),
+    ],
+)
+def test_what_is_read_where_it_was_asked_for(values, mark, numbers):
+    """And only then: no such column is one of numbers by itself."""
+    found = Evidence(".").add(pl.Series("x", values))
+    assert found.format is None
+    assert found.loose_format.mark == mark
+    assert found.loose_format.read(pl.Series("x", values)).to_list() == numbers
+
+
+def test_scales_and_ranges_are_missing_where_nobody_asked_for_them():
+    """So read_numbers refuses them by their line."""
+    texts = pl.Series("x", ["5", "2.5M", "3 - 5", "$7", "$7k", "$3-5", "7 $", "$2M - $3M"])
+    assert NumberFormat(mark="$").read(texts).to_list() == [5, None, None, 7, None, None, 7, None]
+    assert NumberFormat(mark="$", loose=True).read(texts).to_list() == [5, 2.5e6, 4, 7, 7e3, 4, 7, 2.5e6]
 
 
 @pytest.mark.parametrize(

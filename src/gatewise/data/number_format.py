@@ -18,12 +18,19 @@ CODES = (
     "TND|TRY|TTD|TWD|TZS|UAH|UGX|USD|UYU|UZS|VES|VND|XAF|XOF|YER|ZAR|ZMW"
 )
 """ISO 4217, of countries with their own."""
-CURRENCY = rf"(?:[A-Za-z]{{0,3}}\p{{Sc}}|{CODES}|kr\.?|zł|Kč|Ft|Rs\.?|Fr\.?|%|‰)"
+SIGNS = r"kr\.?|zł|Kč|Ft|Rs\.?|S?Fr\.?|RM|TL|[KTU][Ss]h\.?|Dhs?\.?|lei|руб\.?|лв\.?|грн\.?|%|‰"
+CURRENCY = rf"(?:[A-Za-z]{{0,3}}\p{{Sc}}|{CODES}|eur|usd|gbp|{SIGNS})"
 """What may stand before or after a number; a percent sign too, as the number is then in percent."""
-SUFFIX = r"[^0-9\s.,'+()-][^0-9]{0,19}"  # a currency, or else a unit
+SUFFIX = r"(?:\+|[^0-9\s.,'+()-][^0-9]{0,19})"  # a currency, or else a unit
+SCALES = dict.fromkeys(("k", "K", "Tsd", "thousand"), "e3") | {"lakh": "e5", "crore": "e7"}
+SCALES |= dict.fromkeys(("M", "mn", "mln", "Mio", "mio", "million", "Million"), "e6")
+SCALES |= dict.fromkeys(("B", "bn", "Mrd", "mrd", "billion", "Billion"), "e9")
+"""What a number is times; "m" is for metres as often as for millions."""
+SCALE = rf"(?:({'|'.join(SCALES)})\.?\s*({CURRENCY})?)"
 BODY = r"(?:[0-9][0-9.,' ]*?|[.,][0-9]+)"
-APART = rf"^([+-]?)\s*({CURRENCY})?\s*([+-]?)\s*({BODY})((?:[eE][+-]?[0-9]+)?)\s*({SUFFIX})?$"
-RANGE = rf"^([+-]?{BODY}\s*(?:{SUFFIX})?)\s*(?:-|–|—|to|\.\.|\.\.\.|…)\s*([+-]?{BODY}\s*(?:{SUFFIX})?)$"
+APART = rf"^([+-]?)\s*({CURRENCY})?\s*([+-]?)\s*({BODY})((?:[eE][+-]?[0-9]+)?)\s*(?:{SCALE}|({SUFFIX}))?$"
+END = rf"[+-]?(?:{CURRENCY})?\s*{BODY}\s*(?:{SUFFIX})?"
+RANGE = rf"^({END})\s*(?:-|–|—|to|\.\.|\.\.\.|…)\s*({END})$"
 MARKS = (",", ".", " ", "'")
 """Of thousands, or the first two of decimals."""
 MOST_SHAPES, MOST_TEXTS = 64, 64
@@ -38,7 +45,7 @@ class NumberFormat:
         decimal: "." or ",".
         thousands: the mark between groups of three digits; None: there is none.
         mark: a currency, % or a unit before or after the number; None: there is none.
-        loose: a range such as "3 - 5" is its midpoint, and what is no number is missing.
+        loose: a range such as "3 - 5" is its midpoint, 2.5M is 2,500,000, and what is no number is missing.
 
     Raises:
         ValueError: for marks that cannot be.
@@ -75,13 +82,18 @@ class NumberFormat:
         plain = body.str.contains(_plain(self.decimal))
         bare = body.str.replace_all(self.thousands, "", literal=True) if self.thousands else body
         number = pl.concat_str("sign", bare.str.replace(self.decimal, ".", literal=True), "exponent")
-        value = pl.when(marked & (grouped | plain)).then(number).otherwise(None)
+        scaled = pl.lit(self.loose) | ~pl.col("scaled")
+        value = pl.when(marked & (grouped | plain) & scaled).then(number).otherwise(None)
         values = apart.select(value.cast(pl.Float64, strict=False).alias("value"))["value"]
         return values.alias(texts.name)
 
     def _midpoints(self, texts: pl.Series) -> pl.Series:
         ends = _cleaned(texts).str.extract_groups(RANGE).struct.unnest()
-        low, high = (self._single(ends.to_series(i).str.strip_chars()) for i in range(2))
+        first, second = (ends.to_series(i).str.strip_chars() for i in range(2))
+        # of 10-20% and 2-3M the first lacks what both are in
+        both = second.str.extract(rf"[0-9.,]\s*({SUFFIX})$").fill_null("")
+        first = first.zip_with(~first.str.contains("[0-9.,]$").fill_null(False), first + both)
+        low, high = self._single(first), self._single(second)
         return ((low + high) / 2).set((low > high).fill_null(True), None).alias(texts.name)
 
     def words(self) -> str:
@@ -98,11 +110,11 @@ class Shape(NamedTuple):
     """How one value is written.
 
     Attributes:
-        kind: "number", "range", "unit" (a number with a unit) or "text".
+        kind: "number", "range", "unit" (a number with a unit or a scale) or "text".
         thousands: the mark of thousands that it has, or none.
         mark: a currency, percent sign or unit.
         long: whether it has four digits or more before the decimal mark, and no mark of thousands.
-        brackets: whether it is negative by being in brackets.
+        brackets: whether it is negative by being in brackets, or by a minus behind it.
     """
 
     kind: str
@@ -230,25 +242,32 @@ def _fits(shape: Shape, form: NumberFormat) -> bool:
 
 
 def _cleaned(texts: pl.Series) -> pl.Series:
-    """With one kind of space, of apostrophe and of minus; what is in brackets is negative, as in accounts."""
+    """With one kind of space, of apostrophe and of minus."""
     cleaned = texts.str.strip_chars().str.replace_all("[\u00a0\u2007\u2009\u202f]", " ")
     return cleaned.str.replace_all("\u2019", "'", literal=True).str.replace_all("\u2212", "-", literal=True)
 
 
 def _apart(texts: pl.Series) -> pl.DataFrame:
-    """sign, mark, body, exponent and brackets of each value; all null but the last where it is no number."""
+    """sign, mark, body, exponent, scaled and brackets of each value; all but these two null where it is no number.
+
+    What is in brackets, or has its minus behind it, is negative, as in accounts; but 2- may be a grade.
+    """
     cleaned = _cleaned(texts)
     without = cleaned.str.replace(rf"^({CURRENCY})?\s*\(([^()]*)\)\s*({CURRENCY})?$", "-${1}${2}${3}")
+    without = without.str.replace(r"^([^-]*[.,][0-9]{2})-$", "-${1}")
     frame = without.str.extract_groups(APART).struct.unnest()
-    names = ["sign", "before", "sign2", "body", "exponent", "after"]
+    names = ["sign", "before", "sign2", "body", "exponent", "scale", "behind", "after"]
     frame = frame.rename(dict(zip(frame.columns, names, strict=True))).with_columns(
         (without != cleaned).alias("brackets")
     )
-    before, after, sign, sign2 = (pl.col(name).fill_null("") for name in ("before", "after", "sign", "sign2"))
-    once = ((before == "") | (after == "")) & ((sign == "") | (sign2 == ""))
-    found = {"sign": sign + sign2, "mark": before + after.str.strip_chars(), "body": "body", "exponent": "exponent"}
+    before, sign, sign2, scale = (pl.col(name).fill_null("") for name in ("before", "sign", "sign2", "scale"))
+    after = pl.col("behind").fill_null("") + pl.col("after").fill_null("").str.strip_chars()
+    exponent = pl.col("exponent").fill_null("")
+    once = ((before == "") | (after == "")) & ((sign == "") | (sign2 == "")) & ((exponent == "") | (scale == ""))
+    power = exponent + scale.replace(SCALES)
+    found = {"sign": sign + sign2, "mark": before + after, "body": pl.col("body"), "exponent": power}
     parts = [pl.when(once & pl.col("body").is_not_null()).then(each).alias(name) for name, each in found.items()]
-    return frame.select(*parts, "brackets")
+    return frame.select(*parts, (scale != "").alias("scaled"), "brackets")
 
 
 def _shape(decimal: str) -> list[pl.Expr]:
@@ -263,7 +282,7 @@ def _shape(decimal: str) -> list[pl.Expr]:
     word = text.cast(pl.Float64, strict=False).is_not_null() & body.is_null()  # inf
     currency = (mark == "") | mark.str.contains(rf"^{CURRENCY}$")
     kind = (
-        pl.when(word | (found.is_not_null() & currency))
+        pl.when(word | (found.is_not_null() & currency & ~pl.col("scaled")))
         .then(pl.lit("number"))
         .when(found.is_not_null())
         .then(pl.lit("unit"))
@@ -283,7 +302,7 @@ def _shape(decimal: str) -> list[pl.Expr]:
 
 def _is_range(text: pl.Expr, decimal: str) -> pl.Expr:
     ends = text.str.replace_all("[\u00a0\u2007\u2009\u202f]", " ").str.extract_groups(RANGE)
-    low, high = (ends.struct.field(str(i)).str.replace_all("[^0-9.,]", "") for i in (1, 2))
+    low, high = (ends.struct.field(str(i)).str.replace_all(f"[^0-9{decimal}]", "") for i in (1, 2))
     values = [each.str.replace(decimal, ".", literal=True).cast(pl.Float64, strict=False) for each in (low, high)]
     return (values[0] <= values[1]).fill_null(False)
 
