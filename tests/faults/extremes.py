@@ -102,6 +102,24 @@ def one_class() -> Input:
     return mixture, x, torch.zeros_like(y)
 
 
+class Times(nn.Module):
+    """An expert whose answers are multiplied by a number."""
+
+    def __init__(self, expert: nn.Module, number: float):
+        super().__init__()
+        self.expert, self.number = expert, number
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.expert(x) * self.number
+
+
+def broken(number: float) -> Input:
+    """Two experts whose answers and gradients are not finite; they are masked on every row."""
+    mixture, x, y = usual(added=[NONE, 0.0, 0.0, NONE, 0.0])
+    experts = [Times(mixture.experts.expert(k), number if k in (0, 3) else 1.0) for k in range(EXPERTS)]
+    return gw.MixtureOfExperts(mixture.gate, experts), x, y
+
+
 def narrow() -> Input:
     mixture, x, y = usual()
     return mixture.bfloat16(), x.bfloat16(), y
@@ -119,6 +137,8 @@ INPUTS: dict[str, Callable[[], Input]] = {
     "masked experts": lambda: usual(added=[NONE, 0.0, 0.0, NONE, 0.0]),
     "all but two masked, × 1e4": lambda: usual(added=[NONE, 0.0, NONE, NONE, 0.0], scale=1e4),
     "probabilities of 0 and 1": lambda: usual(added=[NONE, NONE, NONE, 0.0, NONE], sharp=1e3),
+    "masked experts that answer NaN": lambda: broken(torch.nan),
+    "masked experts that answer infinity": lambda: broken(torch.inf),
     "bfloat16 weights": narrow,
     "bfloat16 autocast": usual,
     "bfloat16 autocast, both × 1e4": lambda: usual(scale=1e4, sharp=1e4),
