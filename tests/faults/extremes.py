@@ -1,11 +1,13 @@
 """Every objective with every estimator on extreme inputs: values and gradients are finite, or the pair is refused.
 
+Where experts are masked, their own gradients are 0.
+
 python -m tests.faults.extremes
 """
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,7 +88,7 @@ Input = tuple[gw.MixtureOfExperts, Tensor, Tensor]
 
 
 def usual(
-    experts: int = EXPERTS, rows: int = ROWS, added: list[float] | None = None, scale: float = 1.0, sharp: float = 1.0
+    experts: int = EXPERTS, rows: int = ROWS, added: Sequence[Any] | None = None, scale: float = 1.0, sharp: float = 1.0
 ) -> Input:
     """A small mixture, and rows; `added` to the gate's logits, which are scaled, as are the experts'."""
     torch.manual_seed(3)
@@ -113,11 +115,32 @@ class Times(nn.Module):
         return self.expert(x) * self.number
 
 
-def broken(number: float) -> Input:
-    """Two experts whose answers and gradients are not finite; they are masked on every row."""
-    mixture, x, y = usual(added=[NONE, 0.0, 0.0, NONE, 0.0])
-    experts = [Times(mixture.experts.expert(k), number if k in (0, 3) else 1.0) for k in range(EXPERTS)]
-    return gw.MixtureOfExperts(mixture.gate, experts), x, y
+MASKED = [0, 3]
+"""The experts that no row may ask, of those inputs where they answer no numbers."""
+BY_ROW = [[NONE, 0.0, NONE if row % 2 else 0.0, NONE, 0.0] for row in range(ROWS)]
+
+
+def broken(number: float, bank: bool = False) -> Input:
+    """Two experts whose answers and gradients are not finite; they are masked on every row, and a third on some.
+
+    They are of a list, or of a bank, all of whose weights are the number; before them is a trunk.
+    """
+    mixture, x, y = usual(added=BY_ROW)
+    if bank:
+        with torch.no_grad():
+            for parameter in mixture.experts.parameters():
+                parameter[MASKED] = number
+        experts = mixture.experts
+    else:
+        experts = [Times(mixture.experts.expert(k), number if k in MASKED else 1.0) for k in range(EXPERTS)]
+    return gw.MixtureOfExperts(mixture.gate, experts, trunk=nn.Linear(FEATURES, FEATURES)), x, y
+
+
+def of_masked(key: str, slope: Tensor) -> Tensor:
+    """What the gradient of a parameter is for the masked experts of `broken`."""
+    if key.startswith(("experts.weights", "experts.biases")):
+        return slope[MASKED]
+    return slope if key.startswith(tuple(f"experts.members.{k}." for k in MASKED)) else torch.zeros(0)
 
 
 def narrow() -> Input:
@@ -139,6 +162,9 @@ INPUTS: dict[str, Callable[[], Input]] = {
     "probabilities of 0 and 1": lambda: usual(added=[NONE, NONE, NONE, 0.0, NONE], sharp=1e3),
     "masked experts that answer NaN": lambda: broken(torch.nan),
     "masked experts that answer infinity": lambda: broken(torch.inf),
+    "a bank's masked experts of NaN": lambda: broken(torch.nan, bank=True),
+    "a bank's masked experts of infinity": lambda: broken(torch.inf, bank=True),
+    "a bank's masked experts of NaN, bfloat16 autocast": lambda: broken(torch.nan, bank=True),
     "bfloat16 weights": narrow,
     "bfloat16 autocast": usual,
     "bfloat16 autocast, both × 1e4": lambda: usual(scale=1e4, sharp=1e4),
@@ -150,7 +176,7 @@ def precision(name: str) -> contextlib.AbstractContextManager:
 
 
 def not_finite(pair: Pair, name: str) -> list[str]:
-    """What of a pair is not finite at an input: the value, or gradients by parameter.
+    """What of a pair is not finite at an input: the value, or gradients by parameter; or not 0 of a masked expert.
 
     Raises:
         GatewiseError: if the pair is refused.
@@ -165,7 +191,11 @@ def not_finite(pair: Pair, name: str) -> list[str]:
     found = [] if bool(estimate.value.isfinite().all() & loss.isfinite()) else ["the value"]
     named = {**dict(mixture.named_parameters()), **{f"own {n}": p for n, p in objective.named_parameters()}}
     slopes = torch.autograd.grad(loss, list(named.values()), materialize_grads=True, allow_unused=True)
-    return found + [key for key, slope in zip(named, slopes, strict=True) if not bool(slope.isfinite().all())]
+    found += [key for key, slope in zip(named, slopes, strict=True) if not bool(slope.isfinite().all())]
+    if "masked experts" in name:
+        moved = [key for key, slope in zip(named, slopes, strict=True) if bool(of_masked(key, slope).any())]
+        found += [f"{key} of a masked expert" for key in moved]
+    return found
 
 
 def not_finite_penalty(regulariser: str, name: str) -> list[str]:
@@ -196,7 +226,7 @@ def main() -> None:
             if bad:
                 print(f"  {name}: {what}: {', '.join(bad)}")
         total += counts
-        print(f"{name:32} {counts['finite']:4} finite, {counts['not finite']} not, {counts['refused']} refused")
+        print(f"{name:52} {counts['finite']:4} finite, {counts['not finite']} not, {counts['refused']} refused")
     worked = total["finite"] + total["not finite"]
     print(f"{total['finite']} of {worked} values and gradients finite; {total['refused']} pairs refused in words")
 

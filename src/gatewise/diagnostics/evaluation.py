@@ -12,7 +12,7 @@ from gatewise.diagnostics.ranking import Ranking
 from gatewise.diagnostics.selective import Selective
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.uncertainty import unmasked
+from gatewise.mixture.masks import unmasked
 from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
 
 BINS = 15
@@ -132,7 +132,7 @@ class Tally:
         """Add rows: log p(z|x) `[B, K]`, log p(y|z,x) for every class `[B, K, C]`, classes y int64 `[B]`."""
         wide = self.sums.dtype
         log_gate = log_gate.to(log_experts.dtype)
-        gate, log_experts = log_gate.exp(), unmasked(log_gate, log_experts)
+        gate, log_experts = log_gate.exp(), unmasked(log_gate > -torch.inf, log_experts)
         own = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
         chosen = log_gate.argmax(-1)
         rows = torch.arange(len(y), device=y.device)

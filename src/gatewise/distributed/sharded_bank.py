@@ -15,6 +15,7 @@ from gatewise.distributed.shards import attached, local
 from gatewise.mixture import Experts, MLPBank
 from gatewise.mixture.execution import every, run, types
 from gatewise.mixture.frozen import is_frozen
+from gatewise.mixture.masks import blind, unmasked
 from gatewise.mixture.scratch import Scratch
 
 
@@ -61,13 +62,24 @@ class ShardedBank(Experts):
         """The processes that hold the same experts as this one."""
         return self.mesh.get_group(DATA)
 
+    def where(self, possible: Tensor, x: Tensor) -> Tensor:
+        """Outputs `[B, K, O]` as of `Experts.where`; if one process masks, all send rows to the experts they ask for."""
+        if blind(possible):
+            return unmasked(possible, self(x))
+        told = self._told([[len(x), int(not bool(possible.all()))]] * len(self.held), 2, x.device)
+        if any(masks for _, masks in told):
+            return self.only_where(possible, x)
+        return self._of_all(x.flatten(1), [count for count, _ in told])
+
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`; B may differ from process to process."""
-        x = x.flatten(1)
+        return self._of_all(x.flatten(1), [count for (count,) in self._told([[len(x)]] * len(self.held), 1, x.device)])
+
+    def _of_all(self, x: Tensor, rows: list[int]) -> Tensor:
+        """The same of flat rows, where each process has so many."""
         holders = [int(count > 0) for count in self.held]
         # each process that holds experts gets all rows, once
         sent = [len(x) * holds for holds in holders]
-        rows = [count for (count,) in self._told([[len(x)]] * len(sent), 1, x.device)]
         received = [count * holders[self.mesh.get_local_rank(EXPERTS)] for count in rows]
         here = exchange(x.repeat(sum(holders), 1), sent, received, self.handle)
         weights, biases = self._own()

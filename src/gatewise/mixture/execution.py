@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.blocks import Blocks
+from gatewise.mixture.masks import without_gradient
 from gatewise.mixture.scratch import Scratch
 from gatewise.mixture.segments import Segments, perceptrons
 from gatewise.wording import instead
@@ -90,11 +91,20 @@ def cut(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor], way: str) -
     return Blocks.cut(counts, together(x, weights[0], types(x, weights[0])[0]))
 
 
-def every(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dropout: float) -> Tensor:
-    """Outputs `[B, K, D_L]` of every expert on every row of x `[B, D_0]`; arguments as for `run`."""
+def every(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], *, dropout: float, possible: Tensor | None = None
+) -> Tensor:
+    """Outputs `[B, K, D_L]` of every expert on every row of x `[B, D_0]`; arguments as for `run`.
+
+    With `possible`, bool `[B, K]`, a gradient of 0 stays 0 where an expert is masked, even if its weights are NaN.
+    """
     h = x.expand(len(weights[0]), -1, -1)
+    masked = None if possible is None else ~possible.T.unsqueeze(-1)
+    h = h if masked is None else without_gradient(masked, h)
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:
+            # ReLU lets no gradient through where it was given 0
+            h = h if masked is None else h.masked_fill(masked, 0.0)
             h = F.dropout(F.relu(h), dropout, dropout > 0)
         h = torch.baddbmm(bias.unsqueeze(1), h, weight)
     return h.transpose(0, 1)
@@ -178,9 +188,13 @@ def padded(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], block
     Where steps are this small, torch's own graph costs less than `perceptrons`, which is written in Python.
     """
     places = blocks.places.to(x.device)
+    # without rows, perhaps because they are masked and answer no numbers
+    idle = torch.tensor([k for k, count in enumerate(blocks.counts) if not count], dtype=torch.int64, device=x.device)
     h = x.new_zeros(blocks.size, x.shape[1]).index_copy_(0, places, x).view(len(blocks.counts), -1, x.shape[1])
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:
+            # ReLU lets no gradient through where it was given 0: the gradient 0 @ NaN ends here, and 0 @ 0 is none
+            h = h.index_fill_(0, idle, 0.0) if len(idle) else h
             h = h.relu_()
             h = F.dropout(h, dropout) if dropout else h
         h = torch.baddbmm(bias.unsqueeze(1), h, weight)

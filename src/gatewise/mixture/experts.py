@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.frozen import Resting
+from gatewise.mixture.masks import blind, unmasked, without_gradient
 
 
 class Experts(nn.Module):
@@ -34,6 +35,26 @@ class Experts(nn.Module):
     def grouped(self, x: Tensor, counts: Sequence[int]) -> Tensor:
         """Outputs `[N, O]` for rows x `[N, ...]` sorted by expert: counts[k] consecutive rows for expert k."""
         raise TypeError(f"{type(self).__name__} does not define grouped")
+
+    def where(self, possible: Tensor, x: Tensor) -> Tensor:
+        """Outputs `[B, K, O]` of the experts on the rows of x `[B, ...]` where `possible`, bool `[B, K]`; 0 elsewhere.
+
+        What an expert would answer elsewhere, be it NaN, reaches nothing: its gradient there is 0 and not 0 · NaN.
+        Where nothing is masked this is `forward`.
+        """
+        if self.whole_batch or blind(possible):
+            return unmasked(possible, self.on_all_rows(possible, x))
+        return self(x) if bool(possible.all()) else self.only_where(possible, x)
+
+    def only_where(self, possible: Tensor, x: Tensor) -> Tensor:
+        """As `where`, each expert run on its possible rows alone."""
+        numbers = torch.arange(self.num_experts, device=possible.device)
+        plan = self.plan(torch.where(possible, numbers, -1).T, x, distinct=True)
+        return plan.spread(plan.run(self.grouped, x)).transpose(0, 1)
+
+    def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
+        """As `forward`; an expert's answers where it is not possible are dropped."""
+        return self(x)
 
     def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
@@ -69,10 +90,13 @@ class ExpertList(Resting, Experts):
         """Each expert."""
         return self.members
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs `[B, K, O]`."""
+    def forward(self, x: Tensor, possible: Tensor | None = None) -> Tensor:
+        """Outputs `[B, K, O]`; where not `possible`, bool `[B, K]`, no gradient comes back to x."""
         self.rest_frozen()
-        outputs = {k: member(x) for k, member in enumerate(self.members)}
+        outputs = {
+            k: member(x) if possible is None else _answered(member, x, possible[:, k])
+            for k, member in enumerate(self.members)
+        }
         self._refuse_different_shapes(outputs)
         return torch.stack(list(outputs.values()), dim=1)
 
@@ -84,6 +108,10 @@ class ExpertList(Resting, Experts):
         outputs = {k: self.members[k](rows) for k, rows in parts if len(rows) or not len(x)}
         self._refuse_different_shapes(outputs)
         return torch.cat(list(outputs.values()))
+
+    def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
+        """As `forward`; there is no gradient of an expert that is masked on every row, but where nobody can look."""
+        return self(x, possible) if type(self).forward is ExpertList.forward else self(x)
 
     def _refuse_different_shapes(self, outputs: dict[int, Tensor]) -> None:
         if len({output.shape[1:] for output in outputs.values()}) > 1:
@@ -112,3 +140,10 @@ class ExpertList(Resting, Experts):
                 "move it into the shared trunk, freeze the expert, or run every expert on every row, as the marginal "
                 "and the enumeration estimator do"
             )
+
+
+def _answered(member: nn.Module, x: Tensor, possible: Tensor) -> Tensor:
+    """Outputs `[B, O]` of an expert on all rows, of which some bool `[B]` are possible."""
+    wanted = blind(possible) or not len(x) or bool(possible.any())
+    with torch.set_grad_enabled(torch.is_grad_enabled() and wanted):
+        return member(without_gradient(~possible.view(-1, *[1] * (x.dim() - 1)), x))

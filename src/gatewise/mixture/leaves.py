@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical
+from gatewise.mixture.masks import blind, without_gradient
 from gatewise.mixture.mixture import MixtureOfExperts
 
 Path = tuple[int, ...]
@@ -71,11 +72,27 @@ def _leaf_log_probs(mixture: MixtureOfExperts, features: Tensor, log_gate: Tenso
     columns = []
     for k, member in enumerate(_members(mixture)):
         column = log_gate[:, k : k + 1]
-        if isinstance(member, MixtureOfExperts):
-            inner, logits = member.read(features)
-            column = column + _leaf_log_probs(member, inner, logits.log_softmax(-1))
-        columns.append(column)
+        inner = isinstance(member, MixtureOfExperts)
+        columns.append(column + _inner_log_probs(member, features, column) if inner else column)
     return torch.cat(columns, -1)
+
+
+def _inner_log_probs(member: MixtureOfExperts, features: Tensor, column: Tensor) -> Tensor:
+    """log p(leaf|member,x) `[B, L]`; 0 where log p(member|x) `[B, 1]` masks it, whose gate does not run there."""
+    possible = column.detach().squeeze(1) > -torch.inf
+
+    def of(rows: Tensor) -> Tensor:
+        inner, logits = member.read(rows)
+        return _leaf_log_probs(member, inner, logits.log_softmax(-1))
+
+    if blind(possible):
+        some = possible.view(-1, *[1] * (features.dim() - 1))
+        return torch.where(possible.unsqueeze(1), of(without_gradient(~some, features)), 0.0)
+    if bool(possible.all()):
+        return of(features)
+    rows = possible.nonzero().squeeze(1)
+    found = of(features[rows])
+    return found.new_zeros(len(features), found.shape[1]).index_copy(0, rows, found)
 
 
 class LeafExperts(Experts):

@@ -10,7 +10,8 @@ from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
 from gatewise.mixture.heads import Categorical, Head
-from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy, unmasked
+from gatewise.mixture.masks import blind
+from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy
 from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
@@ -73,6 +74,13 @@ class MixtureOfExperts(Resting):
         # as the head does: the softmax of bfloat16 sums to 1 only within 1 %
         return features, logits if logits.dtype.itemsize >= 4 else logits.float()
 
+    def outputs(self, features: Tensor, logits: Tensor) -> Tensor:
+        """What the experts put out, `[B, K, O]`, for what `read` gives; 0 where the gate masks one by a logit of -inf.
+
+        It is not run there, or without a gradient, so that what it would answer, be it NaN, reaches nothing.
+        """
+        return self.experts.where(logits > -torch.inf, features)
+
     def observe(self, x: Tensor, y: Tensor, *, gate_x: Tensor | None = None) -> "Observed":
         """The mixture at given x and y `[B]`: the integrand f(z) = log p(y|z,x), and the gate's logits.
 
@@ -104,8 +112,9 @@ class MixtureOfExperts(Resting):
 
     def forward(self, x: Tensor, *, gate_x: Tensor | None = None) -> Tensor:
         """log p(y|x) of every class under the whole mixture, `[B, C]`."""
-        gate, experts = self.expert_log_probs(x, gate_x=gate_x)
-        return (gate.unsqueeze(-1) + unmasked(gate, experts)).logsumexp(1)
+        features, logits = self.read(x, gate_x)
+        of_experts = self.head.log_probs(self.outputs(features, logits))
+        return (logits.log_softmax(-1).unsqueeze(-1) + of_experts).logsumexp(1)
 
     def distribution(self, x: Tensor, *, gate_x: Tensor | None = None) -> distributions.MixtureSameFamily:
         """p(y|x) as a distribution with batch shape `[B]` in float64, which has a mean, a variance, samples, and so on.
@@ -114,7 +123,7 @@ class MixtureOfExperts(Resting):
             GatewiseError: for a head without `distribution`.
         """
         features, logits = self.read(x, gate_x)
-        of_experts = self._distribution_head().distribution(self.experts(features))
+        of_experts = self._distribution_head().distribution(self.outputs(features, logits))
         choice = distributions.Categorical(logits=widest(logits), validate_args=False)
         return distributions.MixtureSameFamily(choice, of_experts, validate_args=False)
 
@@ -151,7 +160,7 @@ class MixtureOfExperts(Resting):
         self.check_route(route, k)
         with torch.no_grad():
             features, logits = self.read(x, gate_x)
-            return split_entropy(routed_log_gate(logits, route, k), self.head.log_probs(self.experts(features)))
+            return split_entropy(routed_log_gate(logits, route, k), self.head.log_probs(self.outputs(features, logits)))
 
     def predict_mean(self, x: Tensor, route: str = "mixture", k: int = 2, *, gate_x: Tensor | None = None) -> Tensor:
         """E[y|x], `[B, 1]`, or `[B, L]` for labels; without gradient. Arguments and errors: as `predict_proba`.
@@ -164,7 +173,7 @@ class MixtureOfExperts(Resting):
         with torch.no_grad():
             if route == "mixture":
                 features, logits = self.read(x, gate_x)
-                return (logits.softmax(-1).unsqueeze(-1) * unmasked(logits, head.mean(self.experts(features)))).sum(1)
+                return (logits.softmax(-1).unsqueeze(-1) * head.mean(self.outputs(features, logits))).sum(1)
             return self._of_chosen(x, gate_x, 1 if route == "top1" else k, head.mean)
 
     def _distribution_head(self) -> DistributionHead:
@@ -260,13 +269,11 @@ class Observed:
         """The experts' answers, `[B, K]`."""
         experts, possible = self.mixture.experts, self.logits > -torch.inf
         # processes that share experts must run them in the same way; and a compiler cannot look
-        together = experts.collective or experts.whole_batch or torch.compiler.is_compiling()
+        together = experts.collective or experts.whole_batch or blind(possible)
         if not together and not bool(possible.all()):
             numbers = torch.arange(self.mixture.num_experts, device=possible.device)
             return self._of(torch.where(possible, numbers, -1).T, distinct=True).T
-        outputs = experts(self.features)
-        if together:
-            outputs = torch.where(possible.view(*possible.shape, *[1] * (outputs.dim() - 2)), outputs, 0.0)
+        outputs = experts.where(possible, self.features) if together else experts(self.features)
         y = self.y.unsqueeze(1).expand(*outputs.shape[:2], *self.y.shape[1:])
         answers = self.mixture.head.log_prob(outputs, y)
         return torch.where(possible, answers, 0.0) if together else answers

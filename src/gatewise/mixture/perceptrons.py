@@ -96,9 +96,16 @@ class MLPBank(Experts):
                 linear.bias.copy_(bias[k])
         return module
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`."""
-        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=self._dropout)
+    def forward(self, x: Tensor, possible: Tensor | None = None) -> Tensor:
+        """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`.
+
+        Where not `possible`, bool `[B, K]`, they are any, and gradients of 0 stay 0.
+        """
+        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=self._dropout, possible=possible)
+
+    def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
+        """As `forward`; there is no gradient where an expert is masked."""
+        return self(x, possible) if type(self).forward is MLPBank.forward else self(x)
 
     @property
     def _dropout(self) -> float:

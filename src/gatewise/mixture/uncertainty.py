@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.mixture.masks import unmasked
 from gatewise.mixture.usage import entropy
 
 
@@ -22,18 +23,13 @@ class Uncertainty(NamedTuple):
     information: Tensor
 
 
-def unmasked(logits: Tensor, answers: Tensor) -> Tensor:
-    """Answers `[B, K, C]` of the experts, 0 where the gate masks one: there they may be anything."""
-    return torch.where((logits > -torch.inf).unsqueeze(-1), answers, 0.0)
-
-
 def split_entropy(log_gate: Tensor, log_experts: Tensor) -> Uncertainty:
     """The three parts from log p(z|x) `[B, K]` and log p(y|z,x) of every class `[B, K, C]`, each by its own formula.
 
     The information is E_z KL(p(y|z,x) ‖ p(y|x)), and no difference of the other two, which would lose its digits where
     it is small. It is a sum of terms >= 0 but for rounding, and clipped at 0.
     """
-    log_experts = unmasked(log_gate, log_experts)
+    log_experts = unmasked(log_gate > -torch.inf, log_experts)
     gate, experts = log_gate.exp(), log_experts.exp()
     log_mixture = (log_gate.unsqueeze(-1) + log_experts).logsumexp(1)
     ratio = torch.where(experts > 0, log_experts - log_mixture.unsqueeze(1), 0.0)

@@ -126,17 +126,16 @@ class MoELayer(Resting):
     def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:
         """Σ_z w_z E_z(x), `[N, O]`."""
         index, weights = routing.index, routing.weights
-        # where the router masks an expert it is not run, whatever it would answer; a compiler cannot look
+        # where the router masks an expert it is not run, whatever it would answer; see `Experts.where`
         whole = index.shape[1] == self.num_experts and (
             self.experts.collective or torch.compiler.is_compiling() or bool((index >= 0).all())
         )
         if whole or (len(tokens) == 0 and not self.experts.collective):
             # no tokens pass all experts, too: the parameters of a bank then have a gradient of 0; without one,
             # DistributedDataParallel would fail where one process has no tokens
-            outputs = self.experts(tokens)
+            outputs = self.experts.where(routing.logits > -torch.inf, tokens)
             # what is masked is added to the first expert, and is 0
             weights = weights.new_zeros(len(tokens), self.num_experts).scatter_add(1, index.clamp_min(0), weights)
-            outputs = torch.where((routing.logits > -torch.inf).unsqueeze(-1), outputs, 0.0)
         else:
             # the draws of the dispatch are the r experts of a token
             plan = self.experts.plan(index.T, tokens, distinct=True)

@@ -254,7 +254,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
         def of(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
             features, logits = mixture.read(x)
-            return torch.cat([logits.softmax(-1).unsqueeze(-1), mixture.experts(features)], -1)
+            return torch.cat([logits.softmax(-1).unsqueeze(-1), mixture.outputs(features, logits)], -1)
 
         answers = self._answers(X, of)
         return answers[..., 0], answers[..., 1:]

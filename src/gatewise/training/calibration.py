@@ -17,7 +17,7 @@ from gatewise.diagnostics import Tally, tempered
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.uncertainty import unmasked
+from gatewise.mixture.masks import unmasked
 
 BATCH = 4096
 NAME = "calibration.json"
@@ -130,7 +130,7 @@ def _both_routes(mixture: MixtureOfExperts, x: Tensor) -> tuple[Tensor, Tensor]:
     of_mixture, of_top1 = [], []
     for rows in x.split(BATCH):
         log_gate, log_experts = mixture.expert_log_probs(rows.to(device))
-        log_experts = unmasked(log_gate, log_experts)
+        log_experts = unmasked(log_gate > -torch.inf, log_experts)
         of_mixture.append((log_gate.to(log_experts.dtype).unsqueeze(-1) + log_experts).logsumexp(1).cpu())
         of_top1.append(log_experts[torch.arange(len(rows), device=device), log_gate.argmax(-1)].cpu())
     return torch.cat(of_mixture), torch.cat(of_top1)

@@ -73,7 +73,7 @@ def gate_and_experts(
     """p(z|x) `[B, K]` as `route` leaves it, and p(y|z,x) with batch shape `[B, K]`, in float64 on the CPU."""
     mixture.check_route(route, k)
     features, logits = mixture.read(x)
-    outputs = mixture.experts(features).cpu().double()
+    outputs = mixture.outputs(features, logits).cpu().double()
     return routed(logits.cpu().double().softmax(-1).numpy(), route, k), head_of(mixture).distribution(outputs)
 
 

@@ -87,7 +87,7 @@ class TargetTally(ABC):
 
     def _measured(self, x: Tensor, y: Tensor) -> dict[str, Any]:
         head, (features, logits) = head_of(self.mixture), self.mixture.read(x)
-        outputs, log_gate = self.mixture.experts(features), logits.log_softmax(-1)
+        outputs, log_gate = self.mixture.outputs(features, logits), logits.log_softmax(-1)
         of_experts = head.log_prob(outputs, y.unsqueeze(1).expand(*outputs.shape[:2], *y.shape[1:]))
         of_experts = torch.where(log_gate > -torch.inf, of_experts, 0.0)
         gate, first = log_gate.exp(), log_gate.argmax(-1, keepdim=True)

@@ -1,0 +1,21 @@
+"""What keeps a masked expert, be its answers NaN, out of values and gradients: a product with 0 would not."""
+
+import torch
+from torch import Tensor
+
+
+def unmasked(possible: Tensor, answers: Tensor) -> Tensor:
+    """Answers `[B, K, ...]` of the experts, 0 where one is not `possible`, bool `[B, K]`: there they may be anything."""
+    return torch.where(possible.view(*possible.shape, *[1] * (answers.dim() - 2)), answers, 0.0)
+
+
+def without_gradient(masked: Tensor, x: Tensor) -> Tensor:
+    """x, whose gradient is 0 where `masked`, also where what comes back is NaN."""
+    return torch.where(masked, x.detach(), x) if x.requires_grad and torch.is_grad_enabled() else x
+
+
+def blind(possible: Tensor) -> bool:
+    """Whether nobody can look at values: in a graph that is compiled, under a transform of `torch.func`, on "meta"."""
+    if torch.compiler.is_compiling() or possible.device.type == "meta":
+        return True
+    return torch._C._functorch.peek_interpreter_stack() is not None
