@@ -99,6 +99,25 @@ def layered(rank, spread=lambda bank: bank, ranks=None):
     return [each.detach() for each in (y, *slopes)]
 
 
+def beside(rank, spread=lambda bank: bank, ranks=None):
+    """Outputs where an expert of NaN is masked, and another one on some rows, with the gradients of x and the experts.
+
+    One process has no rows, so nothing is masked there.
+    """
+    experts = bank()
+    with torch.no_grad():
+        for parameter in experts.parameters():
+            parameter[2] = torch.nan
+    experts = spread(experts)
+    x = torch.cat([drawn(other)[0] for other in ranks or [rank]]).requires_grad_()
+    possible = torch.stack([x[:, 0] > 0, *[x[:, 0] < torch.inf] * 4], 1)
+    possible[:, 2] = False
+    outputs = experts.where(possible, x)
+    outputs.square().sum().backward()
+    slopes = [whole_gradient(p) if ranks is None else p.grad for p in experts.parameters()]
+    return [each.detach() for each in (outputs, x.grad, *slopes)]
+
+
 def refusal(mesh, group):
     """What is said of spread experts and checkpoints that one process writes."""
     mixture, objective, config = made("marginal", {}, {})
@@ -217,6 +236,7 @@ def work(rank, size, port, folder, sent):
         "states": states,
         "answers": [compared(layouts[name][1], rank, twice) for name in ("1 × 4", "2 × 2") for twice in (False, True)],
         "layer": [each.numpy() for each in layered(rank, lambda bank: shard_experts(bank, wide))],
+        "beside": [each.numpy() for each in beside(rank, lambda bank: shard_experts(bank, wide))],
         "passed over": passed_over(group, wide),
         "refusal": refusal(wide, group),
         "example": exampled(),

@@ -29,6 +29,7 @@ from .spread import (
     TRAINED,
     asked,
     bank,
+    beside,
     drawn,
     exampled,
     layered,
@@ -102,6 +103,16 @@ def test_a_layer_takes_spread_experts(several):
     for _, found in several:
         for value, other in zip(found["layer"], (next(y), *slopes), strict=True):
             assert_close(value, other, "layer")
+
+
+def test_a_masked_expert_of_nan_reaches_nothing(several):
+    outputs, of_x, *slopes = beside(0, ranks=range(4))
+    assert all(slope.isfinite().all() and (slope[2] == 0).all() for slope in slopes)
+    rows = [len(drawn(rank)[0]) for rank in range(4)]
+    parts = iter(zip(outputs.split(rows), of_x.split(rows), strict=True))
+    for _, found in several:
+        for value, other in zip(found["beside"], (*next(parts), *slopes), strict=True):
+            assert_close(value, other, "beside a masked expert")
 
 
 def test_checkpoints_of_one_process_are_refused(several):
