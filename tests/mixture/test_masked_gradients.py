@@ -1,4 +1,4 @@
-"""Beside a masked expert whose weights are NaN or infinite every gradient is that of the mixture without it, its own 0."""
+"""Beside a masked expert whose weights are NaN or infinite gradients are those of the mixture without it, its own 0."""
 
 import contextlib
 
@@ -173,7 +173,9 @@ def test_per_row_gradients_by_vmap():
 
     def loss(parameters, x, y):
         arguments = (x.unsqueeze(0), y.unsqueeze(0))
-        return torch.func.functional_call(_LogProb(mixture), {f"mixture.{k}": v for k, v in parameters.items()}, arguments)
+        return torch.func.functional_call(
+            _LogProb(mixture), {f"mixture.{k}": v for k, v in parameters.items()}, arguments
+        )
 
     found = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(parameters, x, y)
     slopes(mixture.log_prob(x, y).sum(), mixture)

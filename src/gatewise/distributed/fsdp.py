@@ -8,10 +8,10 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
 from gatewise.distributed.sharded_bank import ShardedBank
-from gatewise.distributed.shards import attached
 from gatewise.errors import GatewiseError
 from gatewise.mixture import Experts, MixtureOfExperts, MLPBank
 from gatewise.mixture.blocks import Blocks
+from gatewise.mixture.masks import attached
 
 
 def shard_mixture(mixture: MixtureOfExperts, mesh: DeviceMesh, **options: Any) -> MixtureOfExperts:

@@ -11,11 +11,11 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from gatewise.distributed.exchange import Arrivals, exchange
 from gatewise.distributed.group import noticed
 from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, held
-from gatewise.distributed.shards import attached, local
+from gatewise.distributed.shards import local
 from gatewise.mixture import Experts, MLPBank
 from gatewise.mixture.execution import every, run, types
 from gatewise.mixture.frozen import is_frozen
-from gatewise.mixture.masks import blind, unmasked
+from gatewise.mixture.masks import attached, blind, unmasked
 from gatewise.mixture.scratch import Scratch
 
 
@@ -63,7 +63,7 @@ class ShardedBank(Experts):
         return self.mesh.get_group(DATA)
 
     def where(self, possible: Tensor, x: Tensor) -> Tensor:
-        """Outputs `[B, K, O]` as of `Experts.where`; if one process masks, all send rows to the experts they ask for."""
+        """Outputs `[B, K, O]` as of `Experts.where`; if one process masks, all send rows as `grouped` does."""
         if blind(possible):
             return unmasked(possible, self(x))
         told = self._told([[len(x), int(not bool(possible.all()))]] * len(self.held), 2, x.device)

@@ -36,11 +36,6 @@ def like(sharded: Tensor, own: Tensor) -> "DTensor":
     )
 
 
-def attached(outputs: Tensor, others: Iterable[Tensor]) -> Tensor:
-    """The outputs, with tensors in their graph that they may not depend on: these have a gradient of 0, not None."""
-    return outputs + torch.stack([other.flatten()[:0].sum().to(outputs.dtype) for other in others]).sum()
-
-
 def first_expert(sharded: Tensor) -> int:
     """The expert whose part of a sharded tensor `[K, ...]` this process has first."""
     assert is_sharded(sharded)

@@ -99,7 +99,7 @@ def every(
     With `possible`, bool `[B, K]`, a gradient of 0 stays 0 where an expert is masked, even if its weights are NaN.
     """
     h = x.expand(len(weights[0]), -1, -1)
-    masked = None if possible is None else ~possible.T.unsqueeze(-1)
+    masked = None if possible is None or not torch.is_grad_enabled() else ~possible.T.unsqueeze(-1)
     h = h if masked is None else without_gradient(masked, h)
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:
@@ -189,12 +189,12 @@ def padded(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], block
     """
     places = blocks.places.to(x.device)
     # without rows, perhaps because they are masked and answer no numbers
-    idle = torch.tensor([k for k, count in enumerate(blocks.counts) if not count], dtype=torch.int64, device=x.device)
+    idle = torch.tensor([k for k, count in enumerate(blocks.counts) if not count]) if 0 in blocks.counts else None
     h = x.new_zeros(blocks.size, x.shape[1]).index_copy_(0, places, x).view(len(blocks.counts), -1, x.shape[1])
     for layer, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         if layer:
             # ReLU lets no gradient through where it was given 0: the gradient 0 @ NaN ends here, and 0 @ 0 is none
-            h = h.index_fill_(0, idle, 0.0) if len(idle) else h
+            h = h if idle is None else h.index_fill_(0, idle.to(h.device), 0.0)
             h = h.relu_()
             h = F.dropout(h, dropout) if dropout else h
         h = torch.baddbmm(bias.unsqueeze(1), h, weight)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.frozen import Resting
-from gatewise.mixture.masks import blind, unmasked, without_gradient
+from gatewise.mixture.masks import attached, blind, unmasked, without_gradient
 
 
 class Experts(nn.Module):
@@ -110,7 +110,7 @@ class ExpertList(Resting, Experts):
         return torch.cat(list(outputs.values()))
 
     def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
-        """As `forward`; there is no gradient of an expert that is masked on every row, but where nobody can look."""
+        """As `forward`; an expert that is masked on every row has a gradient of 0, but where nobody can look."""
         return self(x, possible) if type(self).forward is ExpertList.forward else self(x)
 
     def _refuse_different_shapes(self, outputs: dict[int, Tensor]) -> None:
@@ -144,6 +144,8 @@ class ExpertList(Resting, Experts):
 
 def _answered(member: nn.Module, x: Tensor, possible: Tensor) -> Tensor:
     """Outputs `[B, O]` of an expert on all rows, of which some bool `[B]` are possible."""
-    wanted = blind(possible) or not len(x) or bool(possible.any())
-    with torch.set_grad_enabled(torch.is_grad_enabled() and wanted):
+    if blind(possible) or not len(x) or bool(possible.any()):
         return member(without_gradient(~possible.view(-1, *[1] * (x.dim() - 1)), x))
+    with torch.no_grad():
+        outputs = member(x)
+    return attached(outputs, [x, *member.parameters()]) if torch.is_grad_enabled() else outputs

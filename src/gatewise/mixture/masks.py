@@ -1,17 +1,24 @@
 """What keeps a masked expert, be its answers NaN, out of values and gradients: a product with 0 would not."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 
 def unmasked(possible: Tensor, answers: Tensor) -> Tensor:
-    """Answers `[B, K, ...]` of the experts, 0 where one is not `possible`, bool `[B, K]`: there they may be anything."""
+    """Answers `[B, K, ...]` of experts, 0 where one is not `possible`, bool `[B, K]`: there they may be anything."""
     return torch.where(possible.view(*possible.shape, *[1] * (answers.dim() - 2)), answers, 0.0)
 
 
 def without_gradient(masked: Tensor, x: Tensor) -> Tensor:
     """x, whose gradient is 0 where `masked`, also where what comes back is NaN."""
     return torch.where(masked, x.detach(), x) if x.requires_grad and torch.is_grad_enabled() else x
+
+
+def attached(outputs: Tensor, others: Iterable[Tensor]) -> Tensor:
+    """The outputs, with tensors in their graph that they may not depend on: these have a gradient of 0, not None."""
+    return outputs + torch.stack([other.flatten()[:0].sum().to(outputs.dtype) for other in others]).sum()
 
 
 def blind(possible: Tensor) -> bool:

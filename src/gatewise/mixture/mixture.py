@@ -106,7 +106,7 @@ class MixtureOfExperts(Resting):
         return self.read(x, gate_x)[1].softmax(-1)
 
     def expert_log_probs(self, x: Tensor, *, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """log p(z|x), `[B, K]`, and log p(y|z,x) for every expert and class, `[B, K, C]`."""
+        """log p(z|x), `[B, K]`, and log p(y|z,x) for every expert and class, `[B, K, C]`, masked or not."""
         features, logits = self.read(x, gate_x)
         return logits.log_softmax(-1), self.head.log_probs(self.experts(features))
 
