@@ -55,10 +55,10 @@ def test_rows_without_labels_are_for_prediction(save, refused):
         (np.array([3, 0, 3, 7], dtype=np.uint8), ["3", "0", "3", "7"]),
         (np.array([" N", "b", "b", "None"]), ["N", "b", "b", "None"]),
         (np.array([" NA", "b", "b", "None"]), ["b", "b", "None"]),
-        (np.array([0.5, np.nan, 1e-3, 2.0]), ["0.5", "0.001", "2.0"]),
+        (np.array([0.5, np.nan, 1e-3, 2.0]), ["0.5", "0.001", "2"]),
         (np.array([True, False, True, True]), ["true", "false", "true", "true"]),
-        (np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float16), ["1.0", "2.0", "1.0", "2.0"]),
-        (np.array([0.5, 1.5, 1e-3, 2.0]), ["0.5", "1.5", "0.001", "2.0"]),  # numbers to predict
+        (np.array([1.0, 2.0, 1.0, 2.0], dtype=np.float16), ["1", "2", "1", "2"]),
+        (np.array([0.5, 1.5, 1e-3, 2.0]), ["0.5", "1.5", "0.001", "2"]),  # numbers to predict
     ],
 )
 def test_labels_are_text(save, y, labels):

@@ -115,3 +115,23 @@ def test_says_what_to_install(photos, refused, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with refused("pip install pillow"):
         read(photos)
+
+
+def test_16_bits_keep_their_range(tmp_path):
+    """12 bits of a camera in 16: 8 bits would leave 16 shades of them. A photo of 8 bits beside it is on one scale."""
+    deep = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    Image.fromarray(deep).save(tmp_path / "a/deep.png")
+    Image.fromarray(np.full((64, 64), 200, dtype=np.uint8)).save(tmp_path / "b/flat.png")
+    x = read(tmp_path).records.features
+    assert x.dtype == np.float32
+    np.testing.assert_allclose(x[0, 0], deep / 257, rtol=1e-6)
+    assert (x[1] == 200).all()
+    small = read(tmp_path, form=Form(image_size=(32, 32), image_mode="rgb")).records.features
+    assert small.shape == (2, 3, 32, 32)
+    assert (small[0, 0] == small[0, 2]).all()
+    np.testing.assert_allclose(small[0, 0], deep.reshape(32, 2, 32, 2).mean((1, 3)) / 257, atol=0.3)
+    old = read(tmp_path, form=Form(reading=1)).records.features
+    assert old.dtype == np.uint8
+    assert (old[0, 0] == deep // 257).all()

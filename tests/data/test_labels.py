@@ -1,9 +1,11 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise.data import Classes
+from gatewise.data.labels import spelled
 
 
 def objects(*labels):
@@ -49,3 +51,42 @@ def test_refuses_a_label_unseen(refused):
 def test_refuses_fewer_than_two_classes(refused, labels, part):
     with refused("data.csv", part):
         Classes.from_labels(objects(*labels), "data.csv")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["0", "0.0", "1", "1.00"], ["0", "0", "1", "1"]),
+        (["1.50", "1.5", "-2.0", ""], ["1.5", "1.5", "-2", ""]),
+        (["True", "FALSE", "true"], ["true", "false", "true"]),
+        (["007", "7", "7.0"], ["007", "7", "7.0"]),
+        (["1.0", "v1"], ["1.0", "v1"]),
+        (["True", "maybe"], ["True", "maybe"]),
+    ],
+)
+def test_labels_that_mean_the_same_are_one_class(labels, names):
+    assert spelled(pl.Series(labels)).to_list() == names
+
+
+@pytest.mark.parametrize(
+    ("names", "label", "code"),
+    [
+        (("0", "1"), "1.0", 1),
+        (("0", "1"), "True", 1),
+        (("false", "true"), "0", 0),
+        (("0.0", "1.0"), "1", 1),
+        (("12", "100000"), "1e+05", 1),
+        (("007", "12"), "7", 0),
+        (("9007199254740993", "9007199254740992"), "9007199254740993.0", 0),
+        (("7", "12"), "007", None),
+        (("1", "1.0", "x"), "1.00", None),
+        (("0", "1"), "nan", None),
+        (("no", "yes"), "True", None),
+    ],
+)
+def test_a_label_is_known_by_what_it_means(names, label, code, refused):
+    if code is not None:
+        assert Classes(names).encode(objects(label, names[0])).tolist() == [code, 0]
+        return
+    with refused("is none of the classes known"):
+        Classes(names).encode(objects(label))

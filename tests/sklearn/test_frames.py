@@ -1,6 +1,5 @@
 """Data frames of pandas and polars: text, categories, missing values, and columns that change."""
 
-import datetime
 import pickle
 import subprocess
 import sys
@@ -136,14 +135,14 @@ def test_kinds_of_pandas_columns(make):
     kinds = {column.name: column.levels for column in model.model_.preprocessing.columns}
     assert kinds["size"] is kinds["whole"] is None
     assert kinds["code"] == ("10", "11", "12")
-    assert kinds["mixed"] == ("(missing)", "true")
+    assert kinds["mixed"] is None  # booleans are 1 and 0, wherever they come from
     assert model.score(X, y) > 0.95
 
 
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"when": [datetime.date(2024, 1, 1)] * 240}, "X, row index 0: column 'when' holds Date values"),
+        ({"many": [[1]] * 240}, "X, row index 0: column 'many' holds List"),
         ({"size": [np.inf] * 240}, "X, row index 0: column 'size' holds inf"),
         ({"odd": [1, "a"] * 120}, "X: column 'odd' holds values of more than one kind"),
     ],

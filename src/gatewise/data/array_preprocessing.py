@@ -58,7 +58,7 @@ class ArrayPreprocessing:
         return records.note
 
     @property
-    def formats(self) -> dict[str, NumberFormat]:
+    def formats(self) -> dict[str, NumberFormat | None]:
         """None: an array holds no text."""
         return {}
 

@@ -5,10 +5,12 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import polars as pl
 
-from gatewise.data.form import Form
+from gatewise.data.dates import as_moments, moment_of, seconds
+from gatewise.data.form import READING, Form
 from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
-from gatewise.data.readings import Place, Reading, reading_of
+from gatewise.data.readings import Place, Reading, reading_of, reading_of_type
 from gatewise.data.target_names import RULE, target_columns
+from gatewise.data.text_types import TypeEvidence, read_moments
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, nearest, shown
 
@@ -29,12 +31,18 @@ def typed(column: pl.Series, form: Form, missing: Sequence[str], place: Place) -
     values = without(column, form.missing_numbers)
     if form.formats is not None and column.name in form.formats:
         known = form.formats[column.name]
-        return read_numbers(values, known, place), Reading(known)
+        return (column, None) if known is None else (read_numbers(values, known, place), Reading(known))
+    types = None
+    if form.formats is None and column.name not in form.as_numbers:
+        types = reading_of_type(TypeEvidence(form.date_format).add(values), form.decimal)
+        if types is not None and types.type is not None:
+            return typed_as(column, types, form.missing_numbers, form.date_format, place), types
     if form.decimal != ",":  # quickly
         numbers = values.cast(pl.Float64, strict=False)
         if numbers.null_count() == values.null_count() and column.name not in form.as_numbers:
             return within_range(numbers.fill_nan(None), place), Reading(PLAIN)
     reading = reading_of(column.name, len(column), Evidence(form.decimal).add(values), form, missing, place)
+    reading = reading or types
     if reading is None or reading.format is None:
         return (column, reading) if values.null_count() < len(values) else (values.cast(pl.Float64), None)
     return read_numbers(values, reading.format, place), reading
@@ -51,6 +59,17 @@ def typed_columns(
             readings |= {} if reading is None else {column.name: reading}
         columns.append(column)
     return pl.DataFrame(columns), readings
+
+
+def typed_as(
+    column: pl.Series, reading: Reading, missing: Sequence[str], date_format: str | None, place: Place
+) -> pl.Series:
+    """A String column, of which nulls are missing, as it is to be read."""
+    if reading.format is not None:
+        return read_numbers(without(column, missing), reading.format, place)
+    if reading.type in ("date", "time"):
+        return read_moments(without(column, missing), reading.type, date_format)
+    return column
 
 
 def check_as_numbers(columns: Sequence[str], form: Form, name: str) -> None:
@@ -93,24 +112,45 @@ def as_numbers(column: pl.Series, decimal: str | None) -> pl.Series:
     return column.cast(pl.Float64, strict=False)
 
 
-def plain(column: pl.Series, missing: Sequence[str], place: Place) -> pl.Series:
-    """A feature column of any type as Float64 or String, missing values as nulls.
+def plain(column: pl.Series, missing: Sequence[str], place: Place, reading: int = READING) -> pl.Series:
+    """A feature column of any type as Float64, String, `Datetime` in microseconds or `Time`, missing values as nulls.
 
-    Numbers, decimals and empty columns become Float64 with NaN as missing. Text and categories become
-    String, stripped, with the texts in `missing` as missing; booleans become "true" and "false". Raises
-    GatewiseError for any other type and for a number that is infinite or too large for float32.
+    Numbers, decimals and empty columns become Float64 with NaN as missing, as do booleans, 1 for true, and durations,
+    in seconds. Text and categories become String, stripped, with the texts in `missing` as missing. Raises
+    GatewiseError for any other type and for a number that is infinite or too large for float32. With `reading` 1
+    (see `Form`) booleans become "true" and "false", and durations, dates and times are other types.
     """
     dtype = column.dtype
     if dtype.is_numeric() or dtype == pl.Null:
-        return within_range(column.cast(pl.Float64).fill_nan(None), place)
+        numbers = widened(column) if reading > 1 else column.cast(pl.Float64)
+        return within_range(numbers.fill_nan(None), place)
     if dtype == pl.Boolean:
-        return column.cast(pl.String)
+        return column.cast(pl.Float64 if reading > 1 else pl.String)
+    if reading > 1 and dtype == pl.Duration:
+        return seconds(column)
+    if reading > 1 and moment_of(dtype) is not None:
+        return as_moments(column)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return strip_missing(column.cast(pl.String), missing)
     raise GatewiseError(
-        f"{place(0)}: column {shown(column.name)} holds {dtype} values; "
-        "turn it into numbers or text, or drop the column"
+        f"{place(0)}: column {shown(column.name)} holds {dtype} values; turn it into numbers or text, or leave it out "
+        f"with --set 'drop={column.name}'"
     )
+
+
+def widened(column: pl.Series) -> pl.Series:
+    """A column of any numbers as Float64: what text that its writer makes of it reads as.
+
+    A float of 32 bits is the shortest decimal number that rounds to it (0.1, not 0.10000000149), one of 16 bits what
+    NumPy and pandas write.
+    """
+    dtype = column.dtype
+    if dtype == pl.Decimal or dtype == pl.Float32:
+        return column.cast(pl.String).cast(pl.Float64)
+    if dtype.is_float() and dtype != pl.Float64:
+        values, where = np.unique(column.to_numpy().astype(np.float16), return_inverse=True)  # 65,536 at most
+        return pl.Series(column.name, np.array([float(str(value)) for value in values])[where])
+    return column.cast(pl.Float64)
 
 
 def strip_missing(column: pl.Series, missing: Sequence[str]) -> pl.Series:

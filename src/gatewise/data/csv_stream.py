@@ -52,6 +52,7 @@ def stream_csv(
             numbers=numbers,
             unit="line",
             decimal=form.decimal,
+            reading=form.reading,
         )
         if labels is not None and require_target:
             records = labelled(records, labels, form, records.place, whole=False)

@@ -87,6 +87,8 @@ def read_csv(
         missing=tuple(missing),
         missing_numbers=form.missing_numbers,
         decimal=form.decimal,
+        reading=form.reading,
+        date_format=form.date_format,
         readings=readings,
         row_numbers=tuple(numbering),
     )

@@ -30,11 +30,12 @@ class Form:
         image_size: height and width of an image; None: that of all where they agree, else 32 × 32.
         image_mode: "grey" or "rgb"; None: grey where all images are.
         reading: which rules tell what values mean; see `READING`.
+        date_format: how dates in text are written, besides as ISO 8601 has it.
         missing_numbers: what is missing besides, where a column is otherwise of numbers, and in the target.
         missing_target: what becomes of rows without a target: "drop", "error", or "class": all texts are classes.
         as_numbers: columns of numbers, whatever else stands in some rows: see `NumberFormat.loose`.
-        formats: how columns of numbers are written, where a model knows it; others are then of plain numbers or of
-            text. None: it is read off the column.
+        formats: how columns of numbers are written, where a model knows it, None of a column of text; others are then
+            of plain numbers or of text. None: it is read off the column.
         classes: of the target, where a model knows them: none of them stands for a missing one.
         target_format: of the target, where a model knows it.
     """
@@ -47,10 +48,11 @@ class Form:
     image_size: tuple[int, int] | None = None
     image_mode: str | None = None
     reading: int = READING
+    date_format: str | None = None
     missing_numbers: tuple[str, ...] = MISSING_NUMBERS
     missing_target: str = "drop"
     as_numbers: tuple[str, ...] = ()
-    formats: Mapping[str, NumberFormat] | None = None
+    formats: Mapping[str, NumberFormat | None] | None = None
     classes: frozenset[str] | None = None
     target_format: NumberFormat | None = None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gatewise.data.form import READING
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
@@ -16,6 +17,7 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".ti
 SIDE = 32  # of images that differ in size
 LIMIT = 16 * 2**30  # bytes of all pixels in float32, checked before any image is decoded
 GREY = ("1", "L", "LA", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes without colour
+FINE = ("I;16", "I;16L", "I;16B", "I;16N")  # those of 16 bits
 UNREAD = ("I", "F")  # 32-bit numbers a pixel, of no scale that could be known
 
 
@@ -30,8 +32,13 @@ def holds_images(folder: Path) -> bool:
         return False  # the reader of folders says what is wrong
 
 
-def read_images(folder: Path, require_target: bool, size: tuple[int, int] | None, mode: str | None) -> Records:
+def read_images(
+    folder: Path, require_target: bool, size: tuple[int, int] | None, mode: str | None, reading: int = READING
+) -> Records:
     """The images as uint8 [N, C, H, W], with the names of their folders as labels, in the order of their paths.
+
+    Where one has 16 bits a pixel they are float32, from 0 to 255 as well, so that models of either kind take both; with
+    `reading` 1 (see `Form`) 8 bits of it are kept.
 
     Where labels are not required the images may lie in the folder itself. They are resized to `size` (height and
     width, whatever their proportions), by default that of all where they agree, else 32 × 32; and are grey (C = 1)
@@ -50,9 +57,10 @@ def read_images(folder: Path, require_target: bool, size: tuple[int, int] | None
         raise GatewiseError(
             f"{folder}: {len(files)} images of {height} × {width} are more than 16 GiB; take a smaller image_size"
         )
-    x = np.empty((len(files), channels, height, width), dtype=np.uint8)
+    fine = reading > 1 and any(each in FINE for each in modes)
+    x = np.empty((len(files), channels, height, width), dtype=np.float32 if fine else np.uint8)
     for i, file in enumerate(files):
-        x[i] = _pixels(pillow, file, height, width, mode)
+        x[i] = _pixels(pillow, file, height, width, mode, fine)
     resized = "" if set(sizes) == {(height, width)} else f", resized to that (image_size = [{height}, {width}])"
     note = f"Read {len(files)} images as {mode}, {height} × {width}{resized}."
     return Records(x, None if labels is None else np.array(labels, dtype=object), str(folder), images=True, note=note)
@@ -106,20 +114,26 @@ def _look(pillow: Any, path: Path) -> tuple[tuple[int, int], str]:
         return ((width, height) if turned else (height, width)), image.mode
 
 
-def _pixels(pillow: Any, path: Path, height: int, width: int, mode: str) -> np.ndarray:
-    """uint8 [C, H, W]."""
+def _pixels(pillow: Any, path: Path, height: int, width: int, mode: str, fine: bool) -> np.ndarray:
+    """uint8 [C, H, W], or float32 with fractions of what 8 bits can tell."""
     from PIL import ImageOps
 
+    resampling = pillow.Resampling.BILINEAR
     with _opened(pillow, path) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
-            image = pillow.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            deep = np.asarray(image)
+            if fine:
+                image = pillow.fromarray((deep / 257).astype(np.float32))
+                image = image if image.size == (width, height) else image.resize((width, height), resampling)
+                return np.broadcast_to(np.asarray(image), (1 if mode == "grey" else 3, height, width))
+            image = pillow.fromarray((deep // 257).astype(np.uint8))
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image)
         image = image.convert("L" if mode == "grey" else "RGB")
         if image.size != (width, height):
-            image = image.resize((width, height), pillow.Resampling.BILINEAR)
+            image = image.resize((width, height), resampling)
         return np.atleast_3d(np.asarray(image)).transpose(2, 0, 1)
 
 

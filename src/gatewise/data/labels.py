@@ -2,17 +2,48 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 
 import numpy as np
+import polars as pl
 
 from gatewise.data.readings import Place
+from gatewise.data.text_types import CODE, TRUTH
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 
 
+def spelled(labels: pl.Series) -> pl.Series:
+    """All labels of a column, as text, each in one spelling: where all are numbers, 1.0 as 1, and True as true.
+
+    A label with zeros before its digits is a code, and the column is then left as it is.
+    """
+    there = labels.filter(labels != "")
+    if there.str.to_lowercase().is_in([*TRUTH]).all():
+        return labels.str.to_lowercase()
+    numbers = there.cast(pl.Float64, strict=False)
+    if numbers.has_nulls() or there.str.contains(CODE).any():
+        return labels
+    return labels.str.replace(r"^([+-]?\d+)\.0*$", "${1}").str.replace(r"^([+-]?\d+\.\d*[1-9])0+$", "${1}")
+
+
+def _meaning(label: str) -> Decimal | None:
+    """What a label stands for that is a number, or true or false."""
+    lower = label.strip().lower()
+    try:
+        found = Decimal(TRUTH[lower]) if lower in TRUTH else Decimal(lower)
+    except (InvalidOperation, ValueError):
+        return None
+    return found if found.is_finite() else None
+
+
 @dataclass(frozen=True)
 class Classes:
-    """The classes' names, in the order of the numbers that stand for them."""
+    """The classes' names, in the order of the numbers that stand for them.
+
+    A label that is no name is known by what it means, where that is one class: 1, 1.0 and true. A code such as 007 is
+    none but itself.
+    """
 
     names: tuple[str, ...]
 
@@ -43,6 +74,10 @@ class Classes:
         codes = np.fromiter((number.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
         unseen = codes < 0
         if unseen.any():
+            for label in {*labels[unseen]}:
+                codes[labels == label] = self._by_meaning(label)
+            unseen = codes < 0
+        if unseen.any():
             row = int(unseen.argmax())
             place = where(row) if callable(where) else f"{where}, row {row + 1}"
             raise GatewiseError(
@@ -50,6 +85,12 @@ class Classes:
                 f"({listing(self.names)}); mend the label or drop its rows"
             )
         return codes
+
+    def _by_meaning(self, label: str) -> int:
+        """The number of the one class that means the same; -1 where there is none, or several."""
+        meaning = None if pl.Series([label]).str.contains(CODE)[0] else _meaning(label)
+        found = [i for i, name in enumerate(self.names) if meaning is not None and _meaning(name) == meaning]
+        return found[0] if len(found) == 1 else -1
 
 
 def _number(text: str) -> float:

@@ -7,9 +7,12 @@ thousands where every comma may be one and nobody said that decimals have commas
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
+
+from gatewise.data.dates import read_durations
+from gatewise.data.text_types import read_truth
 
 CODES = (
     "AED|AFN|ALL|AMD|AOA|ARS|AUD|AZN|BAM|BDT|BGN|BHD|BOB|BRL|BWP|BYN|CAD|CDF|CHF|CLP|CNY|COP|CRC|CZK|DKK|DOP|DZD|EGP|"
@@ -46,6 +49,8 @@ class NumberFormat:
         thousands: the mark between groups of three digits; None: there is none.
         mark: a currency, % or a unit before or after the number; None: there is none.
         loose: a range such as "3 - 5" is its midpoint, 2.5M is 2,500,000, and what is no number is missing.
+        texts: what stands for numbers besides: "truth" are true and false for 1 and 0, "duration" are lengths of time,
+            in seconds.
 
     Raises:
         ValueError: for marks that cannot be.
@@ -55,12 +60,15 @@ class NumberFormat:
     thousands: str | None = None
     mark: str | None = None
     loose: bool = False
+    texts: Literal["truth", "duration"] | None = None
 
     def __post_init__(self):
         if self.decimal not in (".", ",") or self.thousands not in (None, *MARKS) or self.thousands == self.decimal:
             raise ValueError(f"no number has {self.decimal!r} for decimals and {self.thousands!r} for thousands")
         if not (self.mark is None or (isinstance(self.mark, str) and len(self.mark) <= 24)):
             raise ValueError("the mark of a number is a text of at most 24 characters")
+        if self.texts not in (None, "truth", "duration"):
+            raise ValueError(f"no number is written as {self.texts!r}")
 
     def read(self, texts: pl.Series) -> pl.Series:
         """A String column as Float64, null where a value is no number that is written so.
@@ -71,6 +79,8 @@ class NumberFormat:
         if found is not None and found.null_count() == texts.null_count():
             return found
         single = self._single(texts)
+        if self.texts is not None:
+            single = single.fill_null(read_truth(texts) if self.texts == "truth" else read_durations(texts))
         found = single if found is None else found.zip_with(found.is_not_null(), single)
         return found.zip_with(found.is_not_null(), self._midpoints(texts)) if self.loose else found
 
@@ -99,6 +109,9 @@ class NumberFormat:
     def words(self) -> str:
         """What stands beside the digits: "in $, with ',' at thousands"; empty where numbers have at most a point."""
         said = [f"in {self.mark}"] if self.mark else []
+        said += (
+            [{"truth": "with true and false for 1 and 0", "duration": "of seconds"}[self.texts]] if self.texts else []
+        )
         said += [f"with {self.thousands!r} at thousands"] if self.thousands else []
         return ", ".join(said)
 

@@ -29,10 +29,11 @@ def read_parquet(
 ) -> Records:
     """The rows of a Parquet file, or of a folder's `.parquet` files in the order of their names.
 
-    Numbers become Float64, text is stripped, booleans and categories become text; a column of text that holds numbers,
-    as in a CSV file, becomes Float64. Of the feature columns only `columns` are read, where all are there, and those in
-    `drop` are not: they have no values. Files in sub-folders and with other endings are left out. Raises GatewiseError
-    for a file that cannot be read, for files whose columns differ, and for columns that are neither numbers nor text.
+    Numbers and booleans become Float64, text is stripped, categories are text, and a column of text that holds numbers
+    or dates becomes such, as in a CSV file. Of the feature columns only `columns` are read, where all are there, and
+    those in `drop` are not: they have no values. Files in sub-folders and with other endings are left out. Raises
+    GatewiseError for a file that cannot be read, for files whose columns differ, and for columns of types that are
+    neither numbers nor text nor dates.
     """
     parts, targets, starts, schema, indices = [], [], {}, None, []
     for file in files_of(path):
@@ -52,7 +53,9 @@ def read_parquet(
         features, known = split_target(frame, target, require_target, str(file))
         features = selected(features, columns)
         starts[file] = sum(map(len, parts))
-        parts.append(pl.DataFrame([plain(feature, missing, place) for feature in features.iter_columns()]))
+        parts.append(
+            pl.DataFrame([plain(feature, missing, place, form.reading) for feature in features.iter_columns()])
+        )
         targets += [] if known is None else [known]
     if not parts or schema is None:
         raise GatewiseError(f"{path}: no rows; give a table with rows")
@@ -62,7 +65,8 @@ def read_parquet(
         return f"{file}, row {row - starts[file] + 1}"
 
     check_as_numbers(schema.names(), form, str(path))
-    texts = [name for name, kind in schema.items() if kind == pl.String]
+    kinds = (pl.String, pl.Categorical, pl.Enum) if form.reading > 1 else (pl.String,)
+    texts = [name for name, kind in schema.items() if kind in kinds]
     if form.formats is not None:
         texts = [name for name in texts if name in form.formats]
     features, readings = typed_columns(pl.concat(parts), texts, form, missing, place_of_all)
@@ -73,6 +77,8 @@ def read_parquet(
         missing=tuple(missing),
         missing_numbers=form.missing_numbers,
         decimal=form.decimal,
+        reading=form.reading,
+        date_format=form.date_format,
         readings=readings,
         row_numbers=tuple(dict.fromkeys([*indices, *row_numbers(features)])) if form.reading > 1 else (),
     )
@@ -114,6 +120,7 @@ def stream_parquet(
                     missing_numbers=form.missing_numbers,
                     numbers=numbers,
                     decimal=form.decimal,
+                    reading=form.reading,
                 )
                 if targets:
                     records = labelled(records, part.select(targets), form, records.place, whole=False)

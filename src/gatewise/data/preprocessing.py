@@ -52,7 +52,7 @@ class Preprocessing(Protocol):
         """The columns that are not used as they look like identifiers."""
 
     @property
-    def formats(self) -> dict[str, NumberFormat]:
+    def formats(self) -> dict[str, NumberFormat | None]:
         """How numbers in text are written, by column."""
 
     def used(self, records: Records | StoredRows) -> str | None:

@@ -51,7 +51,7 @@ def read(
     if kind == "bundled":
         return Source(_own_labels(BUNDLED[name](), target, require_target))
     if kind == "images":
-        records = read_images(Path(name), require_target, form.image_size, form.image_mode)
+        records = read_images(Path(name), require_target, form.image_size, form.image_mode, form.reading)
         return Source(_own_labels(records, target, require_target))
     if kind == ".npz":
         found = read_npz(Path(name), require_target, missing, form)

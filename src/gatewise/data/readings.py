@@ -6,11 +6,12 @@ categories, which is said with what the others are and the setting that reads it
 
 import json
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from gatewise.data.form import Form
 from gatewise.data.number_format import Evidence, NumberFormat, Shape
+from gatewise.data.text_types import TextType, TypeEvidence
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown
 
@@ -37,6 +38,8 @@ class Reading:
         others: examples of the others, in words.
         words: the others with the rows that each has, where they are few.
         either: commas may be decimal ones as well.
+        type: what all values are, where they are neither numbers as such nor any text.
+        dates: in which ways values may be dates that are not read as such.
     """
 
     format: NumberFormat | None
@@ -46,6 +49,18 @@ class Reading:
     others: tuple[str, ...] = ()
     words: Mapping[str, int] = field(default_factory=dict)
     either: bool = False
+    type: TextType | None = None
+    dates: tuple[str, ...] = ()
+
+
+def reading_of_type(types: TypeEvidence, decimal: str | None) -> Reading | None:
+    """How a column of text is to be read that holds what `TextType` lists, and nothing else; None where it does not."""
+    if types.type is None:
+        dates = tuple(types.other_dates)
+        return Reading(None, dates=dates, others=(str(types.examples[0]),)) if dates else None
+    numbers = types.type if types.type in ("truth", "duration") else None
+    form = None if numbers is None else NumberFormat(decimal or ".", texts=numbers)
+    return Reading(form, type=types.type, others=(types.example,))
 
 
 def reading_of(
@@ -157,8 +172,28 @@ def said_of_readings(
         missing: the texts that were read as missing values.
         as_numbers: the columns of which it was said that they are of numbers.
     """
-    told = [_of_formats(readings), _of_loose(readings), _of_strays(readings, missing, as_numbers)]
+    told = [*_of_types(readings), _of_formats(readings), _of_loose(readings), _of_strays(readings, missing, as_numbers)]
     return [sentence for sentence in told if sentence]
+
+
+def _of_types(readings: Mapping[str, Reading]) -> Iterator[str]:
+    of: dict[TextType, list[str]] = {}
+    for name, reading in readings.items():
+        if reading.type is not None:
+            of.setdefault(reading.type, []).append(name)
+    moments = [*of.get("date", []), *of.get("time", [])]
+    if moments:
+        yield f"Read as points in time: {listing(moments)}."
+    if "code" in of:
+        examples = ", ".join(f"{shown(name)} ({shown(readings[name].others[0])})" for name in of["code"])
+        yield f"Read as categories, as zeros before the digits make them codes: {examples}."
+    for name, reading in readings.items():
+        if reading.dates:
+            yield (
+                f"{shown(name)} may hold dates ({shown(reading.others[0])}), and is read as text, as dates are written "
+                f"2020-12-31; --set 'date_format={reading.dates[0]}' would read them"
+                f"{f', or {reading.dates[1]} for the day and month the other way round' if reading.dates[1:] else ''}."
+            )
 
 
 def _of_formats(readings: Mapping[str, Reading]) -> str:
@@ -189,7 +224,7 @@ def _of_loose(readings: Mapping[str, Reading]) -> str:
 
 
 def _of_strays(readings: Mapping[str, Reading], missing: Sequence[str], as_numbers: Sequence[str]) -> str:
-    found = {name: reading for name, reading in readings.items() if reading.format is None}
+    found = {name: reading for name, reading in readings.items() if reading.format is None and reading.known}
     if not found:
         return ""
     told = "; ".join(f"{shown(name)} ({_counted(reading)})" for name, reading in found.items())

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 
+from gatewise.data.form import READING
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.readings import Reading
@@ -23,7 +25,7 @@ VALUES = 2**20  # of a part, where rows are streamed: 8 MiB
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """Rows as read: a table (columns of Float64 or String) or an array [N, ...] of numbers.
+    """Rows as read: a table (columns of Float64, String, Datetime or Time) or an array [N, ...] of numbers.
 
     `labels` are str objects [N] as they were written, or [N, L] where the target is several columns, `name` is the
     source for messages, `target` the label column's name where there was one (of several all, as
@@ -32,7 +34,8 @@ class Records:
     read. Rows that are part of a file are called by their `numbers` there [N], of rows or of lines as `unit` says;
     `decimal` is the mark in numbers that are text. `readings` say how columns of text were read, `targets` how those of
     the target were, and `unlabelled` how many rows were left out as they have no label, by what stood there.
-    `row_numbers` are the columns that number or name the rows (`gatewise.data.row_numbers`).
+    `reading` and `date_format` are as in `Form`. `row_numbers` are the columns that number or name the rows
+    (`gatewise.data.row_numbers`).
     """
 
     features: pl.DataFrame | np.ndarray
@@ -48,6 +51,8 @@ class Records:
     decimal: str | None = None
     row_numbers: tuple[str, ...] = ()
     missing_numbers: tuple[str, ...] = MISSING_NUMBERS
+    reading: int = READING
+    date_format: str | None = None
     readings: Mapping[str, Reading] = field(default_factory=dict)
     targets: "Mapping[str, Target]" = field(default_factory=dict)
     unlabelled: Mapping[str, int] = field(default_factory=dict)
@@ -66,9 +71,12 @@ class Records:
         return self.features.columns if isinstance(self.features, pl.DataFrame) else None
 
     @property
-    def formats(self) -> dict[str, NumberFormat]:
-        """How the numbers of columns of text are written, by the column."""
-        return {name: reading.format for name, reading in self.readings.items() if reading.format is not None}
+    def formats(self) -> dict[str, NumberFormat | None]:
+        """How the numbers of columns of text are written, by the column; None of columns that are of no numbers."""
+        frame = self.features
+        others = {} if not isinstance(frame, pl.DataFrame) else dict.fromkeys(frame.select(~cs.numeric()).columns)
+        found = {name: reading.format for name, reading in self.readings.items() if reading.format is not None}
+        return others | found
 
     def place(self, row: int) -> str:
         """The words for a row counted from 0, for messages: "adult.csv, row 1" is the first."""
@@ -121,8 +129,10 @@ class Records:
                 yield f"{column.name}\0{column.dtype}".encode()
                 if column.dtype == pl.String:
                     yield from _text_parts(column.to_list())
-                else:
+                elif column.dtype == pl.Float64:
                     yield column.fill_null(float("nan")).to_numpy().tobytes()
+                else:
+                    yield column.to_physical().fill_null(-(2**63)).to_numpy().tobytes()
         else:
             # one byte order and one memory order, whatever the file had
             array = np.ascontiguousarray(self.features, dtype=self.features.dtype.newbyteorder("<"))

@@ -8,7 +8,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gatewise.data.coding import OTHER, Column, codes, of_levels
+from gatewise.data.coding import OTHER, Column, codes, of_levels, of_numbers
 from gatewise.data.moments import Moments
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
@@ -53,14 +53,13 @@ def fit_stored(
     numbering = {*rows.row_numbers, *without_names(names, seen.marks_each)}
     marking = set() if KEEP_ALL in keep else (seen.marking_rows() | numbering) - {*keep}
     identifiers = tuple(name for name in names if name in marking)
-    formats, decimal = {name: reading.format for name, reading in rows.readings.items()}, rows.table.form.decimal
-    described = [
-        _column(name, seen, name in keep, formats.get(name), decimal) for name in names if name not in identifiers
-    ]
-    columns = tuple(column for column in described if column is not None)
+    formats = {name: reading.format for name, reading in rows.readings.items()}
+    used = [name for name in names if name not in identifiers]
+    decimal = rows.table.form.decimal
+    columns = tuple(c for name in used for c in _columns(name, seen, name in keep, formats.get(name), decimal))
     if not columns:
         raise no_column(rows.name, identifiers)
-    sample = rows.sample(sample_rows(len(columns)), [column.name for column in columns])
+    sample = rows.sample(sample_rows(len(columns)), list(dict.fromkeys(column.source for column in columns)))
     values = codes(pl.DataFrame(sample.features), columns, sample)
     places = [seen.numbers.names.index(column.name) for column in columns if column.levels is None]
     ranges = [(float(seen.numbers.low[place]), float(seen.numbers.high[place])) for place in places]
@@ -69,11 +68,22 @@ def fit_stored(
     return TablePreprocessing(columns, rows.missing, transformer, identifiers, squash, rows.table.form.missing_numbers)
 
 
-def _column(name: str, seen: TablePass, keep: bool, form: NumberFormat | None, decimal: str | None) -> Column | None:
+def _columns(name: str, seen: TablePass, keep: bool, form: NumberFormat | None, decimal: str | None) -> list[Column]:
+    """As `gatewise.data.coding.described`."""
     if name in seen.texts:
         text = seen.texts[name]
-        return of_levels(name, text.levels, text.rows, keep, decimal) if text.known else None
-    return Column(name, None, form) if seen.numbers.moments.count[seen.numbers.names.index(name)] else None
+        found = of_levels(name, text.levels, text.rows, keep, decimal) if text.known else None
+        return [] if found is None else [found]
+    numbers = seen.numbers
+    parts = [part for part in seen.parts.values() if part.column == name]
+    if parts:
+        places = {part: numbers.names.index(part.feature) for part in parts}
+        there = numbers.moments.count[places[parts[0]]] > 0
+        vary = [part for part, i in places.items() if part.is_first or numbers.low[i] < numbers.high[i]]
+        return [Column(part.feature, None, part=part) for part in vary] if there else []
+    i = numbers.names.index(name)
+    two = numbers.whole[i] and 0 <= numbers.low[i] <= numbers.high[i] <= 1
+    return [of_numbers(name, form, decimal, bool(two))] if numbers.moments.count[i] else []
 
 
 def _transformer(

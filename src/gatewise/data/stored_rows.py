@@ -218,6 +218,8 @@ class StoredRows:
             missing_numbers=self.table.form.missing_numbers,
             numbers=numbers,
             decimal=self.table.form.decimal,
+            reading=self.table.form.reading,
+            date_format=self.table.form.date_format,
             readings=self.readings,
             targets=self.targets,
         )

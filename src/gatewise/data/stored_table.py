@@ -12,10 +12,11 @@ import polars as pl
 
 from gatewise.data.columns import check_as_numbers, label_text, strip_missing, without
 from gatewise.data.form import Form
-from gatewise.data.number_format import Evidence
+from gatewise.data.number_format import Evidence, NumberFormat
 from gatewise.data.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
-from gatewise.data.readings import Place, Reading, reading_of
+from gatewise.data.readings import Place, Reading, reading_of, reading_of_type
 from gatewise.data.records import VALUES
+from gatewise.data.text_types import TypeEvidence
 from gatewise.data.unlabelled import LINES, Target, TargetEvidence, absent_rows, check_unlabelled, further_target
 from gatewise.errors import GatewiseError
 
@@ -56,7 +57,7 @@ class StoredTable:
         blocks: the row groups that have rows, in the order of the files' names.
         row_numbers: the columns that were an index of pandas.
         form: how values are read.
-        texts: the feature columns of text that is not in categories.
+        texts: the feature columns of text.
     """
 
     path: Path
@@ -90,7 +91,8 @@ class StoredTable:
         with opened_file(files[0]) as opened:
             looked_at = [name for name in columns if name not in drop]
             schema = frame_of(opened.schema_arrow.empty_table().select(looked_at), looked_at).schema
-        texts = tuple(name for name, kind in schema.items() if kind == pl.String)
+        kinds = (pl.String, *TEXTS) if form.reading > 1 else (pl.String,)
+        texts = tuple(name for name, kind in schema.items() if kind in kinds)
         blocks, start = [], 0
         for file in files:
             with opened_file(file) as opened:
@@ -125,17 +127,27 @@ class StoredTable:
         """
         known = self.form.formats
         if known is not None:
-            return {name: Reading(known[name]) for name in self.texts if name in known}
+            return {name: Reading(format) for name in self.texts if (format := known.get(name)) is not None}
         evidence = {name: Evidence(self.form.decimal) for name in self.texts}
+        types = {name: TypeEvidence(self.form.date_format) for name in self.texts}
         for frame, places in self._all(self.texts):
             for name in self.texts:
                 values = without(strip_missing(frame[name], self.missing), self.form.missing_numbers)
                 evidence[name].add(values, int(places[0]))
+                types[name].add(values)
         found = {}
         for name, each in evidence.items():
-            reading = reading_of(name, len(self), each, self.form, self.missing, self.place)
+            reading = None if name in self.form.as_numbers else reading_of_type(types[name], self.form.decimal)
+            if reading is None or reading.type is None:
+                number = reading_of(name, len(self), each, self.form, self.missing, self.place)
+                reading = reading if number is None else number
             found |= {} if reading is None else {name: reading}
         return found
+
+    @property
+    def formats(self) -> dict[str, NumberFormat | None]:
+        """How the numbers of its columns of text are written; None of columns that are of no numbers."""
+        return {name: reading.format if (reading := self.readings.get(name)) else None for name in self.texts}
 
     @cached_property
     def target_readings(self) -> dict[str, Target]:

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.coding import level_counts, plain_features
+from gatewise.data.dates import DatePart, moment_of, parts_of
 from gatewise.data.identifiers import marks_rows
 from gatewise.data.moments import Moments
 from gatewise.data.records import Records
@@ -122,6 +123,7 @@ class TablePass:
         self.total = rows
         self.texts: dict[str, Texts] = {}
         self.numbers = Numbers([], rows)
+        self.parts: dict[str, DatePart] = {}
 
     def add(self, records: Records) -> None:
         """Take in rows of a table.
@@ -129,7 +131,8 @@ class TablePass:
         Raises:
             GatewiseError: for values that no column may have.
         """
-        frame = plain_features(pl.DataFrame(records.features), records)
+        frame, parts = _in_parts(plain_features(pl.DataFrame(records.features), records), records.date_format)
+        self.parts |= parts
         texts = [name for name, kind in frame.schema.items() if kind == pl.String]
         if not self.texts and not self.numbers.names:
             self.texts = {name: Texts(name, self.total) for name in texts}
@@ -141,7 +144,7 @@ class TablePass:
 
     def marking_rows(self) -> set[str]:
         """The columns that look like identifiers."""
-        numbers = {name for i, name in enumerate(self.numbers.names) if self.numbers.marks_rows(i)}
+        numbers = {name for i, name in enumerate(self.numbers.names) if self.numbers.marks_rows(i)} - {*self.parts}
         return numbers | {name for name, text in self.texts.items() if text.marks_rows}
 
     def marks_each(self, name: str) -> bool:
@@ -149,6 +152,19 @@ class TablePass:
         if name in self.texts:
             text = self.texts[name]
             return text.known == text.rows and text.different.share == 1.0
+        if name not in self.numbers.names:
+            return False  # dates
         i = self.numbers.names.index(name)
         there = int(self.numbers.moments.count[i]) == self.numbers.rows
         return there and bool(self.numbers.whole[i]) and self.numbers.different[i].share == 1.0
+
+
+def _in_parts(frame: pl.DataFrame, date_format: str | None) -> tuple[pl.DataFrame, dict[str, DatePart]]:
+    """A table with the numbers of each column of points in time in its place, and what these are."""
+    columns: list[pl.Series] = []
+    found: dict[str, DatePart] = {}
+    for column in frame.iter_columns():
+        parts = {} if moment_of(column.dtype) is None else parts_of(column, date_format)
+        found |= {part.feature: part for part in parts}
+        columns += [pl.Series(part.feature, x, nan_to_null=True) for part, x in parts.items()] or [column]
+    return pl.DataFrame(columns), found

@@ -13,7 +13,8 @@ import polars as pl
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from gatewise.data.coding import OTHER, Column, codes, describe, plain_features
+from gatewise.data.coding import OTHER, Column, codes, described, plain_features
+from gatewise.data.dates import DatePart
 from gatewise.data.identifiers import is_identifier
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.outliers import Squash
@@ -63,10 +64,7 @@ class TablePreprocessing:
         free = [] if KEEP_ALL in keep else [series for series in frame.iter_columns() if series.name not in keep]
         identifiers = tuple(s.name for s in free if s.name in records.row_numbers or is_identifier(s))
         kept = [series for series in frame.iter_columns() if series.name not in identifiers]
-        described = (
-            describe(series, series.name in keep, records.decimal, records.formats.get(series.name)) for series in kept
-        )
-        columns = tuple(column for column in described if column is not None)
+        columns = tuple(column for series in kept for column in described(series, series.name in keep, records))
         if not columns:
             raise no_column(records.name, identifiers)
         values = codes(frame, columns, records)
@@ -83,20 +81,25 @@ class TablePreprocessing:
     @property
     def column_names(self) -> list[str]:
         """The columns of the table that are used."""
-        return [column.name for column in self.columns]
+        return list(dict.fromkeys(column.source for column in self.columns))
 
     @property
-    def formats(self) -> dict[str, NumberFormat]:
-        """How numbers in text are written, by column of numbers."""
-        numbers = (column for column in self.columns if column.levels is None)
-        return {column.name: column.format for column in numbers if column.format is not None}
+    def formats(self) -> dict[str, NumberFormat | None]:
+        """How numbers in text are written, by column of numbers; None of other columns."""
+        others = {
+            column.source: None for column in self.columns if column.levels is not None or column.part is not None
+        }
+        numbers = (column for column in self.columns if column.source not in others)
+        return others | {column.name: column.format for column in numbers if column.format is not None}
 
     def used(self, records: Records | StoredRows) -> str:
         """Which of the table's columns are used, and how."""
-        names = {column.name for column in self.columns}
-        numbers = sum(column.levels is None for column in self.columns)
+        names = {*self.column_names}
+        numbers = sum(column.levels is None and column.part is None for column in self.columns)
+        dates = len({column.source for column in self.columns if column.part is not None})
         dropped = [name for name in records.columns or [] if name not in {*names, *self.identifiers}]
-        kinds = f"{numbers} as numbers, {len(names) - numbers} as categories"
+        kinds = f"{numbers} as numbers, {f'{dates} as dates or times, ' if dates else ''}"
+        kinds += f"{len(names) - numbers - dates} as categories"
         left_out = f"; left out, as asked or for no value or only rare ones: {listing(dropped)}" if dropped else ""
         total = len(names) + len(dropped) + len(self.identifiers)
         numbering = [name for name in self.identifiers if name in records.row_numbers]
@@ -172,7 +175,7 @@ class TablePreprocessing:
         parts = self.transformer.named_transformers_
         numbers = [x for x, column in zip(columns, self.columns, strict=True) if column.levels is None]
         texts = [x for x, column in zip(columns, self.columns, strict=True) if column.levels is not None]
-        gaps = {int(number): len(numbers) + i for i, number in enumerate(parts["missing"].features_)}
+        gaps = {self._told[number]: len(numbers) + i for i, number in enumerate(parts["missing"].features_)}
         out = np.empty((len(columns[0]), *self.input_shape), dtype=np.float32)
         fills, scaled = (medians - means) / scales, np.empty(len(out))
         for i, x in enumerate(numbers):
@@ -186,6 +189,12 @@ class TablePreprocessing:
         if texts:
             out[:, len(numbers) + len(gaps) :] = parts["text"].transform(np.column_stack(texts))
         return out
+
+    @cached_property
+    def _told(self) -> list[int]:
+        """Which of the columns of numbers have a column for what is missing, where something is."""
+        numbers = [column for column in self.columns if column.levels is None]
+        return [i for i, column in enumerate(numbers) if column.tells_gaps]
 
     @cached_property
     def _scaling(self) -> tuple[Any, Any, Any] | None:
@@ -206,7 +215,7 @@ class TablePreprocessing:
         parts = self.transformer.named_transformers_
         numbers = [column.name for column in self.columns if column.levels is None]
         texts = [column for column in self.columns if column.levels is not None]
-        gaps = [f"{numbers[i]} is missing" for i in parts["missing"].features_] if numbers else []
+        gaps = [f"{numbers[self._told[i]]} is missing" for i in parts["missing"].features_] if numbers else []
         levels = []
         for column, seen in zip(texts, parts["text"].categories_ if texts else [], strict=True):
             known = column.levels or ()
@@ -221,7 +230,7 @@ class TablePreprocessing:
             "missing_numbers": self.missing_numbers,
             "identifiers": self.identifiers,
             "columns": [
-                {key: value for key, value in asdict(column).items() if key != "format" or value is not None}
+                {key: value for key, value in asdict(column).items() if key == "levels" or value is not None}
                 for column in self.columns
             ],
             "squash": None if self.squash is None else self.squash.described(),
@@ -239,10 +248,11 @@ class TablePreprocessing:
         names = _different([column["name"] for column in description["columns"]])
         levels = [None if c["levels"] is None else _different(c["levels"]) for c in description["columns"]]
         formats = [NumberFormat(**c["format"]) if c.get("format") else None for c in description["columns"]]
+        parts = [DatePart(**c["part"]) if c.get("part") else None for c in description["columns"]]
         # older versions had one list of what is missing
         kept = ("missing", "identifiers", "missing_numbers")
         missing, identifiers, further = (_texts(description.get(key, [])) for key in kept)
-        columns = tuple(map(Column, names, levels, formats))
+        columns = tuple(map(Column, names, levels, formats, parts))
         squash = Squash.parsed(description.get("squash"), (sum(column.levels is None for column in columns),))
         transformer = load_transformer(Path(folder) / "preprocessing.skops", columns)
         return cls(columns, missing, transformer, identifiers, squash, further)

@@ -40,7 +40,7 @@ def unfitted(columns: Sequence[Column], numeric: str, rows: int) -> ColumnTransf
     parts: list[tuple[str, Any, list[int]]] = []
     if numbers:
         parts.append(("number", make_pipeline(SimpleImputer(strategy="median"), scaler), numbers))
-        parts.append(("missing", MissingIndicator(error_on_new=False), numbers))
+        parts.append(("missing", MissingIndicator(error_on_new=False), [i for i in numbers if columns[i].tells_gaps]))
     if texts:
         parts.append(("text", OneHotEncoder(handle_unknown="ignore", sparse_output=False), texts))
     return ColumnTransformer(parts, sparse_threshold=0)
@@ -91,7 +91,8 @@ def _with_learned(parts: Mapping[str, Any], columns: Sequence[Column]) -> Column
     seen = list(parts["text"].categories_) if "text" in parts else []
     if parts.keys() - {"remainder"} != wanted or len(seen) != len(levels):
         raise ValueError("preprocessing.skops is of another table than preprocessing.json")
-    gaps = {*_whole(parts["missing"].features_, 0, numbers - 1)} if numbers else set()
+    told = [place for place, column in enumerate(each for each in columns if each.levels is None) if column.tells_gaps]
+    gaps = {told[i] for i in _whole(parts["missing"].features_, 0, len(told) - 1)} if numbers else set()
     zeros = iter([0.0, np.nan] if place in gaps else [0.0] for place in range(numbers))
     codes = iter(_whole(found, OTHER, len(known) - 1) for found, known in zip(seen, levels, strict=True))
     values = [next(zeros) if column.levels is None else next(codes) for column in columns]

@@ -9,6 +9,7 @@ import polars as pl
 
 from gatewise.data.columns import label_text, labels_there
 from gatewise.data.form import Form
+from gatewise.data.labels import spelled
 from gatewise.data.missing_values import MAY_BE_CLASSES
 from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
 from gatewise.data.readings import Place, Reading, missing_setting, reading_of
@@ -111,7 +112,9 @@ def with_labels(records: Records, columns: pl.DataFrame | None, form: Form, plac
 
 
 def labelled(records: Records, columns: pl.DataFrame, form: Form, place: Place, *, whole: bool) -> Records:
-    """Rows with their labels as written, str objects, without those that have none.
+    """Rows with their labels, str objects, without those that have none.
+
+    They are as written, but those of the whole each in one spelling: see `gatewise.data.labels.spelled`.
 
     Args:
         records: rows whose labels are not there yet.
@@ -134,6 +137,8 @@ def labelled(records: Records, columns: pl.DataFrame, form: Form, place: Place, 
         else:
             targets.append(further_target(column, form, records.missing))
     absent, counts = absent_rows(texts, targets)
+    if whole and form.reading > 1:
+        texts = [spelled(text.set(pl.Series(absent), "")) for text in texts]
     labels = np.stack([np.array(text.to_list(), dtype=object) for text in texts], axis=1)
     labels = labels[:, 0] if len(texts) == 1 else labels
     told = {target.name: each for target, each in zip(texts, targets, strict=True)}

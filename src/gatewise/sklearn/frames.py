@@ -51,7 +51,8 @@ def fitting_records(estimator: BaseEstimator, X: Any, config: RunConfig) -> Reco
     table = _table(estimator, X)
     missing, form = tuple(config.missing), config.form
     marks = {"missing": missing, "missing_numbers": form.missing_numbers}
-    records = _called(Records(table, None, NAME, decimal=form.decimal, **marks))
+    rules = {"decimal": form.decimal, "reading": form.reading, "date_format": form.date_format}
+    records = _called(Records(table, None, NAME, **rules, **marks))
     try:
         check_as_numbers(table.columns, form, NAME)
         texts = table.columns if form.formats is None else ()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gatewise.data.dates import as_date_format
 from gatewise.data.form import Form, as_separator
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.target_names import joined, names_of
@@ -185,6 +186,12 @@ class RunConfig(LoopConfig):
     encoding: str | None = Field(
         None, examples=["cp1252"], description="of a CSV file, such as latin-1, cp1252 or utf-16; unset: UTF-8"
     )
+    date_format: str | None = Field(
+        None,
+        examples=["%d.%m.%Y"],
+        description="how dates in text are written besides 2020-12-31 and 2020-12-31T23:59:00, as for Python's "
+        "strptime",
+    )
     reading: Literal[1, 2] = Field(
         2,
         description="by which rules tables and images are read; 1: as before version 0.2, when booleans were "
@@ -321,6 +328,11 @@ class RunConfig(LoopConfig):
     def _encoding(cls, value: str | None) -> str | None:
         return None if value is None else as_encoding(value)
 
+    @field_validator("date_format")
+    @classmethod
+    def _date_format(cls, value: str | None) -> str | None:
+        return None if value is None else as_date_format(value)
+
     @field_validator("image_size", mode="before")
     @classmethod
     def _height_and_width(cls, value: Any) -> Any:
@@ -393,6 +405,7 @@ class RunConfig(LoopConfig):
             image_size=height_width,
             image_mode=self.image_mode,
             reading=self.reading,
+            date_format=self.date_format,
             missing_numbers=MISSING_NUMBERS if self.missing_numbers is None else tuple(self.missing_numbers),
             missing_target=self.missing_target,
             as_numbers=tuple(self.as_numbers),

@@ -108,8 +108,7 @@ def stored_parts(config: RunConfig) -> Parts:
     else:
         names = classes_of(whole).names
     if config.test is not None:
-        formats = {name: reading.format for name, reading in table.readings.items() if reading.format is not None}
-        form = with_known(table.form, formats, names, number_format_of(table.target_readings))
+        form = with_known(table.form, table.formats, names, number_format_of(table.target_readings))
         test = StoredRows(table_of_test(config.test, table, form, config.drop), seed=config.seed)
     return Parts(train, validation, test if len(test) else None, whole, head, guessed)
 
@@ -129,7 +128,7 @@ def form_of_rows(config: RunConfig, columns: int, shape: tuple[int, ...]) -> For
 
 
 def with_known(
-    form: Form, formats: Mapping[str, NumberFormat], classes: Iterable[str], target_format: NumberFormat | None
+    form: Form, formats: Mapping[str, NumberFormat | None], classes: Iterable[str], target_format: NumberFormat | None
 ) -> Form:
     """How further rows are written, where it is known how numbers are and which labels are classes."""
     known = frozenset(classes)

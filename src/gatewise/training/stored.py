@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterable
 
 import numpy as np
+import polars as pl
 
 from gatewise.data import Classes, Form, Records, StoredRows
+from gatewise.data.labels import spelled
 from gatewise.data.number_format import PLAIN
 from gatewise.data.readers import kind_of
 from gatewise.data.stored_table import StoredTable, values_in
@@ -79,7 +81,8 @@ def classes_of(whole: Records | StoredRows) -> Classes:
             f"{whole.name}: the target has more than {MOST_LABELS} different labels, too many for classes; "
             "for numbers give --head gaussian"
         )
-    return Classes.from_labels(np.array([*counts], dtype=object), whole.name)
+    names = spelled(pl.Series([*counts], dtype=pl.String)) if whole.table.form.reading > 1 else [*counts]
+    return Classes.from_labels(np.array([*names], dtype=object), whole.name)
 
 
 def targets_of(rows: Records | StoredRows) -> Iterable[Records]:

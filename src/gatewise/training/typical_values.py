@@ -9,6 +9,7 @@ import polars as pl
 
 from gatewise.data import Records
 from gatewise.data.coding import NO_VALUE, plain_feature
+from gatewise.data.dates import moment_of, year_or_hour
 
 MOST_VALUES = 5
 """Of each expert."""
@@ -76,7 +77,9 @@ def _features(records: Records) -> Iterable[Feature]:
         return
     for series in records.features.iter_columns():
         column = plain_feature(series, records)
-        if column.dtype == pl.String:
+        if moment_of(column.dtype) is not None:
+            yield Feature(series.name, None, year_or_hour(column))
+        elif column.dtype == pl.String:
             yield from _categories(column)
         else:
             yield Feature(series.name, None, column.fill_null(float("nan")).to_numpy().astype(np.float64))
