@@ -187,6 +187,7 @@ def test_forms_that_are_met(values, format, numbers):
         ["3 - 5", "4"],
         ["10-20%", "15%"],
         ["500+", "1000+"],
+        ["5 m2", "7 m2"],
     ],
 )
 def test_what_is_no_number(values):
@@ -209,6 +210,10 @@ def test_what_is_no_number(values):
         (["2 million", "1.5 Mio.", "3 lakh", "2 crore", "7"], None, [2e6, 1.5e6, 3e5, 2e7, 7]),
         (["19 k€", "2 Mio. €", "7 €"], "€", [19e3, 2e6, 7]),
         (["1e3k", "3k"], None, [None, 3e3]),
+        (["56 - 76 m2", "7-9 m2", "1 - 2 kg"], "m2", [66, 8, None]),
+        (["1,000 - 2,000"], None, [1500]),
+        (["$1,000 - $2,000", "$1-2"], "$", [1500, 1.5]),
+        (["5 m2", "56 - 76 m2", "7 m2 - 9 m2", "8m²"], "m2", [5, 66, 8, None]),
     ],
 )
 def test_what_is_read_where_it_was_asked_for(values, mark, numbers):
@@ -217,6 +222,8 @@ def test_what_is_read_where_it_was_asked_for(values, mark, numbers):
     assert found.format is None
     assert found.loose_format.mark == mark
     assert found.loose_format.read(pl.Series("x", values)).to_list() == numbers
+    told = found.count(found.loose_format)[0] + found.ranges(found.loose_format)
+    assert told == len([number for number in numbers if number is not None])
 
 
 def test_scales_and_ranges_are_missing_where_nobody_asked_for_them():

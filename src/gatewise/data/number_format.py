@@ -24,7 +24,7 @@ CODES = (
 SIGNS = r"kr\.?|zł|Kč|Ft|Rs\.?|S?Fr\.?|RM|TL|[KTU][Ss]h\.?|Dhs?\.?|lei|руб\.?|лв\.?|грн\.?|%|‰"
 CURRENCY = rf"(?:[A-Za-z]{{0,3}}\p{{Sc}}|{CODES}|eur|usd|gbp|{SIGNS})"
 """What may stand before or after a number; a percent sign too, as the number is then in percent."""
-SUFFIX = r"(?:\+|[^0-9\s.,'+()-][^0-9]{0,19})"  # a currency, or else a unit
+SUFFIX = r"(?:\+|[^0-9\s.,'+()-][^0-9]{0,19}|(?:[cdkm]?m|ft|in|yd|mi)[23])"  # a currency, or else a unit
 SCALES = dict.fromkeys(("k", "K", "Tsd", "thousand"), "e3") | {"lakh": "e5", "crore": "e7"}
 SCALES |= dict.fromkeys(("M", "mn", "mln", "Mio", "mio", "million", "Million"), "e6")
 SCALES |= dict.fromkeys(("B", "bn", "Mrd", "mrd", "billion", "Billion"), "e9")
@@ -32,7 +32,8 @@ SCALES |= dict.fromkeys(("B", "bn", "Mrd", "mrd", "billion", "Billion"), "e9")
 SCALE = rf"(?:({'|'.join(SCALES)})\.?\s*({CURRENCY})?)"
 BODY = r"(?:[0-9][0-9.,' ]*?|[.,][0-9]+)"
 APART = rf"^([+-]?)\s*({CURRENCY})?\s*([+-]?)\s*({BODY})((?:[eE][+-]?[0-9]+)?)\s*(?:{SCALE}|({SUFFIX}))?$"
-END = rf"[+-]?(?:{CURRENCY})?\s*{BODY}\s*(?:{SUFFIX})?"
+BARE_END = rf"[+-]?(?:{CURRENCY})?\s*{BODY}"
+END = rf"{BARE_END}\s*(?:{SUFFIX})?"
 RANGE = rf"^({END})\s*(?:-|–|—|to|\.\.|\.\.\.|…)\s*({END})$"
 MARKS = (",", ".", " ", "'")
 """Of thousands, or the first two of decimals."""
@@ -98,12 +99,7 @@ class NumberFormat:
         return values.alias(texts.name)
 
     def _midpoints(self, texts: pl.Series) -> pl.Series:
-        ends = _cleaned(texts).str.extract_groups(RANGE).struct.unnest()
-        first, second = (ends.to_series(i).str.strip_chars() for i in range(2))
-        # of 10-20% and 2-3M the first lacks what both are in
-        both = second.str.extract(rf"[0-9.,]\s*({SUFFIX})$").fill_null("")
-        first = first.zip_with(~first.str.contains("[0-9.,]$").fill_null(False), first + both)
-        low, high = self._single(first), self._single(second)
+        low, high = (self._single(end) for end in _ends(texts))
         return ((low + high) / 2).set((low > high).fill_null(True), None).alias(texts.name)
 
     def words(self) -> str:
@@ -154,7 +150,7 @@ class Evidence:
     def add(self, column: pl.Series, start: int = 0) -> "Evidence":
         """Take in a String column, of which nulls are missing, whose first row has the number `start`."""
         values = pl.DataFrame([column.drop_nulls().alias("text")]).group_by("text", maintain_order=True).len("count")
-        apart = _apart(values["text"]).with_columns(values["text"], values["count"])
+        apart = _apart(values["text"]).with_columns(values["text"], values["count"], *_ends_apart(values["text"]))
         for decimal in self.decimals:
             shaped = apart.select("text", "count", *_shape(decimal))
             by_shape = shaped.group_by(Shape._fields, maintain_order=True).agg(pl.col("count").sum(), pl.first("text"))
@@ -192,6 +188,11 @@ class Evidence:
         """How many of them are of a kind: see `Shape`."""
         return sum(count for shape, count in self.counts[self.decimals[0]].items() if shape.kind == kind)
 
+    def ranges(self, form: NumberFormat) -> int:
+        """How many are ranges whose ends are numbers of a format."""
+        counts = self.counts[self.decimals[0]].items()
+        return sum(count for shape, count in counts if shape.kind == "range" and _is_written_so(shape, form))
+
     @property
     def format(self) -> NumberFormat | None:
         """What all values agree on; None where they do not, or there are none."""
@@ -208,15 +209,14 @@ class Evidence:
         counts = self.counts[self.decimals[0]]
         marks: Counter[str] = Counter()
         for shape, count in counts.items():
-            if shape.kind in ("number", "unit"):
+            if shape.kind != "text":
                 marks[shape.mark] += count
         if not marks:
-            ranges = any(shape.kind == "range" for shape in counts)
-            return NumberFormat(self.decimals[0], loose=True) if ranges else None
+            return None
         mark = marks.most_common(1)[0][0]
         thousands: Counter[str] = Counter()
         for shape, count in counts.items():
-            if shape.kind in ("number", "unit") and shape.mark == mark and shape.thousands:
+            if shape.kind != "text" and shape.mark == mark and shape.thousands:
                 thousands[shape.thousands] += count
         common = thousands.most_common(1)
         return NumberFormat(self.decimals[0], common[0][0] if common else None, mark or None, loose=True)
@@ -248,8 +248,10 @@ class Evidence:
 
 def _fits(shape: Shape, form: NumberFormat) -> bool:
     """As `NumberFormat.read` judges it."""
-    if shape.kind not in ("number", "unit"):
-        return False
+    return shape.kind in ("number", "unit") and _is_written_so(shape, form)
+
+
+def _is_written_so(shape: Shape, form: NumberFormat) -> bool:
     marks = ("%",) if form.mark == "%" else (form.mark or "", "")
     return shape.mark in marks and shape.thousands in ("", form.thousands)
 
@@ -283,15 +285,40 @@ def _apart(texts: pl.Series) -> pl.DataFrame:
     return frame.select(*parts, (scale != "").alias("scaled"), "brackets")
 
 
-def _shape(decimal: str) -> list[pl.Expr]:
-    """The fields of `Shape`, of what `_apart` gives."""
-    body, mark, text = pl.col("body"), pl.col("mark"), pl.col("text")
-    plain = body.str.contains(_plain(decimal))
-    thousands = pl.when(plain).then(pl.lit(""))
+def _ends(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The two numbers of each range, null where it is none; of 10-20% and 2-3M both are in what the first lacks."""
+    ends = _cleaned(texts).str.extract_groups(RANGE).struct.unnest()
+    first, second = (ends.to_series(i).str.strip_chars() for i in range(2))
+    both = second.str.extract(rf"[0-9.,]\s*({SUFFIX})$").fill_null("")
+    return first.zip_with(~first.str.contains(rf"^{BARE_END}$").fill_null(False), first + both), second
+
+
+def _ends_apart(texts: pl.Series) -> list[pl.Series]:
+    """Mark, last body and both numbers of each range, null where it is none, or its ends have two marks."""
+    low, high = (_apart(end) for end in _ends(texts))
+    first, last = low["mark"], high["mark"]
+    fit = (first == last) | (first == "") | (last == "")
+    numbers = [end.select(pl.concat_str("sign", "body", "exponent")).to_series() for end in (low, high)]
+    mark = last.zip_with(last != "", first)
+    ends = pl.DataFrame({"mark": mark, "body": high["body"], "low": numbers[0], "high": numbers[1], "fit": fit})
+    whole = [pl.when("fit").then(pl.col(name)).alias(f"range_{name}") for name in ("mark", "body", "low", "high")]
+    return ends.select(*whole).get_columns()
+
+
+def _thousands(body: pl.Expr, decimal: str) -> pl.Expr:
+    """The mark of thousands in the digits of a number, "" for none; null where they are no number."""
+    found = pl.when(body.str.contains(_plain(decimal))).then(pl.lit(""))
     for each in MARKS:
         if each != decimal:
-            thousands = thousands.when(body.str.contains(_grouped(each, decimal))).then(pl.lit(each))
-    found = thousands.otherwise(None)
+            found = found.when(body.str.contains(_grouped(each, decimal))).then(pl.lit(each))
+    return found.otherwise(None)
+
+
+def _shape(decimal: str) -> list[pl.Expr]:
+    """The fields of `Shape`, of what `_apart` and `_ends_apart` give."""
+    body, mark, text = pl.col("body"), pl.col("mark"), pl.col("text")
+    found, of_range = _thousands(body, decimal), _thousands(pl.col("range_body"), decimal)
+    plain = body.str.contains(_plain(decimal))
     word = text.cast(pl.Float64, strict=False).is_not_null() & body.is_null()  # inf
     currency = (mark == "") | mark.str.contains(rf"^{CURRENCY}$")
     kind = (
@@ -299,25 +326,24 @@ def _shape(decimal: str) -> list[pl.Expr]:
         .then(pl.lit("number"))
         .when(found.is_not_null())
         .then(pl.lit("unit"))
-        .when(_is_range(text, decimal))
+        .when(of_range.is_not_null() & _is_range(decimal))
         .then(pl.lit("range"))
         .otherwise(pl.lit("text"))
     )
-    numeric = kind.is_in(["number", "unit"])
+    numeric, ranges = kind.is_in(["number", "unit"]), kind == "range"
     return [
         kind.alias("kind"),
-        pl.when(numeric).then(found).fill_null("").alias("thousands"),
-        pl.when(numeric).then(mark).fill_null("").alias("mark"),
+        pl.when(numeric).then(found).when(ranges).then(of_range).fill_null("").alias("thousands"),
+        pl.when(numeric).then(mark).when(ranges).then(pl.col("range_mark")).fill_null("").alias("mark"),
         (numeric & plain & body.str.contains("^[0-9]{4}")).fill_null(False).alias("long"),
         (numeric & pl.col("brackets")).fill_null(False).alias("brackets"),
     ]
 
 
-def _is_range(text: pl.Expr, decimal: str) -> pl.Expr:
-    ends = text.str.replace_all("[\u00a0\u2007\u2009\u202f]", " ").str.extract_groups(RANGE)
-    low, high = (ends.struct.field(str(i)).str.replace_all(f"[^0-9{decimal}]", "") for i in (1, 2))
-    values = [each.str.replace(decimal, ".", literal=True).cast(pl.Float64, strict=False) for each in (low, high)]
-    return (values[0] <= values[1]).fill_null(False)
+def _is_range(decimal: str) -> pl.Expr:
+    ends = [pl.col(name).str.replace_all(f"[^0-9eE{decimal}+-]", "") for name in ("range_low", "range_high")]
+    low, high = (end.str.replace(decimal, ".", literal=True).cast(pl.Float64, strict=False) for end in ends)
+    return (low <= high).fill_null(False)
 
 
 def _plain(decimal: str) -> str:

@@ -111,8 +111,8 @@ def _described(evidence: Evidence, form: NumberFormat, place: Place) -> Reading:
     told = [] if form.loose and numbers == evidence.known else _firsts(evidence, shapes)
     firsts = sorted(told, key=lambda first: first[2])
     others = [f"{shown(text)} in {_where(place(row))} {IS[shape.kind]}" for shape, text, row in firsts]
-    ranges, units = evidence.count_of("range"), evidence.count_of("unit")
-    few = len(evidence.texts) <= FEW_TEXTS and not ranges and not units
+    ranges, units = evidence.ranges(form), evidence.count_of("unit")
+    few = len(evidence.texts) <= FEW_TEXTS and not evidence.count_of("range") and not units
     words = dict(sorted(evidence.texts.items())) if few else {}
     return Reading(form, evidence.known, numbers, ranges, tuple(others), words)
 
