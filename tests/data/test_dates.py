@@ -18,13 +18,27 @@ UTC = datetime.UTC
     ("text", "value"),
     [
         ("2020-01-31", DAY),
+        ("2020-02", DAY.replace(month=2, day=1)),
         ("0001-01-01", datetime.datetime(1, 1, 1)),
         ("9999-12-31 23:59:59.999999999", datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)),
         ("2020-01-31 12:34", DAY.replace(hour=12, minute=34)),
         ("2020-01-31T12:34:56.5Z", DAY.replace(hour=12, minute=34, second=56, microsecond=500000)),
         ("2020-01-31 00:30:00+01:00", datetime.datetime(2020, 1, 30, 23, 30)),
         ("2020-01-31T00:30:00-0530", DAY.replace(hour=6)),
-        *((text, None) for text in ("2020-02-30", "2020-01-31 24:00", "31/01/2020", "2020-1-31", "20200131", "", "x")),
+        *(
+            (text, None)
+            for text in (
+                "2020-02-30",
+                "2020-01-31 24:00",
+                "31/01/2020",
+                "2020-1-31",
+                "2020-13",
+                "2020-1",
+                "20200131",
+                "",
+                "x",
+            )
+        ),
     ],
 )
 def test_dates(text, value):

@@ -15,7 +15,7 @@ import polars as pl
 
 Moment = Literal["date", "time"]
 DATE = (
-    r"^(\d{4}-\d{2}-\d{2})"
+    r"^(\d{4}-\d{2}(?:-\d{2})?)"
     r"(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?: ?(Z|UTC|[+-]\d{2}(?::?\d{2})?))?)?$"
 )
 TIME = r"^(\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?$"
@@ -158,7 +158,9 @@ def as_moments(column: pl.Series) -> pl.Series:
 def read_dates(texts: pl.Series, format: str | None = None) -> pl.Series:
     """A String column as `Datetime`, null where a value is no date, as ISO 8601 writes it or in that format."""
     groups = texts.str.extract_groups(DATE).struct.unnest()
-    day = groups.to_series(0).str.to_date("%Y-%m-%d", strict=False).cast(pl.Int64)  # days
+    written = groups.to_series(0)
+    month = (written.str.len_bytes() == 7).fill_null(False)  # its first day
+    day = written.zip_with(~month, written + "-01").str.to_date("%Y-%m-%d", strict=False).cast(pl.Int64)  # days
     zone = groups.to_series(5).str.replace(r"^(?:Z|UTC)$", "+00:00").str.replace_all(":", "", literal=True)
     minutes = _whole(zone.str.slice(1, 2)) * 60 + _whole(zone.str.slice(3, 2))
     offset = minutes.zip_with(~zone.str.starts_with("-").fill_null(False), -minutes).fill_null(0)

@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow
 import pyarrow.parquet
 
+from gatewise.data.arrow_types import frame_of_arrow
 from gatewise.data.columns import labels_there, plain, split_target
 from gatewise.data.row_numbers import index_columns
 from gatewise.data.target_names import target_columns
@@ -120,9 +121,7 @@ def frame_of(table: pyarrow.Table | pyarrow.RecordBatch, names: Sequence[str]) -
     table.validate(full=True)
     there = {*table.schema.names}
     columns = [table.column(name) if name in there else pyarrow.nulls(table.num_rows) for name in names]
-    frame = pl.from_arrow(pyarrow.table(columns, names=[*names]))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return frame_of_arrow(pyarrow.table(columns, names=[*names]))
 
 
 def difference(first: pl.Schema, schema: pl.Schema, path: Path) -> str:

@@ -10,6 +10,7 @@ import pyarrow.parquet
 from gatewise.data.columns import check_as_numbers, plain, selected, split_target, typed_columns
 from gatewise.data.form import Form
 from gatewise.data.parquet_files import BUFFER, columns_of, difference, files_of, frame_of, opened_file, wanted_of
+from gatewise.data.readings import readings_of_durations
 from gatewise.data.records import VALUES, Records
 from gatewise.data.row_numbers import row_numbers
 from gatewise.data.unlabelled import labelled, with_labels
@@ -79,7 +80,7 @@ def read_parquet(
         decimal=form.decimal,
         reading=form.reading,
         date_format=form.date_format,
-        readings=readings,
+        readings=readings_of_durations(schema, form.decimal) | readings if form.reading > 1 else readings,
         row_numbers=tuple(dict.fromkeys([*indices, *row_numbers(features)])) if form.reading > 1 else (),
     )
     return with_labels(records, pl.concat(targets) if targets else None, form, place_of_all, require_target)

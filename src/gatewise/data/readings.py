@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import polars as pl
+
 from gatewise.data.form import Form
 from gatewise.data.number_format import Evidence, NumberFormat, Shape
 from gatewise.data.text_types import TextType, TypeEvidence
@@ -61,6 +63,12 @@ def reading_of_type(types: TypeEvidence, decimal: str | None) -> Reading | None:
     numbers = types.type if types.type in ("truth", "duration") else None
     form = None if numbers is None else NumberFormat(decimal or ".", texts=numbers)
     return Reading(form, type=types.type, others=(types.example,))
+
+
+def readings_of_durations(kinds: Mapping[str, pl.DataType], decimal: str | None) -> dict[str, Reading]:
+    """How columns of the type `Duration` are read: as seconds, also where a later file has them as text."""
+    form = NumberFormat(decimal or ".", texts="duration")
+    return {name: Reading(form, type="duration") for name, kind in kinds.items() if kind == pl.Duration}
 
 
 def reading_of(

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from gatewise.data.columns import check_as_numbers, label_text, strip_missing, w
 from gatewise.data.form import Form
 from gatewise.data.number_format import Evidence, NumberFormat
 from gatewise.data.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
-from gatewise.data.readings import Place, Reading, reading_of, reading_of_type
+from gatewise.data.readings import Place, Reading, reading_of, reading_of_type, readings_of_durations
 from gatewise.data.records import VALUES
 from gatewise.data.text_types import TypeEvidence
 from gatewise.data.unlabelled import LINES, Target, TargetEvidence, absent_rows, check_unlabelled, further_target
@@ -58,6 +58,7 @@ class StoredTable:
         row_numbers: the columns that were an index of pandas.
         form: how values are read.
         texts: the feature columns of text.
+        durations: how those of durations are read.
     """
 
     path: Path
@@ -68,6 +69,7 @@ class StoredTable:
     row_numbers: tuple[str, ...] = ()
     form: Form = DEFAULT
     texts: tuple[str, ...] = ()
+    durations: Mapping[str, Reading] = field(default_factory=dict)
 
     @classmethod
     def open(
@@ -93,6 +95,7 @@ class StoredTable:
             schema = frame_of(opened.schema_arrow.empty_table().select(looked_at), looked_at).schema
         kinds = (pl.String, *TEXTS) if form.reading > 1 else (pl.String,)
         texts = tuple(name for name, kind in schema.items() if kind in kinds)
+        durations = readings_of_durations(schema, form.decimal) if form.reading > 1 else {}
         blocks, start = [], 0
         for file in files:
             with opened_file(file) as opened:
@@ -109,7 +112,7 @@ class StoredTable:
         if not blocks:
             raise GatewiseError(f"{path}: no rows; give a table with rows")
         numbering = tuple(indices) if form.reading > 1 else ()
-        return cls(path, columns, targets, tuple(missing), blocks, numbering, form, texts)
+        return cls(path, columns, targets, tuple(missing), blocks, numbering, form, texts, durations)
 
     def __len__(self) -> int:
         return self.blocks[-1].start + self.blocks[-1].rows
@@ -127,7 +130,8 @@ class StoredTable:
         """
         known = self.form.formats
         if known is not None:
-            return {name: Reading(format) for name in self.texts if (format := known.get(name)) is not None}
+            found = {name: Reading(format) for name in self.texts if (format := known.get(name)) is not None}
+            return {**self.durations, **found}
         evidence = {name: Evidence(self.form.decimal) for name in self.texts}
         types = {name: TypeEvidence(self.form.date_format) for name in self.texts}
         for frame, places in self._all(self.texts):
@@ -135,7 +139,7 @@ class StoredTable:
                 values = without(strip_missing(frame[name], self.missing), self.form.missing_numbers)
                 evidence[name].add(values, int(places[0]))
                 types[name].add(values)
-        found = {}
+        found = dict(self.durations)
         for name, each in evidence.items():
             reading = None if name in self.form.as_numbers else reading_of_type(types[name], self.form.decimal)
             if reading is None or reading.type is None:
@@ -147,7 +151,8 @@ class StoredTable:
     @property
     def formats(self) -> dict[str, NumberFormat | None]:
         """How the numbers of its columns of text are written; None of columns that are of no numbers."""
-        return {name: reading.format if (reading := self.readings.get(name)) else None for name in self.texts}
+        others = {name: None for name in self.texts if name not in self.readings}
+        return others | {name: reading.format for name, reading in self.readings.items()}
 
     @cached_property
     def target_readings(self) -> dict[str, Target]:

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, validate_data  # pyrefly: igno
 
 from gatewise.data import Records
 from gatewise.data.columns import check_as_numbers, typed_columns
-from gatewise.data.readings import said_of_readings
+from gatewise.data.readings import readings_of_durations, said_of_readings
 from gatewise.data.row_numbers import row_numbers
 from gatewise.errors import GatewiseError
 from gatewise.sklearn.watching import for_python
@@ -61,6 +61,8 @@ def fitting_records(estimator: BaseEstimator, X: Any, config: RunConfig) -> Reco
         raise GatewiseError(for_python(str(error))) from None
     for told in said_of_readings(readings, missing, form.as_numbers):
         warnings.warn(for_python(told), DataConversionWarning, stacklevel=4)
+    if form.reading > 1:
+        readings = readings_of_durations(table.schema, form.decimal) | readings
     return replace(records, features=features, readings=readings, row_numbers=tuple(row_numbers(table)))
 
 
