@@ -1,5 +1,7 @@
 """Baselines: what each learns, from what, and when."""
 
+import math
+
 import pytest
 import torch
 
@@ -46,6 +48,18 @@ def test_running_mean_starts_at_zero_and_is_then_corrected_for_it():
     baseline.observe(values[1])
     baseline.commit()
     assert baseline(values[0], None).item() == pytest.approx((0.9 * 0.1 * 3 + 0.1 * 7) / (1 - 0.9**2))
+
+
+@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("bad", [math.nan, -math.inf, 3e38])
+def test_a_batch_that_is_not_finite_is_left_out_of_the_mean(bad, hold):
+    """Or whose sum is not: otherwise every gradient after it would be NaN."""
+    baseline = RunningMean(decay=0.9)
+    for values in means([[2.0, 4.0], [bad, bad], [6.0, 8.0]]):
+        baseline.update(values, hold)
+        if hold:
+            baseline.commit()
+    assert baseline(values, None).item() == pytest.approx((0.9 * 0.1 * 3 + 0.1 * 7) / (1 - 0.9**2))
 
 
 def test_running_mean_without_decay_is_the_last_batch():

@@ -67,7 +67,8 @@ class NoBaseline(Baseline):
 class RunningMean(Baseline):
     """An exponential mean of f over the batches seen before this one, so independent of its draws.
 
-    The mean is corrected for its start at 0; before the first batch b = 0.
+    The mean is corrected for its start at 0; before the first batch b = 0. A batch with a value that is not finite does
+    not move it.
 
     Args:
         decay: the weight of the past, in [0, 1).
@@ -111,9 +112,14 @@ class RunningMean(Baseline):
             self.fold(1 - self.decay)
 
     def fold(self, step: float | Tensor) -> None:
-        """Move the mean, and its weight, by `step` towards the batches held."""
-        self.mean.lerp_(self.held_sum / self.held_count.clamp_min(1), step)
-        self.weight.lerp_(torch.ones_like(self.weight), step)
+        """Move the mean, and its weight, by `step` towards the batches held; those that are not finite are left out.
+
+        A loop that scales its loss for float16 skips the step in which f is infinite: the mean must outlive it, too.
+        """
+        level = self.held_sum / self.held_count.clamp_min(1)
+        known = level.isfinite()
+        self.mean.lerp_(torch.where(known, level, self.mean), step)
+        self.weight.lerp_(torch.where(known, 1.0, self.weight), step)
         self.held_sum.zero_()
         self.held_count.zero_()
 

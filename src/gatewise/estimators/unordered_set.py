@@ -109,7 +109,9 @@ def set_weights(log_probs: Tensor, named: Tensor, asked: Tensor, second: bool) -
     weights = torch.where(asked, scaled * without / mass.sum(-1), 0.0)
     if not second or named.shape[-1] == 1:
         return weights, None
-    shares = scaled.unsqueeze(-2) * (weighed @ inverse.mT) / without.unsqueeze(-1)
+    with torch.autocast(log_probs.device.type, enabled=False):  # in 16 bits what they sum to would be off by 1 %
+        both = weighed @ inverse.mT
+    shares = scaled.unsqueeze(-2) * both / without.unsqueeze(-1)
     own = torch.eye(named.shape[-1], dtype=torch.bool, device=named.device)
     shares = torch.where(own, log_prob.exp().unsqueeze(-1), shares)
     return weights, torch.where(asked.unsqueeze(-1) & asked.unsqueeze(-2), shares, 0.0)

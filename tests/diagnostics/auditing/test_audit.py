@@ -458,7 +458,12 @@ def test_data_that_fit_no_audit_are_refused():
     ]:
         with pytest.raises(gw.GatewiseError, match=said):
             gw.audit(mixture, data)
-    for logits, said in [([1.0, 2.0], "floating-point tensor"), (torch.arange(3), "floating-point tensor")]:
+    for logits, said in [
+        ([1.0, 2.0], "floating-point tensor"),
+        (torch.arange(3), "floating-point tensor"),
+        (torch.zeros(0, 3), "no rows"),
+        (torch.zeros(2, 0), "do not fit"),
+    ]:
         with pytest.raises(gw.GatewiseError, match=said):
             gw.audit(f, logits)
 

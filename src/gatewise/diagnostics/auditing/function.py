@@ -22,7 +22,7 @@ from gatewise.diagnostics.auditing.settings import (
     checked_temperatures,
     settings,
 )
-from gatewise.diagnostics.auditing.subjects import of_function, of_mixture
+from gatewise.diagnostics.auditing.subjects import NO_ROWS, of_function, of_mixture
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 
@@ -206,8 +206,10 @@ def _check_level(level: str) -> None:
 def _checked_logits(logits: Any, event_dims: int) -> Tensor:
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
         raise GatewiseError("for an f, give logits: a floating-point tensor [*batch, K]")
-    if event_dims not in (0, 1) or logits.dim() < 1 + event_dims or not logits.numel():
+    if event_dims not in (0, 1) or logits.dim() < 1 + event_dims or not logits.shape[-1]:
         raise GatewiseError(f"logits of shape {list(logits.shape)} do not fit event_dims={event_dims}")
+    if not logits.numel():
+        raise GatewiseError(NO_ROWS)
     return logits
 
 

@@ -14,6 +14,8 @@ from gatewise.estimators import GradientEstimator
 from gatewise.expectation import EVERY_CALL, JOINT_LIMIT, Estimate, as_integrand, expect
 from gatewise.mixture import MixtureOfExperts
 
+NO_ROWS = "there are no rows to audit on; give at least one"
+
 
 def of_mixture(
     mixture: MixtureOfExperts, data: Sequence[Any], level: str, costs: Sequence[float] | Tensor | None
@@ -139,7 +141,7 @@ def _rows(mixture: MixtureOfExperts, data: Sequence[Any]) -> tuple[Tensor, Tenso
     except (TypeError, ValueError, RuntimeError) as error:
         raise GatewiseError(f"data is (x, y), tensors or arrays of numbers: {error}") from None
     if not x.dim() or not len(x):
-        raise GatewiseError("there are no rows to audit on; give at least one")
+        raise GatewiseError(NO_ROWS)
     return x, y, None if gate_x is None else torch.as_tensor(gate_x).to(device)
 
 
