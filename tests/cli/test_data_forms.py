@@ -121,3 +121,18 @@ def test_a_column_of_numbers_that_a_few_words_make_categories_is_named(gatewise,
         assert "Read as categories" not in again.out
     dropped = gatewise(*words, "--out", tmp_path / "dropped", "--set", "drop=['rooms']")
     assert "Read as categories" not in dropped.out
+
+
+def test_a_new_category_is_said_with_its_name_and_true_is_1(gatewise, tmp_path):
+    rows = [("red", "True", "a"), ("blue", "False", "b"), ("green", "True", "b")] * 40
+    (tmp_path / "t.csv").write_text("colour,on,y\n" + "".join(f"{','.join(row)}\n" for row in rows))
+    done = gatewise("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "run", *SHORT)
+    assert done.status == 0, done.err
+    for one, zero in (("TRUE", "FALSE"), ("1", "0"), ("true", "false"), ("1.0", "0.0")):
+        texts = {"True": one, "False": zero, "green": "violet"}
+        other = "colour,on,y\n" + "".join(",".join(texts.get(each, each) for each in row) + "\n" for row in rows)
+        (tmp_path / "n.csv").write_text(other)
+        for words in (("evaluate", "--json"), ("predict", "-o", tmp_path / "p.csv")):
+            done = gatewise(words[0], tmp_path / "run", tmp_path / "n.csv", *words[1:])
+            assert done.status == 0, done.err
+            assert done.err.strip().endswith("counted as other: 'colour' in 40 rows ('violet' in 40)")

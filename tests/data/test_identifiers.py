@@ -4,6 +4,7 @@ import pytest
 
 from gatewise.data import Records, fit_preprocessing, load_preprocessing
 from gatewise.data.identifiers import is_identifier
+from gatewise.data.unknown_values import UnknownValues
 
 RNG = np.random.default_rng(0)
 
@@ -79,6 +80,13 @@ def test_values_without_a_category_are_counted():
         Records(pl.DataFrame({"x": [1.0, 2.0], "w": ["a", "b"], "v": ["c", "d"]}), None, "")
     )
     rows = Records(pl.DataFrame({"v": ["c", "d", "c"], "w": ["a", "new", "newer"], "x": [1.0, 2.0, 3.0]}), None, "")
-    assert preprocessing.unknown(preprocessing.transform(rows)) == {"w": 2}
-    assert preprocessing.unknown(preprocessing.transform(rows.take(np.array([0])))) == {}
-    assert preprocessing.unknown(preprocessing.transform(rows.take(np.array([], dtype=int)))) == {}
+    unknown = UnknownValues(preprocessing)
+    for places in ([0], []):
+        part = rows.take(np.array(places, dtype=int))
+        unknown.update(part, preprocessing.transform(part))
+    assert unknown.said() == ""
+    for _ in range(2):
+        unknown.update(rows, preprocessing.transform(rows))
+    assert unknown.rows == {"w": 4}
+    assert unknown.values == {"w": {"new": 2, "newer": 2}}
+    assert unknown.said().endswith("counted as other: 'w' in 4 rows ('new' in 2, 'newer' in 2)")

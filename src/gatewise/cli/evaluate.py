@@ -17,6 +17,7 @@ from gatewise.cli.tables import (
     said_of_seen,
 )
 from gatewise.data import Records, StoredRows
+from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.unlabelled import Labelled, said_of_rows
 from gatewise.errors import GatewiseError
 from gatewise.training import Run
@@ -39,9 +40,11 @@ def evaluate(
     loaded = Run.load(run, device)
     figures: dict[str, Any]  # of each kind of target its own
     constant, seen = loaded.constant, SeenRows.load(loaded.folder)
+    unknown = UnknownValues(loaded.model.preprocessing)
 
-    def watch(x: Tensor, y: Tensor) -> None:
+    def watch(part: Records, x: Tensor, y: Tensor) -> None:
         constant.update(y)
+        unknown.update(part, x.numpy())
         if seen is not None:
             seen.update(x)
 
@@ -60,6 +63,8 @@ def evaluate(
         figures, selective = loaded.figures(records, watch=watch), None
     figures |= constant.result() | ({} if seen is None else {"rows_seen": seen.seen})
     left_out = parts.unlabelled if parts is not None else {}
+    if said := unknown.said():
+        typer.echo(said, err=True)
     if json_:
         more = {"unlabelled": sum(left_out.values())} | ({} if selective is None else {"selective": selective})
         print(json.dumps(figures | more))

@@ -10,7 +10,6 @@ from gatewise.cli.options import Calibrated, Device, RunFolder
 from gatewise.data.target_names import names_of
 from gatewise.data.writers import csv_writer
 from gatewise.training import Run, Trust
-from gatewise.wording import shown
 
 
 def predict(
@@ -60,11 +59,5 @@ def predict(
             sys.stdout.flush()
     else:
         typer.echo(f"{predicted.write(output)} predictions in {output}", err=True)
-    say_unknown(predicted.unknown)
-
-
-def say_unknown(rows: dict[str, int]) -> None:
-    """One line on standard error about values that are no category of the model's, by column."""
-    if rows:
-        said = ", ".join(f"{shown(name)} in {count} rows" for name, count in rows.items())
-        typer.echo(f"values that were rare in training or are new, counted as other: {said}", err=True)
+    if said := predicted.unknown.said():
+        typer.echo(said, err=True)

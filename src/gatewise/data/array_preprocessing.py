@@ -67,7 +67,7 @@ class ArrayPreprocessing:
         """All of a row's numbers."""
         return math.prod(self.input_shape)
 
-    def unknown(self, rows: np.ndarray) -> dict[str, int]:
+    def unknown(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Nothing: an array has no categories."""
         return {}
 

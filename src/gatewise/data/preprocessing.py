@@ -58,10 +58,10 @@ class Preprocessing(Protocol):
     def used(self, records: Records | StoredRows) -> str | None:
         """A sentence on which of the table's columns are used, and how; None for an array."""
 
-    def unknown(self, rows: np.ndarray) -> dict[str, int]:
-        """For each text column how many rows, as `transform` gives them, have a value that is no category; 0 left out.
+    def unknown(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """For each text column which rows, as `transform` gives them, have a value that is no category, bool `[N]`.
 
-        Such a value is rare or was unseen in fitting.
+        Such a value is rare or was unseen in fitting. Columns without such rows are left out.
         """
 
     def transform(self, records: Records) -> np.ndarray:

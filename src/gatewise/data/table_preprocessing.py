@@ -107,16 +107,13 @@ class TablePreprocessing:
         said = said_of_identifiers(numbering, NUMBERS_ROWS) + said_of_identifiers(marking, MARKS_ROWS)
         return f"Used {len(names)} of {total} columns: {kinds}{said}{left_out}."
 
-    def unknown(self, rows: np.ndarray) -> dict[str, int]:
-        """For each text column how many of the rows [N, D], as `transform` gives them, have no category; 0 left out.
+    def unknown(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """For each text column which of the rows [N, D], as `transform` gives them, have no category, bool `[N]`.
 
-        Their values are rare or were unseen in fitting.
+        Their values are rare or were unseen in fitting. Columns without such rows are left out.
         """
-        found = {}
-        for name, known in self._known_levels.items():
-            if count := len(rows) - int(rows[:, known].sum(dtype=np.float64)):
-                found[name] = count
-        return found
+        found = {name: np.logical_not(rows[:, known].any(axis=1)) for name, known in self._known_levels.items()}
+        return {name: without for name, without in found.items() if without.any()}
 
     @cached_property
     def _known_levels(self) -> dict[str, list[int]]:

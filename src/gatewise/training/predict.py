@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gatewise.data import Records
+from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.writers import writing
 from gatewise.diagnostics import tempered
 from gatewise.errors import GatewiseError
@@ -75,7 +76,7 @@ class Predictions:
         read_from: the file or folder that the rows come from, which is never written over.
 
     Attributes:
-        unknown: after use, in how many rows each column of categories had a value that was rare or new.
+        unknown: after use, in how many rows each column of categories had a value that was rare or new, and which.
 
     Raises:
         GatewiseError: for calibrated probabilities where none were fitted for the route; in use, for rows that do not
@@ -106,10 +107,10 @@ class Predictions:
                 f"and its predictions have {self.kind.told}"
             )
         self.temperature = model.known_calibration().of(route) if self.trust.calibrated else 1.0
-        self.unknown: dict[str, int] = {}
+        self.unknown = UnknownValues(model.preprocessing)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        self.unknown = {}
+        self.unknown = UnknownValues(self.model.preprocessing)
         self.kept.clear()
         with contextlib.closing(prefetched(self._inputs())) as prepared:
             for (x,) in rebatched(prepared, self.batch_size):
@@ -121,8 +122,7 @@ class Predictions:
             if self.keep:
                 self.kept.append(self._columns_to_keep(records))
             x = self.model.inputs(records)
-            for name, count in self.model.preprocessing.unknown(x.numpy()).items():
-                self.unknown[name] = self.unknown.get(name, 0) + count
+            self.unknown.update(records, x.numpy())
             yield (x,)
 
     def _columns_to_keep(self, records: Records) -> pl.DataFrame:

@@ -26,7 +26,7 @@ from gatewise.training.model import choose_device
 from gatewise.training.parts import asked_for, form_of_rows, read_parts, with_known
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 
-Watch = Callable[[Tensor, Tensor], None]
+Watch = Callable[[Records, Tensor, Tensor], None]
 """Sees rows and targets as the mixture takes them."""
 EARLIER = {"missing_numbers": [], "missing_target": "class", "outliers": "keep", "reading": 1}
 """Keys that older versions did not have, with values that make what they did of a table."""
@@ -155,7 +155,7 @@ class Run:
     def tally(
         self, records: Records | Iterable[Records], *, calibrated: bool = False, watch: Watch | None = None
     ) -> Tally:
-        """As `evaluate`, with `Tally.details` besides the figures; `watch` sees the rows and targets of each part.
+        """As `evaluate`, with `Tally.details` besides the figures; `watch` sees each part, its inputs and targets.
 
         Raises:
             GatewiseError: also for a run that predicts no classes; see `figures`.
@@ -187,7 +187,7 @@ class Run:
         for part in parts:
             x, y = self.model.rows(part)
             if watch is not None:
-                watch(x, y)
+                watch(part, x, y)
             yield x, y
 
     @property
