@@ -268,7 +268,7 @@ class Observed:
     def _every(self) -> Tensor:
         """The experts' answers, `[B, K]`."""
         experts, possible = self.mixture.experts, self.logits > -torch.inf
-        # processes that share experts must run them in the same way; and a compiler cannot look
+        # processes that share experts must run them in the same way; and a compiler, or vmap, cannot look
         together = experts.collective or experts.whole_batch or blind(possible)
         if not together and not bool(possible.all()):
             numbers = torch.arange(self.mixture.num_experts, device=possible.device)
@@ -281,7 +281,7 @@ class Observed:
     def evaluations(self) -> Tensor:
         """The experts that `at_all` runs for each row, int64 `[B]`."""
         possible = self.logits > -torch.inf
-        return (possible | self.mixture.experts.collective | self.mixture.experts.whole_batch).sum(-1)
+        return (possible | self.mixture.experts.whole_batch).sum(-1)
 
     def _of(self, index: Tensor, distinct: bool = False) -> Tensor:
         """The answers of the experts `[S, B]`."""
