@@ -9,7 +9,7 @@ import gatewise as gw
 from gatewise.estimators import GradientEstimator
 from gatewise.schedules import Constant
 from gatewise.testing import CHECKS
-from tests.estimators.cases import CASES, JOINT_DRAWS, VARIANTS, Case
+from tests.estimators.cases import CASES, JOINT_DRAWS, LOGITS, VARIANTS, Case
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -89,3 +89,23 @@ def test_a_temperature_that_is_or_will_be_outside_of_the_range_is_refused_at_onc
 def test_a_temperature_that_is_no_number_is_refused(case, temperature):
     with pytest.raises(gw.GatewiseError, match="is not a schedule"):
         tempered(case, temperature)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_case
+def test_a_gradient_by_torch_func_is_that_of_backward(case):
+    """Also for those that take an inner derivative of f; those that take two refuse in a sentence."""
+    estimator, count, theta = case.make().eval(), case.counts(4)[-1], torch.arange(5.0, dtype=torch.float64)
+    logits, context = LOGITS.expand(3, -1), torch.ones(3, 3)
+
+    def value(logits):
+        torch.manual_seed(5)
+        f = lambda point: (point @ theta).square()  # noqa: E731
+        return gw.expect(f, logits, estimator, count, context=context).value.sum()
+
+    if case.name in ("rebar", "relax"):
+        with pytest.raises(gw.GatewiseError, match=r"derivatives of derivatives .* torch\.func"):
+            torch.func.grad(value)(logits)
+        return
+    leaf = logits.clone().requires_grad_()
+    torch.testing.assert_close(torch.func.grad(value)(logits), torch.autograd.grad(value(leaf), leaf)[0])

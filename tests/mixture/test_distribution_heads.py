@@ -171,6 +171,7 @@ def test_what_is_not_looked_at_has_no_probability(head, y, monkeypatch):
     assert head.distribution(torch.zeros(2, head.outputs or LABELS)).log_prob(targets).isfinite().sum() == 0
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, when it first goes forward
 @every_head
 def test_it_can_be_differentiated_twice_and_under_vmap(head):
     outputs = torch.randn(4, head.outputs or LABELS, generator=seeded(2), dtype=torch.float64, requires_grad=True)
@@ -179,6 +180,12 @@ def test_it_can_be_differentiated_twice_and_under_vmap(head):
     assert torch.autograd.gradgradcheck(lambda o: head.log_prob(o, y), outputs)
     (right,) = torch.autograd.grad(head.log_prob(outputs, y).sum(), outputs)
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(head.log_prob))(outputs, y), right)
+    along = torch.randn(outputs.shape, generator=seeded(3), dtype=torch.float64)
+    found = torch.func.jvp(lambda o: head.log_prob(o, y), (outputs.detach(),), (along,))[1]
+    torch.testing.assert_close(found, (right * along).sum(-1))
+    twice = torch.autograd.functional.hessian(lambda o: head.log_prob(o, y[0]), outputs[0].detach())
+    hessian = torch.func.vmap(torch.func.hessian(head.log_prob))(outputs.detach(), y)  # forward over backward
+    torch.testing.assert_close(hessian[0], twice)
 
 
 def test_the_variance_of_student_t_near_two_degrees_of_freedom():

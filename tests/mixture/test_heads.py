@@ -45,6 +45,7 @@ def test_a_class_that_is_masked():
     torch.testing.assert_close(slope, torch.autograd.grad(logits.log_softmax(-1)[0], logits)[0])
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, when it first goes forward
 def test_classes_can_be_differentiated_twice_and_under_vmap():
     logits = torch.randn(4, 3, generator=seeded(1), dtype=torch.float64, requires_grad=True)
     y = torch.tensor([0, 1, 2, 0])
@@ -52,6 +53,10 @@ def test_classes_can_be_differentiated_twice_and_under_vmap():
     assert torch.autograd.gradgradcheck(Categorical().log_probs, logits)
     right = torch.autograd.grad(logits.log_softmax(-1).gather(-1, y[:, None]).sum(), logits)[0]
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(Categorical().log_prob))(logits, y), right)
+    probs = logits.detach().softmax(-1)
+    curvature = probs.unsqueeze(-1) * probs.unsqueeze(-2) - probs.diag_embed()
+    hessian = torch.func.vmap(torch.func.hessian(Categorical().log_prob))(logits.detach(), y)  # forward over backward
+    torch.testing.assert_close(hessian, curvature)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,14 @@ def test_they_maximise_what_defines_them(function, alpha):
 
 
 @each_map
+def test_scores_whose_sum_overflows(function, alpha):
+    theta = torch.tensor([-3e38, 3e38, -3e38, -3e38]).requires_grad_()
+    probs = function(theta)
+    assert probs.tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert torch.autograd.grad(probs[1], theta)[0].tolist() == [0.0] * 4
+
+
+@each_map
 def test_points_of_the_simplex_with_exact_zeros(function, alpha):
     probs = function(scores())
     assert (probs >= 0).all()

@@ -17,9 +17,14 @@ def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate
 
 def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:
     """f at points `[S, *batch, K]` and its derivative there, both detached; of the points' type or wider."""
-    leaf = point.detach().requires_grad_()
-    values = integrand.at_point(leaf)
-    slope = derivative(values, leaf)
+    leaf = point.detach()
+    if torch._C._are_functorch_transforms_active():  # within which no tensor can be made a leaf
+        values, pull, *_ = torch.func.vjp(integrand.at_point, leaf)
+        slope = pull(torch.ones_like(values))[0].detach()
+    else:
+        leaf.requires_grad_()
+        values = integrand.at_point(leaf)
+        slope = derivative(values, leaf)
     wide = working_dtype(point.dtype)
     return values.detach().to(wide), slope.to(wide)
 

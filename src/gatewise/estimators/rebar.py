@@ -33,7 +33,8 @@ class REBAR(Tempered, WideState):
     at each draw and at one relaxed point, the inner derivative ∂c/∂z is one more backward pass of f, and learning λ
     takes a second derivative of f (`learn_temperature=False` does without).
 
-    Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
+    Runs under `torch.compile` with graph breaks only, and not within transforms of `torch.func`: the inner derivative
+    cannot be traced into one graph.
 
     Args:
         temperature: λ: a number, a schedule, or its text form; what is learned is a factor on it.
@@ -42,7 +43,8 @@ class REBAR(Tempered, WideState):
         learn_scale: learn η.
 
     Raises:
-        GatewiseError: for a temperature outside of 1e-4 to 1e4, or a scale beyond 100.
+        GatewiseError: for a temperature outside of 1e-4 to 1e4, or a scale beyond 100; within a transform of
+            `torch.func`.
 
     Reference: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein 2017 (1703.07370).
     """
@@ -91,6 +93,11 @@ class REBAR(Tempered, WideState):
         context: Tensor | None = None,
     ) -> Estimate:
         """The mean over S draws."""
+        if torch._C._are_functorch_transforms_active():
+            raise GatewiseError(
+                f"estimator {self.name!r} takes derivatives of derivatives by autograd, which transforms of torch.func "
+                "do not let it; take 'muprop', or call backward in the place of torch.func.grad"
+            )
         z = perturbed(logits.detach(), num_samples, generator).requires_grad_(torch.is_grad_enabled())
         index = z.argmax(-1)
         if not torch.is_grad_enabled():
@@ -165,7 +172,8 @@ class RELAX(REBAR):
     For L latents r is the sum of the network over them. The network starts at 0, so that RELAX starts as REBAR. (The
     authors' r takes z; here it takes the softmax, which is finite where a category is masked.)
 
-    Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
+    Runs under `torch.compile` with graph breaks only, and not within transforms of `torch.func`: the inner derivative
+    cannot be traced into one graph.
 
     Args:
         num_categories: K.

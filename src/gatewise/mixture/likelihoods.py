@@ -2,7 +2,7 @@
 
 Those of numbers and counts are computed in float64 and cost no more than a row's few outputs: in float32 y log λ - λ -
 log y! at a million is off by a nat. What autograd would subtract too is given as a formula of its own. All can be
-differentiated again.
+differentiated again, backward and forward, as for `torch.func.hessian`.
 """
 
 import math
@@ -20,6 +20,18 @@ MANY = 15
 """From here on Stirling's series has all digits of float64."""
 
 
+def _both_ways(function: Any) -> Callable[..., Tensor]:
+    """`function.apply`, with `along` as its derivative forward; not in what is compiled, where torch takes none."""
+    forward: Any = type(function.__name__, (function,), {"jvp": staticmethod(function.along)})
+    return lambda *inputs: (function if torch.compiler.is_compiling() else forward).apply(*inputs)
+
+
+def _keep(ctx: Any, *tensors: Tensor) -> None:
+    """Save them for derivatives of either kind."""
+    ctx.save_for_backward(*tensors)
+    ctx.save_for_forward(*tensors)
+
+
 def log_softmax(logits: Tensor) -> Tensor:
     """log p of every class, `[..., C]`, right in its own size also where p is nearly 1.
 
@@ -28,7 +40,7 @@ def log_softmax(logits: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling() or not logits.shape[-1]:
         return logits.log_softmax(-1)
-    return _LogSoftmax.apply(logits)
+    return _log_softmax(logits)
 
 
 class _LogSoftmax(Function):
@@ -43,7 +55,7 @@ class _LogSoftmax(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(output)
+        _keep(ctx, output)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
@@ -51,10 +63,19 @@ class _LogSoftmax(Function):
         # 1 - p by expm1: as a difference it would be 0 where p is nearly 1
         return -log_p.expm1() * slope - log_p.exp() * (slope.sum(-1, keepdim=True) - slope)
 
+    @staticmethod
+    def along(ctx: Any, along: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        (log_p,) = ctx.saved_tensors
+        weighed = log_p.exp() * along
+        return -log_p.expm1() * along - (weighed.sum(-1, keepdim=True) - weighed)
+
+
+_log_softmax = _both_ways(_LogSoftmax)
+
 
 def poisson_log_prob(y: Tensor, rate: Tensor) -> Tensor:
     """-deviance / 2 - log(2πy) / 2 - what Stirling's formula for y! is off; -inf for what is no count (Loader 2000)."""
-    return _Poisson.apply(*torch.broadcast_tensors(y, rate))
+    return _poisson(*torch.broadcast_tensors(y, rate))
 
 
 class _Poisson(Function):
@@ -68,12 +89,20 @@ class _Poisson(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        _keep(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor]:  # pyrefly: ignore[bad-override]
         y, rate = ctx.saved_tensors
         return None, slope * (y - rate) / rate
+
+    @staticmethod
+    def along(ctx: Any, _: Tensor | None, of_rate: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        y, rate = ctx.saved_tensors
+        return of_rate * (y - rate) / rate
+
+
+_poisson = _both_ways(_Poisson)
 
 
 def poisson_deviance(y: Tensor, rate: Tensor) -> Tensor:
@@ -100,7 +129,7 @@ def student_t_log_prob(z: Tensor, freedom: Tensor) -> Tensor:
     Its normaliser is a ratio of gamma functions that are alike, by their asymptotic series where they are large.
     """
     z, freedom = torch.broadcast_tensors(z, freedom)
-    return _LogGammaRatio.apply(freedom / 2) - HALF_LOG_2PI - _Tail.apply(z * z, freedom)
+    return _log_gamma_ratio(freedom / 2) - HALF_LOG_2PI - _tail(z * z, freedom)
 
 
 class _Tail(Function):
@@ -114,16 +143,28 @@ class _Tail(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        _keep(ctx, *inputs)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override]
-        square, freedom = ctx.saved_tensors
+    def slopes(square: Tensor, freedom: Tensor) -> tuple[Tensor, Tensor]:
         t = square / freedom
         share = t / (1 + t)
         small = log1p_less(t.clamp_max(1.0)) + t.clamp_max(1.0) * share
         of_freedom = torch.where(t < 1, small, t.log1p() - share) - share / freedom
-        return slope * (freedom + 1) / (freedom + square) / 2, slope * of_freedom / 2
+        return (freedom + 1) / (freedom + square) / 2, of_freedom / 2
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:  # pyrefly: ignore[bad-override]
+        of_square, of_freedom = _Tail.slopes(*ctx.saved_tensors)
+        return slope * of_square, slope * of_freedom
+
+    @staticmethod
+    def along(ctx: Any, square: Tensor, freedom: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
+        of_square, of_freedom = _Tail.slopes(*ctx.saved_tensors)
+        return square * of_square + freedom * of_freedom
+
+
+_tail = _both_ways(_Tail)
 
 
 class _LogGammaRatio(Function):
@@ -140,7 +181,7 @@ class _LogGammaRatio(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        _keep(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
@@ -150,6 +191,12 @@ class _LogGammaRatio(Function):
             return (few + 0.5).digamma() - few.digamma() - 0.5 / few
 
         return slope * _by_size(a, exact, (1 / 8, -3 / 192, 5 / 640, -7 * 17 / 14336, 9 * 31 / 18432), more=1)
+
+    # of one number alike in both directions
+    along = backward
+
+
+_log_gamma_ratio = _both_ways(_LogGammaRatio)
 
 
 def _by_size(a: Tensor, exact: Callable[[Tensor], Tensor], series: tuple[float, ...], more: int = 0) -> Tensor:

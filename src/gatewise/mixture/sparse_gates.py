@@ -24,7 +24,8 @@ def sparsemax(scores: Tensor) -> Tensor:
     scores = scores - scores.detach().amax(-1, keepdim=True)
     with torch.no_grad():
         ordered, sizes = _ordered(scores)
-        tau = (ordered.cumsum(-1) - 1) / sizes
+        # what is 1 below the highest or more is in no support; as it is, its sum might overflow
+        tau = (ordered.clamp_min(-1).cumsum(-1) - 1) / sizes
         size = (ordered > tau).sum(-1, keepdim=True).clamp_min(1)
         tau = tau.gather(-1, size - 1)
         weights = (scores > tau).to(scores.dtype)
