@@ -214,3 +214,23 @@ def test_the_adaptive_step_survives_a_flat_f_and_equal_logits():
     estimator = gw.estimators.get("implicit-mle", adaptive=True)
     for f, logits in ((lambda p: 0.0 * linear(p), LOGITS), (curved, torch.zeros(5, dtype=torch.float64))):
         assert gradients(estimator, f, logits=logits)[0].isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler's own
+@pytest.mark.parametrize("name", ["rebar", "relax"])
+def test_in_a_step_that_is_compiled_it_runs_where_the_compiler_is_kept_out(name):
+    estimator = gw.estimators.get(name, **({"num_categories": 5} if name == "relax" else {}))
+    f = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(-2))
+
+    @torch.compiler.disable
+    def estimate(logits):
+        return gw.expect(f, logits, estimator).value.sum()
+
+    found = []
+    torch.compiler.reset()
+    step = lambda scores: 3 * estimate(scores.sin())  # noqa: E731
+    for run in (step, torch.compile(step, backend="aot_eager")):
+        torch.manual_seed(1)
+        scores = torch.arange(10.0).view(2, 5).requires_grad_()
+        found.append(torch.autograd.grad(run(scores), scores)[0])
+    torch.testing.assert_close(*found)

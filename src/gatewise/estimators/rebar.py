@@ -33,8 +33,8 @@ class REBAR(Tempered, WideState):
     at each draw and at one relaxed point, the inner derivative ∂c/∂z is one more backward pass of f, and learning λ
     takes a second derivative of f (`learn_temperature=False` does without).
 
-    Runs under `torch.compile` with graph breaks only, and not within transforms of `torch.func`: the inner derivative
-    cannot be traced into one graph.
+    Runs neither under `torch.compile` nor within transforms of `torch.func`, which take no derivative of a derivative:
+    in a step that is compiled, put what calls `expect` under `torch.compiler.disable`.
 
     Args:
         temperature: λ: a number, a schedule, or its text form; what is learned is a factor on it.
@@ -172,8 +172,8 @@ class RELAX(REBAR):
     For L latents r is the sum of the network over them. The network starts at 0, so that RELAX starts as REBAR. (The
     authors' r takes z; here it takes the softmax, which is finite where a category is masked.)
 
-    Runs under `torch.compile` with graph breaks only, and not within transforms of `torch.func`: the inner derivative
-    cannot be traced into one graph.
+    Runs neither under `torch.compile` nor within transforms of `torch.func`, which take no derivative of a derivative:
+    in a step that is compiled, put what calls `expect` under `torch.compiler.disable`.
 
     Args:
         num_categories: K.
