@@ -199,3 +199,34 @@ def test_codes_and_truth_values(tmp_path):
     pl.DataFrame({"code": ["0012", "12"], "flag": [True, False]}).write_parquet(tmp_path / "e.parquet")
     (part,) = stream(tmp_path / "e.parquet", require_target=False)
     assert np.array_equal(preprocessing.transform(part), expected)
+
+
+@pytest.mark.parametrize(
+    "written", [("T", "F"), ("t", "f"), ("True", "False"), ("TRUE", "FALSE"), ("1", "0"), ("1.0", "0")]
+)
+def test_a_yes_or_no_is_the_same_however_it_is_spelled(tmp_path, written):
+    """In training, in a later file, whole and in parts; one initial alone, or beside others, is a category."""
+    yes = [i % 3 == 0 for i in range(60)]
+    columns = {"n": [i % 7 for i in range(60)], "y": ["u" if each else "v" for each in yes]}
+    texts = pl.DataFrame({"b": [written[0] if each else written[1] for each in yes], **columns})
+    texts.write_csv(tmp_path / "texts.csv")
+    pl.DataFrame({"b": yes, **columns}).write_parquet(tmp_path / "typed.parquet")
+    records = {name: read(tmp_path / name, "y").records for name in ("texts.csv", "typed.parquet")}
+    expected = fit_preprocessing(records["typed.parquet"]).transform(records["typed.parquet"])
+    for trained in records.values():
+        preprocessing = fit_preprocessing(trained)
+        assert preprocessing.feature_names == ["b", "n"]
+        for name, later in records.items():
+            assert np.array_equal(preprocessing.transform(later), expected)
+            (part,) = stream(tmp_path / name, "y", columns=preprocessing.column_names)
+            assert np.array_equal(preprocessing.transform(part), expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"), [("F", ["b=F"]), ("FM", ["b=F", "b=M"]), ("ACGT", [f"b={each}" for each in "ACGT"])]
+)
+def test_initials_beside_others_are_categories(tmp_path, values, levels):
+    rows = [f"{values[i % len(values)]},{'uv'[i % 3 == 0]}" for i in range(60)]
+    (tmp_path / "d.csv").write_text("b,y\n" + "\n".join(rows) + "\n")
+    names = fit_preprocessing(read(tmp_path / "d.csv", "y").records).feature_names
+    assert names == levels

@@ -14,16 +14,18 @@ from gatewise.data.dates import DATE, ZONE, otherwise, read_dates, read_duration
 
 TextType = Literal["truth", "code", "date", "time", "duration"]
 TRUTH = {"true": 1.0, "false": 0.0}
-WORD, TRUE_OR_FALSE = r"(?i)^(?:true|false)$", r"(?i)^(?:true|false|[01](?:\.0*)?)$"
+INITIALS = {"t": 1.0, "f": 0.0}
+"""As R reads and PostgreSQL writes them: true and false where a column has both, as one alone may be anything."""
+WORD, TRUE_OR_FALSE = r"(?i)^(?:true|false)$", r"(?i)^(?:true|false|t|f|[01](?:\.0*)?)$"
 CODE, DIGITS = r"^0[0-9]+$", r"^[0-9]+$"
 EXAMPLES = 200
 """Values that are looked at before all are, and that tell in which other way dates are written."""
 
 
 def read_truth(texts: pl.Series) -> pl.Series:
-    """A String column as Float64: 1 for true and 0 for false, in whatever case, null for anything else."""
+    """A String column as Float64: 1 for true, 0 for false, or their initials, in any case; null for anything else."""
     lower = texts.str.to_lowercase()
-    return lower.replace_strict(TRUTH, default=None, return_dtype=pl.Float64)
+    return lower.replace_strict(TRUTH | INITIALS, default=None, return_dtype=pl.Float64)
 
 
 def read_moments(texts: pl.Series, type: TextType, format: str | None = None) -> pl.Series:
@@ -48,6 +50,7 @@ class TypeEvidence:
             "duration": lambda texts: not read_durations(texts).has_nulls(),
         }
         self.words = self.zeros = self.zones = self.bare = False
+        self.initials: set[str] = set()
         self.examples, self.example = pl.Series([], dtype=pl.String), ""
 
     def add(self, column: pl.Series) -> "TypeEvidence":
@@ -59,6 +62,8 @@ class TypeEvidence:
             self.open = {name: agrees for name, agrees in self.open.items() if agrees(part)}
         if "truth" in self.open:
             self.words |= texts.str.contains(WORD).any()
+            lower = texts.str.to_lowercase()
+            self.initials |= {*lower.filter(lower.is_in([*INITIALS])).unique()}
         if "code" in self.open and not self.zeros:
             zeros = texts.filter(texts.str.contains(CODE))
             self.zeros, self.example = bool(len(zeros)), next(iter(zeros), self.example)
@@ -73,7 +78,11 @@ class TypeEvidence:
         """What all values are; None where they are something else, or there are none."""
         if not len(self.examples):
             return None
-        agreed = {"truth": self.words, "code": self.zeros, "date": not (self.zones and self.bare)}
+        agreed = {
+            "truth": self.words or len(self.initials) == 2,
+            "code": self.zeros,
+            "date": not (self.zones and self.bare),
+        }
         return next((name for name in self.open if agreed.get(name, True)), None)
 
     @property
