@@ -61,6 +61,12 @@ def test_a_flag_that_is_no_key_is_refused_as_before(gatewise):
     assert "--learning" in gatewise("train", "iris", "--learning", "1").err
 
 
+def test_a_flag_under_a_name_of_other_software_is_refused_with_ours(gatewise):
+    done = gatewise("train", "iris", "--learning-rate", "0.1")
+    assert done.status == 2
+    assert "no such option: --learning-rate; did you mean '--lr'?" in done.err
+
+
 def test_short_out(gatewise, tmp_path):
     done = gatewise("train", "iris", "--epochs", "1", "--lr", "0.01", "--drop", "nothing", "-o", tmp_path / "run")
     assert done.status == 2

@@ -21,7 +21,7 @@ from gatewise.cli.evaluate import evaluate
 from gatewise.cli.export import export
 from gatewise.cli.predict import predict
 from gatewise.cli.report import report
-from gatewise.cli.settings import as_setting
+from gatewise.cli.settings import as_setting, flag_meant
 from gatewise.cli.stopping import stop
 from gatewise.cli.streams import OutputLost, open_streams, say
 from gatewise.cli.train import train
@@ -105,7 +105,10 @@ def _invoked(words: list[str]) -> int:
             status = ended.exit_code
             break
         except UsageProblem as error:  # before anything ran
-            changed = as_setting(given, getattr(error, "option_name", "")) if settable else None
+            flag = getattr(error, "option_name", "")
+            changed = as_setting(given, flag) if settable else None
+            if changed is None and settable and (meant := flag_meant(flag)):
+                raise GatewiseError(f"no such option: {flag}; did you mean {meant!r}?") from None
             if changed is None:
                 raise
             given = changed

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig, parse_value, read_toml
+from gatewise.training.config import OTHER_NAMES, RunConfig, parse_value, read_toml
 
 TEXTS = {key for key, field in RunConfig.model_fields.items() if field.annotation in (str, str | None, list[str])}
 """Keys whose values are texts."""
@@ -114,3 +114,9 @@ def as_setting(words: Sequence[str], flag: str) -> list[str] | None:
             raise GatewiseError(f"{flag} needs a value")
         value = after.pop(0)
     return [*before, "--set", f"{key}={value}", *after]
+
+
+def flag_meant(flag: str) -> str | None:
+    """The flag of the key that other software calls as this flag says, such as --lr for --learning-rate."""
+    given = flag.lstrip("-").replace("-", "_")
+    return next((f"--{key.replace('_', '-')}" for key, others in OTHER_NAMES.items() if given in others), None)
