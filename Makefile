@@ -7,7 +7,7 @@
 # bench-estimators  the estimators beside other libraries, in an environment of their own, .venv-bench
 # bench-dispatch    sparse execution beside other ways and packages, in the same environment, on 2 threads
 # faults            trainings interrupted at every step, killed, or losing a process; signals; extreme inputs
-# fuzz              20,000 broken inputs of every kind
+# fuzz              20,000 broken inputs of every kind, and 20,000 run folders mixed from two good ones
 # sweeps            estimators, heads and audits over the whole range of what they take
 # soak              memory over 10,000 steps and 1,000 batches of predictions
 # test-min          the suite on the lowest versions that pyproject.toml allows, in .venv-min
@@ -92,6 +92,7 @@ faults: .venv/tested
 
 fuzz: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.fuzz --inputs 20000
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.mixed --inputs 20000
 
 sweeps: .venv/tested
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.sweeps.estimators --page

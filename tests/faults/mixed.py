@@ -28,7 +28,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,9 @@ from gatewise.cli import main as gatewise
 from gatewise.comparison import compare
 from gatewise.training import RunConfig, train
 from tests.faults.fuzz import Hang, limit_memory, stopwatch
+
+UNFIT = (OSError, LookupError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
+"""What an edit of a file ends in that another edit has left in no state to be edited."""
 
 Edit = dict[str, Any]
 """A change of one file of a run: see `apply`."""
@@ -94,16 +97,17 @@ def write_data(folder: Path) -> None:
     np.savez(folder / "images.npz", x=arrays.normal(size=(40, 6, 6)), y=np.arange(40) % 2)
 
 
-def make_runs(folder: Path) -> None:
-    """Train all of `RUNS` in the folder, and a comparison."""
+def make_runs(folder: Path, names: Iterable[str] = RUNS) -> None:
+    """Train these of `RUNS` in the folder, and a comparison."""
     write_data(folder)
-    for name, keys in RUNS.items():
+    for name in names:
+        keys = RUNS[name]
         config = RunConfig(**QUICK | keys | {"data": str(folder / keys["data"])})
         steps = itertools.chain([False] * (5 if name == "stopped later" else 3), itertools.repeat("stopped" in name))
         train(config, folder / name, should_stop=steps.__next__)
     with quiet():
-        _exit_of(["audit", str(folder / "audited"), *AUDIT])
-        _exit_of(["audit", str(folder / "classes"), *AUDIT])
+        for name in {"audited", "classes"} & {*names}:
+            _exit_of(["audit", str(folder / name), *AUDIT])
     compare(RunConfig(**QUICK | {"data": str(folder / "a.csv"), "target": "y", "epochs": 1}), folder / "compared",
             estimators=["enumeration"], seeds=2)  # fmt: skip
 
@@ -393,15 +397,17 @@ def copied(name: str, good: Path, place: Path) -> Path:
     return place / "run"
 
 
-def draw_input(draw: random.Random, good: Path, place: Path) -> tuple[dict[str, Any], list[str]]:
-    """Make an input in the folder `run` of a place; what it is, and the command to run there."""
+def draw_input(
+    draw: random.Random, good: Path, place: Path, names: Sequence[str] = (*RUNS,)
+) -> tuple[dict[str, Any], list[str]]:
+    """Make an input of good runs in the folder `run` of a place; what it is, and the command to run there."""
     if draw.random() < 0.02:
         return _draw_compared(draw, good, place)
-    name = draw.choice([*RUNS])
+    name = draw.choice(names)
     run, edits = copied(name, good, place), []
-    other = draw.choice([each for each in RUNS if each != name])
+    other = draw.choice([each for each in names if each != name])
     for _ in range(draw.choice((1, 1, 2, 3))):
-        with contextlib.suppress(OSError, LookupError, TypeError, ValueError, RuntimeError):  # a file edited before
+        with contextlib.suppress(*UNFIT):  # a file edited before
             edits.append(edit := draw_edit(draw, run, good, other))
             apply(edit, run, good)
     known = commands(str(good / RUNS[draw.choice([name, name, other])]["data"]), good / other)
@@ -418,7 +424,7 @@ def _draw_compared(draw: random.Random, good: Path, place: Path) -> tuple[dict[s
     cell = draw.choice(sorted((folder / "cells").iterdir()))
     other = draw.choice(["classes", "again", "wider"])
     for _ in range(draw.choice((1, 2))):
-        with contextlib.suppress(OSError, LookupError, TypeError, ValueError, RuntimeError):
+        with contextlib.suppress(*UNFIT):
             edit = draw_edit(draw, cell, good, other)
             edits.append(edit | {"file": f"cells/{cell.name}/{edit['file']}", "as": edit.get("as", edit["file"])})
             apply(edits[-1], folder, good)
@@ -445,7 +451,7 @@ def redo(kept: dict[str, Any], good: Path, place: Path) -> list[str]:
     """Make a kept input again; the command to run in the place."""
     run = copied(kept["run"], good, place)
     for edit in kept["edits"]:
-        with contextlib.suppress(OSError, LookupError, TypeError, ValueError, RuntimeError):
+        with contextlib.suppress(*UNFIT):
             apply(edit, run, good)
     return [word.replace("GOOD", str(good)) for word in kept["words"]]
 

@@ -36,36 +36,44 @@ def figures_table(figures: dict[str, Any]) -> Table:
     table.add_column("")
     table.add_column("mixture", justify="right")
     table.add_column("top-1 expert", justify="right")
-    if "accuracy" in figures:
-        table.add_row("accuracy", f"{figures['accuracy']:.4f}", f"{figures['accuracy_top1']:.4f}")
-    table.add_row("NLL, nats an example", f"{figures['nll']:.4f}", f"{figures['nll_top1']:.4f}")
+    if figures.get("accuracy") is not None:
+        table.add_row("accuracy", rounded(figures, "accuracy"), rounded(figures, "accuracy_top1"))
+    table.add_row("NLL, nats an example", rounded(figures, "nll"), rounded(figures, "nll_top1"))
     for name, key in ANSWERS:
-        if key in figures:
-            table.add_row(name, f"{figures[key]:.4f}", "")
-    experts = figures["experts_used"] + figures["dead_experts"]
+        if figures.get(key) is not None:
+            table.add_row(name, rounded(figures, key), "")
+    used, dead = figures.get("experts_used"), figures.get("dead_experts")
     table.add_section()
-    table.add_row("experts used", f"{figures['experts_used']} of {experts}", "")
-    table.add_row("effective experts", f"{figures['effective_experts']:.2f}", "")
-    table.add_row("gate entropy H(z|x), nats", f"{figures['gate_entropy']:.3f}", "")
-    table.add_row("what the gate tells, I(z;x), nats", f"{figures['mutual_information']:.3f}", "")
-    table.add_row("bound gap, nats", f"{figures['bound_gap']:.4f}", "")
+    table.add_row("experts used", NONE if used is None or dead is None else f"{used:.0f} of {used + dead:.0f}", "")
+    table.add_row("effective experts", rounded(figures, "effective_experts", 2), "")
+    table.add_row("gate entropy H(z|x), nats", rounded(figures, "gate_entropy", 3), "")
+    table.add_row("what the gate tells, I(z;x), nats", rounded(figures, "mutual_information", 3), "")
+    table.add_row("bound gap, nats", rounded(figures, "bound_gap"), "")
     return table
+
+
+NONE = "–"
+
+
+def rounded(figures: Mapping[str, Any], key: str, digits: int = 4) -> str:
+    """A figure, which the summary of a run from elsewhere may lack."""
+    value = figures.get(key)
+    return NONE if value is None else f"{value:.{digits}f}"
 
 
 def said_of_constant(figures: dict[str, Any]) -> str:
     """A sentence on the best answer that does not look at the row; empty where nobody knows."""
-    if "constant_rmse" in figures:
+    keys = ("constant_nll", "constant_accuracy", "constant_rmse", "constant_mae")
+    nll, accuracy, rmse, mae = (figures.get(key) for key in keys)
+    if rmse is not None and mae is not None:
         return (
-            f"Always answering the mean of the rows trained on has an RMSE of {figures['constant_rmse']:.4g}; their "
-            f"median has an MAE of {figures['constant_mae']:.4g}."
+            f"Always answering the mean of the rows trained on has an RMSE of {rmse:.4g}; their "
+            f"median has an MAE of {mae:.4g}."
         )
-    if "constant_accuracy" not in figures:
+    if accuracy is None:
         return ""
-    nll = f"an NLL of {figures['constant_nll']:.4f} and " if "constant_nll" in figures else ""
-    return (
-        f"Always answering the frequencies in the rows trained on has {nll}an accuracy of "
-        f"{figures['constant_accuracy']:.4f}."
-    )
+    nll = "" if nll is None else f"an NLL of {nll:.4f} and "
+    return f"Always answering the frequencies in the rows trained on has {nll}an accuracy of {accuracy:.4f}."
 
 
 SEEN = 0.02
@@ -94,7 +102,11 @@ def classes_table(classes: list[dict[str, Any]] | None) -> Table | None:
 def labels_table(labels: list[dict[str, Any]] | None) -> Table | None:
     """Each of several labels: the share of the rows that have it, and how well it is told; None without any."""
     headings = {"accuracy": "accuracy", "F1": "f1", "Brier": "brier", "AUC": "auc"}
-    return _each("label", "rows that have it", labels, headings, lambda each: f"{100 * each['share']:.1f} %")
+    return _each("label", "rows that have it", labels, headings, _share)
+
+
+def _share(label: Mapping[str, Any]) -> str:
+    return NONE if label["share"] is None else f"{100 * label['share']:.1f} %"
 
 
 def _each(

@@ -14,10 +14,18 @@ from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
 from gatewise.cli.stopping import stop
 from gatewise.cli.streams import OutputLost, say
-from gatewise.cli.tables import classes_table, figures_table, labels_table, said_of_constant, said_of_seen
+from gatewise.cli.tables import (
+    classes_table,
+    figures_table,
+    labels_table,
+    rounded,
+    said_of_constant,
+    said_of_seen,
+)
 from gatewise.data.target_names import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
+from gatewise.reporting.schema import parse_summary
 from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
@@ -158,7 +166,7 @@ def finish(run: Run, json_: bool) -> int:
             if json_:
                 print(json.dumps({"run": str(folder), **run.summary}), flush=True)
             else:
-                show(run.summary, folder)
+                show(parse_summary(run.summary, str(folder / "summary.json")).model_dump(), folder)
         except OutputLost as lost:
             if json_ and not lost.unread:
                 raise
@@ -181,7 +189,7 @@ def show(summary: dict[str, Any], folder: Path) -> None:
     screen.print(
         f"Trained {summary['model']['experts']} experts on {rows['train_rows']} rows of {rows['name']} in "
         f"{summary['epochs']} {'epoch' if summary['epochs'] == 1 else 'epochs'} (best: {summary['best_epoch']}), "
-        f"{summary['seconds']:.0f} s.",
+        f"{rounded(summary, 'seconds', 0)} s.",
         soft_wrap=True,
     )
     for told in (rows["used"], *rows["readings"], rows["left_out"], rows["rare"], rows["guessed"]):

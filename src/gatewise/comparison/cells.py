@@ -16,12 +16,24 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.registry import ESTIMATORS
 from gatewise.files import read_json, write_text
 from gatewise.objectives.registry import OBJECTIVES
+from gatewise.reporting.schema import parse_summary
 from gatewise.training.config import RunConfig
 from gatewise.training.parts import Parts
 from gatewise.training.train_run import train
 from gatewise.wording import shortened
 
 FILES = ("config.toml", "metrics.jsonl", "report.html", "model/weights.safetensors", "model/model.json")
+FIGURES = (
+    "nll",
+    "accuracy",
+    "nll_top1",
+    "accuracy_top1",
+    "experts_used",
+    "dead_experts",
+    "effective_experts",
+    "mutual_information",
+)
+"""The measures that are averaged over seeds, of `gatewise evaluate`."""
 NO_MATTER = {"data", "test", "threads"}
 """Keys that may differ between a finished cell and the one asked for: the rows are known by their hash."""
 
@@ -75,17 +87,20 @@ class Cell:
         """
         try:
             summary = read_json(self.path / "summary.json")
-            data, config = dict(summary["data"]), dict(summary["config"])
-        except (GatewiseError, KeyError, TypeError, ValueError):
+            parse_summary(summary, str(self.path / "summary.json"))
+        except GatewiseError:
             return None
-        if summary.get("interrupted") or not all((self.path / name).is_file() for name in FILES):
+        judged = [summary["validation"], summary.get("test") or summary["validation"]]
+        told = [summary.get("seconds"), *(figures.get(name) for figures in judged for name in FIGURES)]
+        whole = all(type(figure) in (int, float) for figure in told)
+        if summary.get("interrupted") or not whole or not all((self.path / name).is_file() for name in FILES):
             return None
-        difference = "other data" if not rows.same_as(data) else self._difference(config)
+        difference = "other data" if not rows.same_as(summary["data"]) else self._difference(summary["config"])
         if difference:
             raise GatewiseError(
                 f"{self.path} was trained with {difference}; give another --out, or delete that folder to train it anew"
             )
-        return summary
+        return {"test": None, **summary}
 
     def _difference(self, config: dict[str, Any]) -> str | None:
         """The first key that a finished run was trained with another value of."""

@@ -5,22 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.comparison.cells import Cell
+from gatewise.comparison.cells import FIGURES, Cell
 from gatewise.comparison.combinations import Combination
 from gatewise.comparison.intervals import mean_interval
 from gatewise.training.model import samples_of
-
-FIGURES = (
-    "nll",
-    "accuracy",
-    "nll_top1",
-    "accuracy_top1",
-    "experts_used",
-    "dead_experts",
-    "effective_experts",
-    "mutual_information",
-)
-"""The measures that are averaged over seeds, of `gatewise evaluate`."""
 
 
 @dataclass(frozen=True)
@@ -131,4 +119,4 @@ def _data(done: list[Outcome]) -> dict[str, Any] | None:
         return None
     told = done[0].summary["data"]
     keys = ("name", "target", "rows", "train_rows", "validation_rows", "test_rows", "columns", "classes", "hash")
-    return {key: told[key] for key in keys}
+    return {key: told.get(key) for key in keys}

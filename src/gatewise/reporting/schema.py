@@ -48,7 +48,9 @@ class Data(Part):
     target: Text | None = None
     images: bool = False
     used: Text | None = None
-    strays: Text | None = None
+    readings: list[Text] = Field([])
+    left_out: Text | None = None
+    rare: Text | None = None
     guessed: Text | None = None
 
 

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
 from gatewise.distributed.shards import is_sharded
@@ -33,6 +33,7 @@ def capture(loop: "Loop") -> Checkpoint:
     state = {
         "epoch": loop.epoch,
         "batches": loop.done,
+        "training": {"seed": loop.config.seed, "steps": trainer.steps},
         "passed_over": trainer.passed_over,
         # of the last step: what an epoch is told of, and audited with, is as its last step had it
         "progress": trainer.progress,
@@ -111,7 +112,10 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         set_random_states(checkpoint.part("random"), device)
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise GatewiseError(f"the checkpoint of step {checkpoint.step} is of another training ({reason})") from None
+        raise GatewiseError(
+            f"the checkpoint of step {checkpoint.step} is of another training ({reason}); restore the folder "
+            "checkpoints, or delete it to train from the beginning"
+        ) from None
     # what older checkpoints do not tell was 1
     now = {"threads": torch.get_num_threads(), "device": device.type, "torch": torch.__version__}
     now["processes"], before = loop.group.size, {"processes": 1, **state}
@@ -124,17 +128,33 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
 class Judged(BaseModel):
     """What is read of an epoch that is behind."""
 
+    model_config = ConfigDict(strict=True)
+
     epoch: int
+    train_loss: float
     train_experts_used: int
     train_effective_experts: float
     train_mutual_information: float
 
 
+class Reseeded(BaseModel):
+    """What is read of an expert that started again."""
+
+    model_config = ConfigDict(strict=True)
+
+    epoch: int
+    expert: int
+    donor: int
+
+
 class State(BaseModel):
     """The state of a checkpoint, which may come from a stranger."""
 
+    model_config = ConfigDict(strict=True)
+
     epoch: int = Field(ge=1)
     batches: int = Field(ge=0)
+    training: dict[str, int] = {}
     passed_over: int = Field(ge=0)
     progress: float = Field(0.0, ge=0, le=1)
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
@@ -144,7 +164,7 @@ class State(BaseModel):
     best_epoch: int = Field(ge=0)
     best_nll: float | None
     warnings: list[str]
-    reseeded: list[dict[str, int]]
+    reseeded: list[Reseeded]
     said: dict[str, str] | list[str]
     lasted: dict[str, int]
     most_used: int
@@ -171,6 +191,12 @@ def _check(loop: "Loop", checkpoint: Checkpoint) -> None:
     """Refuse by a ValueError what would only fail later."""
     state, tensors = checkpoint.state, checkpoint.tensors
     history = _history_of(checkpoint)
+    now = {"seed": loop.config.seed, "steps": loop.trainer.steps}
+    for key, value in state.get("training", {}).items():  # older checkpoints do not tell it
+        if now.get(key) != value:
+            raise ValueError(f"its {key}: {value}, here {now.get(key)}")
+    if [epoch["epoch"] for epoch in history] != [*range(1, len(history) + 1)]:
+        raise ValueError("its epochs are not numbered from 1 on")
     if len(history) not in (state["epoch"], state["epoch"] - 1) or state["best_epoch"] > len(history):
         raise ValueError(f"{len(history)} epochs in epoch {state['epoch']}")
     if state["epoch"] > loop.epochs + 1 or state["lasted"].keys() != loop.health.lasted.keys():
@@ -179,16 +205,27 @@ def _check(loop: "Loop", checkpoint: Checkpoint) -> None:
         raise ValueError(f"it has {len(state['dead_for'])} experts")
     if tensors["seen"].dim() != 2 or tensors["seen"].shape[1] != 2 or len(tensors["seen"]) > state["batches"]:
         raise ValueError("its losses have another shape")
-    if tensors["statistics"].shape != loop.statistics.sums.shape:
+    if _form(tensors["statistics"]) != _form(loop.statistics.sums):
         raise ValueError("its gate statistics have another shape")
-    best, weights = checkpoint.part("best"), loop.mixture.state_dict()
-    if best and {n: v.shape for n, v in best.items()} != {n: v.shape for n, v in weights.items()}:
-        raise ValueError("its best weights have other names or shapes")
+    weights = _forms(loop.mixture.state_dict())
+    if _forms(checkpoint.part("mixture")) != weights or _forms(checkpoint.part("best")) not in ({}, weights):
+        raise ValueError("its weights have other names, shapes or types")
+    if _forms(checkpoint.part("objective")) != _forms(loop.objective.state_dict()):
+        raise ValueError("the state of its objective has other names, shapes or types")
     parameters = [p for group in loop.trainer.optimiser.param_groups for p in group["params"]]
     for name, value in checkpoint.part("optimiser").items():
         index, _, what = name.partition(".")
-        if value.shape != (torch.Size([]) if what == "step" else parameters[int(index)].shape):
-            raise ValueError(f"the optimiser's {name} has another shape")
+        own = parameters[int(index)]
+        if _form(value) != (_form(own) if what != "step" else (torch.Size([]), torch.float32)):
+            raise ValueError(f"the optimiser's {name} has another shape or type")
+
+
+def _form(tensor: Tensor) -> tuple[torch.Size, torch.dtype]:
+    return tensor.shape, tensor.dtype
+
+
+def _forms(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: _form(tensor) for name, tensor in tensors.items()}
 
 
 def _restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
