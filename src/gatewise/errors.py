@@ -7,3 +7,10 @@ class GatewiseError(ValueError):
     The message is one line: what was wrong, where, and what to do. The command line prints it and exits
     with status 2. Anything else that escapes is a fault of ours.
     """
+
+
+def check_kind(value: object, kind: type, name: str, advice: str) -> None:
+    """Raises GatewiseError for an argument that is something else, with how to make what is wanted."""
+    if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise GatewiseError(f"{name} must be {article} {kind.__name__}, got {type(value).__name__}; {advice}")

@@ -8,7 +8,7 @@ Nothing else in the code decides which categories, and so which experts, are run
 Shapes: S samples, `*batch` examples, L latents (with `event_dims=1`), K categories.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -243,6 +243,18 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
         takes = "one latent an example, event_dims=0" if event_dims else "several latents, event_dims=1"
         raise GatewiseError(f"estimator {estimator.name!r} takes {takes}; here use one such as 'score-function'")
     check_num_samples(estimator, num_samples)
+    check_estimator(estimator)
+
+
+def check_estimator(estimator: Any) -> None:
+    """Raise `GatewiseError` for what is no estimator, or does not say what it asks."""
+    if isinstance(estimator, type) or not isinstance(getattr(estimator, "calls", None), Set):
+        named = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
+        missing = "is a class; make one of it" if isinstance(estimator, type) else "does not state its `calls`"
+        raise GatewiseError(
+            f"estimator {named} {missing}: a gradient estimator says which of 'index', 'all' and 'point' it asks, as "
+            "docs/extending.md has it"
+        )
 
 
 def check_num_samples(estimator: Any, num_samples: int) -> None:

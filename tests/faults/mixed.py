@@ -36,6 +36,7 @@ import numpy as np
 import tomli_w
 import torch
 from matplotlib.figure import Figure
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from gatewise.cli import main as gatewise
@@ -43,7 +44,7 @@ from gatewise.comparison import compare
 from gatewise.training import RunConfig, train
 from tests.faults.fuzz import Hang, limit_memory, stopwatch
 
-UNFIT = (OSError, LookupError, TypeError, ValueError, RuntimeError, zipfile.BadZipFile)
+UNFIT = (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError, zipfile.BadZipFile)
 """What an edit of a file ends in that another edit has left in no state to be edited."""
 
 Edit = dict[str, Any]

@@ -220,6 +220,9 @@ def forged(png: str) -> dict:
     return typical
 
 
+BINS = {"confidence": [0.1, 0.9], "accuracy": [0.1, 0.9], "count": [3, 4, 5]}
+
+
 @pytest.mark.parametrize(
     ("summary", "where"),
     [
@@ -238,6 +241,7 @@ def forged(png: str) -> dict:
             "3 rows, one for each label",
         ),
         (make_summary(details={**make_summary()["details"], "bound_gap": GAPS}), "one bin more than edges"),
+        (make_summary(details={**make_summary()["details"], "reliability": BINS}), "as many confidences"),
         (make_summary(2, typical=make_images(3)), "typical.experts must have numbers below 2"),
         (make_summary(typical=forged('iVBORw0KGgo"><script>')), "typical.experts.0.images.0.png"),
         (make_summary(typical=forged("PHN2Zz4=")), "typical.experts.0.images.0.png"),

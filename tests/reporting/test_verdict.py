@@ -102,3 +102,14 @@ def test_labels_that_are_told_worse_than_always_the_same_are_bad_news():
     worse["test"]["accuracy"] = 0.79  # always the more frequent value: 80 %
     for summary, expected in ((make_label_summary(), "fact"), (worse, "bad")):
         assert level(verdict(parse_summary(summary, "summary")), "its more frequent value") == expected
+
+
+def test_classes_that_are_never_the_answer_are_named():
+    classes = [
+        {"name": "gold", "rows": 3, "recall": 0.0, "precision": None},
+        {"name": "iron", "rows": 0, "recall": None, "precision": None},
+        {"name": "lead", "rows": 90, "recall": 1.0, "precision": 0.97},
+    ]
+    found = findings(classes=classes)
+    assert level(found, "Never given as an answer, of 3 classes: gold (3 rows); --class-weight balanced") == "bad"
+    assert "Never given" not in said(findings(classes=classes[1:]))

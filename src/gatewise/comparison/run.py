@@ -17,11 +17,11 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.data.missing_values import MISSING_NUMBERS
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
-from gatewise.training.config import RunConfig
+from gatewise.training.config import MAKE_ONE, RunConfig
 from gatewise.training.config_text import written
 from gatewise.training.gate import check_gate
 from gatewise.training.kinds import KINDS
@@ -89,6 +89,7 @@ def compare(
         GatewiseError: before anything is trained, for data or a combination that cannot work, or a folder in use.
     """
     started = time.perf_counter()
+    check_kind(base, RunConfig, "base", MAKE_ONE)
     if seeds < 1 or jobs == 0:
         raise GatewiseError("seeds and jobs must be at least 1")
     if base.seed + seeds > 2**32:

@@ -107,6 +107,11 @@ def kind_of(name: str) -> str:
         raise GatewiseError(unreadable(name)) from None
     except (OSError, ValueError):
         pass  # it is not there, or no name of a file at all
+    if os.path.isdir(name) and os.path.isfile(os.path.join(name, "config.toml")):
+        raise GatewiseError(
+            f"{name} is a run folder, and rows are wanted; gatewise report shows runs, also side by side, and gatewise "
+            "evaluate measures one"
+        )
     if os.path.isdir(name):
         return "images" if holds_images(Path(name)) else ".parquet"
     if ending not in ENDINGS:

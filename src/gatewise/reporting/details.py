@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, model_validator
 
 from gatewise.reporting.fields import Number, Part, Text
 
@@ -16,6 +16,12 @@ class Reliability(Part):
     confidence: list[Number]
     accuracy: list[Number]
     count: list[NonNegativeInt]
+
+    @model_validator(mode="after")
+    def _of_the_same_bins(self) -> "Reliability":
+        if not len(self.confidence) == len(self.accuracy) == len(self.count):
+            raise ValueError("reliability must have as many confidences and accuracies as counts")
+        return self
 
 
 class GapBins(Part):
@@ -81,15 +87,13 @@ class Details(Part):
 
     def check(self, num_experts: int, num_classes: int, num_labels: int = 0) -> None:
         """Raise ValueError where the lengths do not fit K and C, or the number of labels."""
-        drawn = self.reliability
-        if bool(num_classes) != (drawn is not None):
+        if bool(num_classes) != (self.reliability is not None):
             raise ValueError("details.reliability must be there for classes, and for them alone")
         for name, rows, length in (
             ("expert_share", [self.expert_share], num_experts),
             ("mean_gate", [self.mean_gate], num_experts),
             ("gate_by_class", self.gate_by_class, num_experts),
             ("confusion", self.confusion, num_classes),
-            ("reliability", [drawn.confidence, drawn.accuracy] if drawn else [], len(drawn.count) if drawn else 0),
         ):
             if any(len(row) != length for row in rows):
                 raise ValueError(f"details.{name} must have rows of {length} numbers")

@@ -61,7 +61,9 @@ def _each_class(part: str, metrics: Metrics) -> Table:
         for each in metrics.classes[:MOST_ROWS]
     ]
     left_out = f", the first {MOST_ROWS} of {len(metrics.classes)}" if len(metrics.classes) > MOST_ROWS else ""
-    return Table(f"Each class, {part} rows{left_out}", ["", "rows", "recall", "precision", "F1", "AUC"], rows)
+    return Table(
+        f"Each class, {part} rows{left_out}", ["", "rows", "recall", "precision", "F1", "AUC"], rows, wide=True
+    )
 
 
 def learning(summary: Summary, history: History) -> Section:

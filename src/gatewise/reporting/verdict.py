@@ -11,6 +11,7 @@ from gatewise.reporting.wording import count, duration, listed, measure, number,
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
 SEEN = 0.02  # of the test rows; a few are equal to some that were trained on by chance
 LOOSE = 0.1  # nats of bound gap
+MOST_NAMED = 5  # classes
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ def verdict(summary: Summary) -> list[Finding]:
         _interrupted(summary),
         _quality(summary, part, metrics),
         _most_frequent(summary, metrics),
+        _never_predicted(metrics),
         _telling(summary),
         _seen(summary),
         _untested(summary),
@@ -123,6 +125,20 @@ def _most_frequent(summary: Summary, metrics: Metrics) -> Finding | None:
     if metrics.accuracy > share:
         return Finding("fact", f"{told}.")
     return Finding("bad", f"{told}, so the labels that the model gives are worth nothing yet.")
+
+
+def _never_predicted(metrics: Metrics) -> Finding | None:
+    """Classes that rows have and no row is given: of few rows, most often."""
+    missed = [each for each in metrics.classes if each.rows and each.precision is None]
+    if not missed:
+        return None
+    named = [f"{short(each.name, 40)} ({count(each.rows, 'row')})" for each in missed[:MOST_NAMED]]
+    more = f", {len(missed) - MOST_NAMED} more" if len(missed) > MOST_NAMED else ""
+    return Finding(
+        "bad",
+        f"Never given as an answer, of {count(len(metrics.classes), 'class', 'classes')}: {', '.join(named)}{more}; "
+        "--class-weight balanced weighs all classes alike, and more epochs may do.",
+    )
 
 
 def _usual_labels(metrics: Metrics) -> Finding | None:

@@ -36,6 +36,7 @@ def for_python(message: str) -> str:
     said = re.sub(r"--set '?missing=(\[.*?\])'?", r"missing=\1", said)
     said = re.sub(r"--set '?(\w+)=([\d.]*\d|\[.*?\])'?", r'settings={"\1": \2}', said)
     said = re.sub(r"(?:--set|set) decimal ?= ?'?([.,])'?|\bdecimal = '([.,])'", _as_decimal, said)
+    said = re.sub(r"--set '?(\w+)=([^\s'\[]+)'?", r'settings={"\1": "\2"}', said)
     return re.sub(r"--objective (\w+)", r'objective="\1"', said)
 
 

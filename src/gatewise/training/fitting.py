@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gatewise.distributed import ALONE, Group
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
@@ -69,6 +69,9 @@ def fit(
             take, the loss is not finite, or a step has fewer rows than there are processes.
     """
     config = config or LoopConfig()
+    check_kind(
+        mixture, MixtureOfExperts, "mixture", "make one of a gate and experts, gw.MixtureOfExperts(gate, experts)"
+    )
     if not isinstance(objective, Objective):
         raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
     if not isinstance(config, LoopConfig):

@@ -13,13 +13,13 @@ import torch
 
 from gatewise.data import StoredRows
 from gatewise.distributed import Group, joined, own_device
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback
-from gatewise.training.config import LoopConfig, RunConfig, load_config
+from gatewise.training.config import MAKE_ONE, LoopConfig, RunConfig, load_config
 from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
 from gatewise.training.gate import check_gate
@@ -66,6 +66,7 @@ def train(
         GatewiseError: for a configuration or data that cannot be used, or a loss that is not finite; a run without
             one finished epoch leaves no folder behind.
     """
+    check_kind(config, RunConfig, "config", MAKE_ONE)
     with joined(choose_device(config.device), should_stop) as group:
         before = group.of_leader(lambda: begun_before(out, config.data, group))
         if before is not None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from gatewise import estimators
 from gatewise.errors import GatewiseError
 from gatewise.estimators import Baseline, GradientEstimator, Tempered
-from gatewise.expectation import check_num_samples
+from gatewise.expectation import check_estimator, check_num_samples
 
 Choice = str | tuple[str, dict[str, Any]] | GradientEstimator
 """A name, a name and options, or an estimator as it is."""
@@ -94,6 +94,8 @@ def settings(
     found: list[Setting] = []
     refused: list[Refused] = []
     if own is not None:
+        if not (isinstance(own, tuple) and len(own) == 2 and isinstance(own[1], int)):
+            raise GatewiseError(f"own must be an estimator and its number of samples, as ('rebar', 1), got {own!r}")
         choice, count = own
         for estimator, options, warm in _made(choice, temperatures[:1], num_categories, context_dim):
             check_num_samples(estimator, count)
@@ -160,6 +162,7 @@ def _made(
 ) -> list[tuple[GradientEstimator, dict[str, Any], bool]]:
     """The estimators that one choice stands for: estimator, options, whether it has learned already."""
     if isinstance(choice, GradientEstimator):
+        check_estimator(choice)
         return [(choice, _differing(choice), True)]
     if not isinstance(choice, str) and not _is_pair(choice):
         raise GatewiseError(f"estimators must be names, (name, options) pairs or estimators, got {choice!r}")
