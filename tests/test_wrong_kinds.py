@@ -15,8 +15,20 @@ def f(point):
     return (point * torch.tensor([1.0, 3.0])).sum(-1)
 
 
+MIXTURE = gw.MixtureOfExperts(nn.Linear(3, 2), [nn.Linear(3, 2) for _ in range(2)])
+MARGINAL = gw.objectives.get("marginal")
+CONFIG = gw.training.load_config({"data": "iris", "epochs": 1})
 LOGITS = torch.zeros(2, 2)
 ROWS = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
+
+
+def fit(train=ROWS, validation=None, **options):
+    return gw.training.fit(MIXTURE, MARGINAL, train, validation, gw.training.LoopConfig(epochs=1), **options)
+
+
+def layer(in_features=4, experts=3, **options):
+    return gw.nn.MoELayer(in_features, experts, **options)
+
 
 CALLS = {
     "a dict to train": (lambda: gw.training.train({"data": "iris"}), "config must be a RunConfig, got dict"),
@@ -30,6 +42,60 @@ CALLS = {
     "a class": (lambda: gw.expect(f, LOGITS, gw.estimators.Enumeration), "Enumeration is a class; make one of it"),
     "one that states nothing, audited": (lambda: gw.audit(f, LOGITS, [Bare()]), "Bare does not state its `calls`"),
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
+    "a text to load": (lambda: gw.training.load_config("run.toml"), "keys must be a Mapping, got str"),
+    "a configuration to load": (lambda: gw.training.load_config(CONFIG), "keys must be a Mapping, got RunConfig"),
+    "one callback to train": (
+        lambda: gw.training.train(CONFIG, callbacks=gw.training.Callback()),
+        "callbacks must be a list, got Callback",
+    ),
+    "a function to fit for a callback": (lambda: fit(callbacks=[print]), "each of callbacks must be a Callback"),
+    "one regulariser": (lambda: fit(regularisers=gw.objectives.Load(0.1)), "regularisers must be a list, got Load"),
+    "a regulariser's name": (lambda: fit(regularisers="load"), "regularisers must be a list, got str"),
+    "names of regularisers": (lambda: fit(regularisers=["load"]), "each of regularisers must be a Regulariser"),
+    "weights as a list": (lambda: fit(weight=[1.0] * 4), "weight must be a Tensor, got list"),
+    "arrays to fit": (lambda: fit(tuple(part.numpy() for part in ROWS)), "train must be (x, y), two tensors"),
+    "x alone": (lambda: fit(ROWS[0]), "train must be (x, y), two tensors, got Tensor"),
+    "three parts": (lambda: fit((*ROWS, ROWS[1])), "train must be (x, y), two tensors"),
+    "a Dataset": (lambda: fit(torch.utils.data.TensorDataset(*ROWS)), "gw.training.rows_of"),
+    "validation alone": (lambda: fit(ROWS, ROWS[0]), "validation must be (x, y), two tensors"),
+    "true for trust": (
+        lambda: gw.training.Predictions(None, list, trust=True),
+        "trust must be a Trust, got bool",
+    ),
+    "one estimator to compare": (
+        lambda: gw.comparison.compare(CONFIG, estimators="enumeration"),
+        "estimators must be a list, got str",
+    ),
+    "estimators to compare": (
+        lambda: gw.comparison.compare(CONFIG, estimators=[gw.estimators.Enumeration()]),
+        "each of estimators must be a str, got Enumeration",
+    ),
+    "one objective": (lambda: gw.comparison.compare(CONFIG, objectives="jensen"), "objectives must be a list, got str"),
+    "seeds": (lambda: gw.comparison.compare(CONFIG, seeds=[0, 1]), "seeds must be a whole number, got [0, 1]"),
+    "jobs": (lambda: gw.comparison.compare(CONFIG, jobs="two"), "jobs must be a whole number, got 'two'"),
+    "a function for a watcher": (lambda: gw.comparison.compare(CONFIG, watcher=print), "watcher must be a Watcher"),
+    "a dict to combine": (lambda: gw.comparison.combine({}, None, ["jensen"]), "base must be a RunConfig, got dict"),
+    "f and logits the other way round": (
+        lambda: gw.expect(LOGITS, f, gw.estimators.Enumeration()),
+        "logits must be a Tensor, got function",
+    ),
+    "a network to audit": (lambda: gw.audit(nn.Linear(3, 2), ROWS), "give a MixtureOfExperts"),
+    "numbers for a mixture": (lambda: gw.MixtureOfExperts(4, 2), "gate must be a Module, got int"),
+    "a function for a gate": (lambda: gw.MixtureOfExperts(f, [nn.Linear(3, 2)]), "gate must be a Module, got function"),
+    "one expert": (
+        lambda: gw.MixtureOfExperts(nn.Linear(3, 2), nn.Linear(3, 2)),
+        "experts must be a list of modules, got Linear",
+    ),
+    "text for features": (lambda: layer("4"), "in_features must be a whole number, got '4'"),
+    "a fraction of experts": (lambda: layer(4, 3.0), "experts must be a list of modules, got float"),
+    "text for a width": (lambda: layer(hidden="8"), "hidden must be a whole number, got '8'"),
+    "fractions for widths": (lambda: layer(hidden=[8, 8.5]), "hidden must be a whole number, got 8.5"),
+    "text for the output": (lambda: layer(out_features="3"), "out_features must be a whole number, got '3'"),
+    "a fraction for k": (lambda: layer(k=1.5), "k must be a whole number, got 1.5"),
+    "a network for a router": (lambda: layer(router=nn.Linear(4, 3)), "router must be a Router, got Linear"),
+    "true for a shared module": (lambda: layer(shared=True), "shared must be a Module, got bool"),
+    "an array to a layer": (lambda: layer()(torch.zeros(2, 4).numpy()), "x must be a Tensor, got ndarray"),
+    "a text for padding": (lambda: layer()(torch.zeros(2, 4), "mask"), "padding must be a Tensor, got str"),
 }
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.precision import widened, working_dtype
 
 JOINT_LIMIT = 4096
@@ -232,6 +232,7 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
             f"estimator is the string {estimator!r}; make it once with gw.estimators.get({estimator!r}) and "
             "pass it on, so that its baselines keep what they learn"
         )
+    check_kind(logits, Tensor, "logits", "the order is gw.expect(f, logits, estimator), with a tensor [*batch, K]")
     if not logits.is_floating_point():
         raise GatewiseError(f"logits must be floating point, got {logits.dtype}; convert them with .float()")
     if event_dims not in (0, 1):

@@ -173,6 +173,7 @@ def test_dates_that_are_written_otherwise_are_said(tmp_path):
     assert records.features["when"].dtype == pl.String
     (said,) = said_of_readings(records.readings, ("",))
     assert "'when' may hold dates ('31/12/2020')" in said
+    assert "it serves by its frequent values alone" in said  # as a date that differs by row is left out
     assert "--set 'date_format=%d/%m/%Y' would read them." in said
     found = read(tmp_path / "d.csv", "y", form=Form(date_format="%d/%m/%Y")).records
     assert found.features["when"][0] == datetime.datetime(2020, 12, 31)

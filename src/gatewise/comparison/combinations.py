@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise import objectives as known_objectives
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.estimators import estimator_text
-from gatewise.training.config import RunConfig, load_config
+from gatewise.training.config import MAKE_ONE, RunConfig, load_config
 from gatewise.training.estimator_text import parse_estimator
 from gatewise.training.model import build_objective, estimator_name, takes_estimator
 
@@ -73,6 +73,10 @@ def combine(base: RunConfig, estimators: Sequence[str] | None, objectives: Seque
     Raises:
         GatewiseError: for unknown names, options that are not taken, one named twice, or nothing to compare.
     """
+    check_kind(base, RunConfig, "base", MAKE_ONE)
+    objectives = check_kinds(objectives, str, "objectives", "such as ['jensen', 'marginal']")
+    if estimators is not None:
+        estimators = check_kinds(estimators, str, "estimators", "such as ['enumeration', 'score-function:samples=2']")
     if not objectives or (estimators is not None and not estimators):
         raise GatewiseError("there is nothing to compare; name at least one objective and one estimator")
     _check_base(base, objectives)

@@ -17,7 +17,7 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.data.missing_values import MISSING_NUMBERS
-from gatewise.errors import GatewiseError, check_kind
+from gatewise.errors import GatewiseError, check_kind, check_number
 from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
@@ -90,6 +90,11 @@ def compare(
     """
     started = time.perf_counter()
     check_kind(base, RunConfig, "base", MAKE_ONE)
+    check_number(seeds, "seeds", "say how many there are; the first is the configuration's seed")
+    if jobs is not None:
+        check_number(jobs, "jobs", "say how many cells are trained at once")
+    if watcher is not None:
+        check_kind(watcher, Watcher, "watcher", "make a class of gw.comparison.Watcher")
     if seeds < 1 or jobs == 0:
         raise GatewiseError("seeds and jobs must be at least 1")
     if base.seed + seeds > 2**32:

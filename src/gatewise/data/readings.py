@@ -198,8 +198,8 @@ def _of_types(readings: Mapping[str, Reading]) -> Iterator[str]:
     for name, reading in readings.items():
         if reading.dates:
             yield (
-                f"{shown(name)} may hold dates ({shown(reading.others[0])}), and is read as text, as dates are written "
-                f"2020-12-31; --set 'date_format={reading.dates[0]}' would read them"
+                f"{shown(name)} may hold dates ({shown(reading.others[0])}); taken for text, it serves by its frequent "
+                f"values alone, as dates are written 2020-12-31; --set 'date_format={reading.dates[0]}' would read them"
                 f"{f', or {reading.dates[1]} for the day and month the other way round' if reading.dates[1:] else ''}."
             )
 

@@ -76,6 +76,8 @@ class ExpertList(Resting, Experts):
 
     def __init__(self, experts: Iterable[nn.Module]):
         super().__init__()
+        if not isinstance(experts, Iterable):
+            raise GatewiseError(f"experts must be a list of modules, got {type(experts).__name__}; put it into a list")
         modules = list(experts)
         if not modules:
             raise GatewiseError("a mixture needs at least 1 expert, got 0; pass a list of modules")

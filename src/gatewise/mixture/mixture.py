@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, distributions, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
@@ -46,6 +46,7 @@ class MixtureOfExperts(Resting):
         head: Head | None = None,
     ):
         super().__init__()
+        check_kind(gate, nn.Module, "gate", "such as torch.nn.Linear(features, number of experts)")
         self.gate = gate
         self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
         self.trunk = trunk

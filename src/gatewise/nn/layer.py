@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind, check_number
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
 from gatewise.mixture.perceptrons import MLPBank
@@ -66,14 +66,21 @@ class MoELayer(Resting):
         shared: nn.Module | None = None,
     ):
         super().__init__()
+        check_number(in_features, "in_features", "it is the last size of x")
+        if k is not None:
+            check_number(k, "k", "say how many experts a token has")
         self.in_features = in_features
         if isinstance(experts, int):
-            widths = (4 * in_features,) if hidden is None else (hidden,) if isinstance(hidden, int) else hidden
+            widths = _widths(4 * in_features if hidden is None else hidden)
+            if out_features is not None:
+                check_number(out_features, "out_features", "it is the last size of the output")
             experts = MLPBank(experts, in_features, widths, out_features or in_features, dropout or 0.0)
         else:
             _refuse("experts that are given", hidden=hidden, out_features=out_features, dropout=dropout)
         self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
         self.router = _router(router, in_features, self.num_experts, k)
+        if shared is not None:
+            check_kind(shared, nn.Module, "shared", "it runs for every token")
         self.shared = shared
         self.rest_frozen()
 
@@ -144,8 +151,11 @@ class MoELayer(Resting):
         return (weights.unsqueeze(-1) * outputs).sum(1).to(outputs.dtype)
 
     def _check(self, x: Tensor, padding: Tensor | None) -> None:
+        check_kind(x, Tensor, "x", "make one with torch.as_tensor")
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise GatewiseError(f"this layer takes x of shape [..., {self.in_features}], got {list(x.shape)}")
+        if padding is not None:
+            check_kind(padding, Tensor, "padding", "true where there is no token")
         if padding is not None and (padding.dtype != torch.bool or padding.shape != x.shape[:-1]):
             raise GatewiseError(
                 f"padding must be bool and of shape {list(x.shape[:-1])}, true where there is no token; "
@@ -164,6 +174,14 @@ def _without_masked(routing: Routing) -> Routing:
     return replace(routing, index=index, weights=weights, chosen=unmasked(routing.chosen))
 
 
+def _widths(hidden: int | Sequence[int]) -> list[int]:
+    """The widths of the bank's hidden layers."""
+    widths = list(hidden) if isinstance(hidden, Sequence) else [hidden]
+    for width in widths:
+        check_number(width, "hidden", "give a width, or a list of widths")
+    return widths
+
+
 def _refuse(reason: str, **options: object) -> None:
     """Refuse options that have no meaning here."""
     for name, value in options.items():
@@ -179,6 +197,7 @@ def _router(router: str | Router, in_features: int, num_experts: int, k: int | N
             raise GatewiseError(f"router {router!r} chooses one expert a token, got k={k}; leave k out")
         chosen = {"k": k} if k is not None and "k" in options else {}
         return routers.get(router, in_features=in_features, num_experts=num_experts, **chosen)
+    check_kind(router, Router, "router", f"or one of the names {', '.join(routers.names())}")
     _refuse("a router that is given", k=k)
     got, wanted = (router.in_features, router.num_experts), (in_features, num_experts)
     if got != wanted:

@@ -1,6 +1,9 @@
 """What can watch a training: a small fixed set of hooks."""
 
+from collections.abc import Iterable
 from typing import Any
+
+from gatewise.errors import check_kinds
 
 
 class Callback:
@@ -40,3 +43,8 @@ class Callback:
 
     def on_end(self) -> None:
         """After the last step, also when training was stopped or failed."""
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
+    """The callbacks as a list; raises GatewiseError for what is none."""
+    return check_kinds(callbacks, Callback, "callbacks", "make a class of gw.training.Callback, and give [one of it]")

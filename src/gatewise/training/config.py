@@ -15,7 +15,7 @@ from gatewise.data.form import Form, as_separator
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.target_names import joined, names_of
 from gatewise.data.text_files import as_encoding
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import read_text
 from gatewise.parsing import parse_toml
 from gatewise.schedules import as_schedule
@@ -475,6 +475,7 @@ def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) ->
     Raises:
         GatewiseError: for the first key that is unknown or has a bad value.
     """
+    check_kind(keys, Mapping, "keys", 'give names and values, as in {"data": "iris"}; a file is read by tomllib.load')
     where = where or {}
     for key in keys:
         if key not in RunConfig.model_fields:

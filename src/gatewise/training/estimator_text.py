@@ -8,7 +8,7 @@ schedule keeps its own colons. `samples=2` says how many samples.
 from typing import Any
 
 from gatewise import objectives
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.training.config import parse_value
 from gatewise.wording import shown
 
@@ -19,6 +19,7 @@ def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         GatewiseError: for an unknown name, or text of another form.
     """
+    check_kind(text, str, "an estimator here", "write it as NAME:KEY=VALUE, such as 'score-function:samples=2'")
     name, *pieces = text.strip().split(":")
     if "=" in name:
         raise GatewiseError(

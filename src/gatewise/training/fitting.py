@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from gatewise.distributed import ALONE, Group
-from gatewise.errors import GatewiseError, check_kind
+from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
-from gatewise.training.callbacks import Callback
+from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import Rows
@@ -76,6 +76,11 @@ def fit(
         raise GatewiseError(f"objective must be made by gw.objectives.get(…), got {objective!r}")
     if not isinstance(config, LoopConfig):
         raise GatewiseError(f"config must be a LoopConfig, such as LoopConfig(epochs=20), got {config!r}")
+    check_rows(train, "train")
+    if validation is not None:
+        check_rows(validation, "validation")
+    regularisers = check_kinds(regularisers, Regulariser, "regularisers", "such as [gw.objectives.Load(0.1)]")
+    watchers = check_callbacks(callbacks)
     if not count_of(train) or (validation is not None and not count_of(validation)):
         raise GatewiseError("training needs at least one training row and one validation row")
     if isinstance(train, RowStream) and (weight is not None or num_classes is None):
@@ -88,7 +93,7 @@ def fit(
     for part in (train, validation):
         if not isinstance(part, RowStream | None):
             check_targets(mixture, part[1])
-    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, list(callbacks), should_stop, group)
+    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, watchers, should_stop, group)
     loop.prepare_experts(assignment)
     loop.starts = Starts(loop, config.starts, anew)
     device = loop.trainer.device
@@ -96,6 +101,17 @@ def fit(
         torch.manual_seed(loop.trainer.dropout_seed)
         loop.go_on_from(checkpoints)
         return loop.run()
+
+
+def check_rows(rows: Rows | RowStream, name: str) -> None:
+    """Raises GatewiseError for what is neither x and y as tensors nor a stream."""
+    if isinstance(rows, RowStream):
+        return
+    if not isinstance(rows, tuple | list) or len(rows) != 2 or not all(isinstance(part, Tensor) for part in rows):
+        raise GatewiseError(
+            f"{name} must be (x, y), two tensors, got {type(rows).__name__}; make them with torch.as_tensor, or of a "
+            "Dataset with gw.training.rows_of"
+        )
 
 
 def check_targets(mixture: MixtureOfExperts, y: Tensor) -> None:

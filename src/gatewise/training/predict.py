@@ -15,7 +15,7 @@ from gatewise.data import Records
 from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.writers import writing
 from gatewise.diagnostics import tempered
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_output
 from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
@@ -99,7 +99,8 @@ class Predictions:
         self.read_from = [] if read_from is None else [read_from]
         self.kept: deque[pl.DataFrame] = deque()  # of rows that are not predicted yet
         self.route, self.k, self.batch_size = route, k, batch_size
-        self.trust = trust or Trust()
+        self.trust = Trust() if trust is None else trust
+        check_kind(self.trust, Trust, "trust", "such as gw.training.Trust(calibrated=True)")
         self.kind = KINDS.get(model.spec.head)
         if self.trust != Trust() and self.kind is not None:
             raise GatewiseError(

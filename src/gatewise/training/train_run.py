@@ -18,7 +18,7 @@ from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.calibration import fit_calibration
-from gatewise.training.callbacks import Callback
+from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.config import MAKE_ONE, LoopConfig, RunConfig, load_config
 from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
@@ -67,6 +67,7 @@ def train(
             one finished epoch leaves no folder behind.
     """
     check_kind(config, RunConfig, "config", MAKE_ONE)
+    callbacks = check_callbacks(callbacks)
     with joined(choose_device(config.device), should_stop) as group:
         before = group.of_leader(lambda: begun_before(out, config.data, group))
         if before is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.wording import instead
 
 
@@ -66,6 +66,7 @@ def check_weight(weight: Tensor | None, rows: int, name: str) -> Tensor | None:
     """
     if weight is None:
         return None
+    check_kind(weight, Tensor, name, "make one with torch.as_tensor")
     if weight.shape != (rows,):
         raise GatewiseError(f"{name} must have shape [{rows}], one weight a row, got {list(weight.shape)}")
     wide = weight.cpu().double()

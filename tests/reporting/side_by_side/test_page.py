@@ -99,6 +99,13 @@ def test_where_one_has_no_test_rows_the_validation_rows_judge_all():
     assert "their figures flatter" in page.text
 
 
+def test_how_classes_are_ranked_stands_beside():
+    ranked = make_metrics(8, 360, auc=0.75, average_precision=0.5)
+    page = shown(trained(test=ranked), trained("b", test=ranked))
+    assert "AUC 0.7500 0.7500" in page.text
+    assert "average precision 0.5000 0.5000" in page.text
+
+
 def test_figures_that_are_missing_are_left_out():
     none = {"rows": 0}
     page = shown(trained(test=none, validation=none), trained("b", test=none, validation=none, seconds=None))
@@ -164,7 +171,10 @@ def test_what_cannot_be_shown_is_refused_in_one_line(folders, tmp_path):
 
 
 def test_runs_of_numbers_show_their_errors_and_are_not_ranked_against_classes():
-    numbers = make_metrics(8, 360, accuracy=None, rmse=2.5, mae=1.75, crps=1.25, coverage_90=0.9)
+    numbers = make_metrics(
+        8, 360, accuracy=None, ece=None, brier=None, rmse=2.5, mae=1.75, r2=0.5, crps=1.25, coverage_90=0.9
+    )
+    numbers["accuracy_top1"] = None
     changes = {"test": numbers, "details": None, "typical": None, "data": {"classes": []}}
     runs = []
     for name, head in (("g", "gaussian"), ("t", "student-t"), ("p", "poisson")):
@@ -172,6 +182,9 @@ def test_runs_of_numbers_show_their_errors_and_are_not_ranked_against_classes():
         runs.append(trained(name, model=model, **changes))
     page = shown(*runs[:2])
     assert "RMSE 2.5000 2.5000" in page.text
+    assert "R² 0.5000 0.5000" in page.text
+    assert "ECE –" not in page.text  # what no run has is no row
+    assert "accuracy –" not in page.text
     assert "have the same NLL" in page.text
     for others in (trained(), runs[2]):
         page = shown(runs[0], others)

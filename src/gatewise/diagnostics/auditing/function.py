@@ -205,7 +205,10 @@ def _check_level(level: str) -> None:
 
 def _checked_logits(logits: Any, event_dims: int) -> Tensor:
     if not isinstance(logits, Tensor) or not logits.is_floating_point():
-        raise GatewiseError("for an f, give logits: a floating-point tensor [*batch, K]")
+        raise GatewiseError(
+            "for an f, give logits: a floating-point tensor [*batch, K]; to audit a model and its rows (x, y), give a "
+            "MixtureOfExperts, of a run its model.mixture"
+        )
     if event_dims not in (0, 1) or logits.dim() < 1 + event_dims or not logits.shape[-1]:
         raise GatewiseError(f"logits of shape {list(logits.shape)} do not fit event_dims={event_dims}")
     if not logits.numel():

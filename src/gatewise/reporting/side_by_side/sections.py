@@ -14,6 +14,8 @@ FIGURES = (
     ("accuracy, top-1", "accuracy_top1", True, 4),
     ("NLL, nats", "nll", False, 4),
     ("NLL, top-1", "nll_top1", False, 4),
+    ("AUC", "auc", False, 4),
+    ("average precision", "average_precision", False, 4),
     ("ECE", "ece", False, 4),
     ("Brier score", "brier", False, 4),
     ("experts used", "experts_used", False, 0),
@@ -27,6 +29,7 @@ FIGURES = (
 OF_NUMBERS = (
     ("RMSE", "rmse", False, 4),
     ("MAE", "mae", False, 4),
+    ("R²", "r2", False, 4),
     ("CRPS", "crps", False, 4),
     ("in the 90 % interval", "coverage_90", True, 4),
 )
@@ -98,11 +101,12 @@ def results(compared: Compared) -> Section:
     against = f"; in small its difference from {short(compared.first.name, NAME)}" if compared.comparable else ""
     note = (
         f"On the {compared.judged} rows of each run{against}. Top-1: only the expert the gate likes best answers. Of "
-        "NLL, ECE and Brier score lower is better."
+        "NLL, ECE, Brier score, RMSE, MAE and CRPS lower is better; of accuracy, AUC, average precision, F1 and R² "
+        "higher."
     )
     known = [compared.metrics(run) for run in compared.runs]
-    numeric = [f for f in (*OF_NUMBERS, *OF_LABELS) if any(getattr(metrics, f[1]) is not None for metrics in known)]
-    rows = [_figure(compared, *figure) for figure in (*FIGURES, *numeric)]
+    figures = [f for f in FIGURES + OF_NUMBERS + OF_LABELS if any(getattr(run, f[1]) is not None for run in known)]
+    rows = [_figure(compared, *figure) for figure in figures]
     rows.append(Row("rows", [f"{compared.metrics(run).rows:,}" for run in compared.runs], "that judge it"))
     return Section("Figures", [Paragraph(note), Table("Side by side", _header(compared), rows, wide=True)])
 
