@@ -21,7 +21,10 @@ def given(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("name", "after", "number"),
-    [("estimators", 0.0, INT), ("estimators", 0.4, TERM), ("predict", 0.8, INT), ("audit", 2.5, TERM)],
+    [
+        *(("estimators", after, INT) for after in (0.0, 0.001, 0.003, 0.006, 0.01)),  # the first imports
+        *[("estimators", 0.4, TERM), ("predict", 0.8, INT), ("audit", 2.5, TERM)],
+    ],
 )
 def test_a_signal_is_one_line_and_nothing_is_half(given, name, after, number):
     status, wrong = swept(COMMANDS[name], given, after, number, to_all=False)

@@ -83,9 +83,10 @@ class Stop:
 
     def leave(self) -> "NoReturn":
         """End the process here and now, with no file half written."""
-        from gatewise.files import remove_parts  # not sooner, as what is imported before signals are heard is little
-
-        remove_parts()
+        # imported here it would be in the middle of somebody's import; where it is not imported, no file was begun
+        remove_parts = getattr(sys.modules.get("gatewise.files"), "remove_parts", None)
+        if remove_parts is not None:
+            remove_parts()
         if os.isatty(2) and os.environ.get("TERM", "dumb") != "dumb":
             with contextlib.suppress(OSError):
                 os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
