@@ -39,7 +39,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 import gatewise as gw
-from gatewise.diagnostics import Tally
+from gatewise.metrics import Tally
 
 FOLDS, SEARCHED, LINE = 5, 5000, dict[str, Any]
 OURS, MLP, LOGISTIC, BOOSTED = "mixture of experts", "MLPClassifier", "LogisticRegression", "HistGradientBoosting"

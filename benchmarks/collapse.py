@@ -29,7 +29,7 @@ from common import RESULTS, data_file, fill_page, table, write_result
 from sklearn.metrics import adjusted_rand_score
 
 from gatewise.data import BUNDLED, teacher, teacher_gate
-from gatewise.diagnostics import evaluate
+from gatewise.metrics import evaluate
 from gatewise.training import Run, load_config, train
 from gatewise.training.parts import read_parts
 

@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from common import data_file, fill_page, table, write_result
 
-from gatewise.diagnostics import evaluate
+from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
 from gatewise.training import LoopConfig, fit, load_config
 from gatewise.training.parts import Parts, read_parts

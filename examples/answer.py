@@ -33,8 +33,8 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from common import RESULTS, data_file, fill_page, table, write_result
 
 import gatewise as gw
-from gatewise.diagnostics import evaluate
 from gatewise.estimators import Baseline
+from gatewise.metrics import evaluate
 from gatewise.training import LoopConfig, fit
 
 Row = dict[str, Any]

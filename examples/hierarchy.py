@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 import gatewise as gw
-from gatewise.diagnostics import Evaluation, evaluate
+from gatewise.metrics import Evaluation, evaluate
 
 FEATURES, CLASSES = 64, 10
 

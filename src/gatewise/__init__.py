@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gatewise import estimators, mixture, nn, noise, objectives, schedules
-    from gatewise.diagnostics import Audit, audit
+    from gatewise.auditing import Audit, audit
     from gatewise.errors import GatewiseError
     from gatewise.expectation import Estimate, Estimator, Info, Integrand, by_index, expect, sample
     from gatewise.mixture import Categorical, ExpertList, MixtureOfExperts, MLPBank
@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 NAMES = {
-    "diagnostics": ("Audit", "audit"),
+    "auditing": ("Audit", "audit"),
     "errors": ("GatewiseError",),
     "expectation": ("Estimate", "Estimator", "Info", "Integrand", "by_index", "expect", "sample"),
     "mixture": ("Categorical", "ExpertList", "MLPBank", "MixtureOfExperts"),

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import gatewise as gw
-from gatewise.diagnostics import evaluate
+from gatewise.metrics import evaluate
 
 ROWS, CLASSES = 9, 4
 NAMES = ["0.0", "0.1", "0.2", "1.0", "1.1.0", "1.1.1", "2"]

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.metrics.regression import NumberTally
 from gatewise.mixture import MLPBank, by_leaf
-from gatewise.training.numbers import NumberTally
 from tests.mixture.models import CLASSES, EXPERTS, FEATURES, ROWS, data
 from tests.objectives.cases import Masking
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import gatewise as gw
-from gatewise.diagnostics import evaluate
+from gatewise.metrics import evaluate
 from gatewise.mixture import MLPBank
 from tests.mixture.models import CLASSES, EXPERTS, FEATURES, ROWS, data
 from tests.objectives.cases import Masking

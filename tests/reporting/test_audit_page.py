@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from gatewise.reporting.audit import render_audit, verdict
+from gatewise.auditing.verdict import verdict
+from gatewise.reporting.audit import render_audit
 
 
 def row(**changed):

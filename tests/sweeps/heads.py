@@ -22,8 +22,8 @@ import torch
 from mpmath import mpf
 from torch import Tensor
 
+from gatewise.metrics.quantiles import mixture_quantile
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, Gaussian, Poisson, StudentT
-from gatewise.training.quantiles import mixture_quantile
 from tests.sweeps.pages import fill_page, table
 
 DIGITS = 50

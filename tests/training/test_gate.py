@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gatewise as gw
-from gatewise.diagnostics import evaluate
+from gatewise.metrics import evaluate
 from gatewise.mixture import BalanceBias, Gate, mlp
 from gatewise.training import LoopConfig, Run, fit, load_config, train
 from gatewise.training.gate import check_gate

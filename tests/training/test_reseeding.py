@@ -7,9 +7,9 @@ from torch import nn
 
 import gatewise as gw
 from gatewise import GatewiseError
+from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
 from gatewise.training import Callback, LoopConfig, fit
-from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.reseeding import Reseeding
 from gatewise.training.trainer import Trainer
 from tests.training.test_loop import blobs

@@ -12,8 +12,8 @@ from gatewise import GatewiseError
 from gatewise.comparison.run import compare
 from gatewise.data import Records, StoredRows
 from gatewise.data.stored_table import StoredTable
-from gatewise.diagnostics import evaluate
 from gatewise.distributed import ALONE, Group
+from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
 from gatewise.training import LoopConfig, Run, RunConfig, fit, resume, train
 from gatewise.training.auditing import audit_data, audit_run

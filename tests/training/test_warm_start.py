@@ -3,9 +3,9 @@ import torch
 
 import gatewise as gw
 from gatewise import GatewiseError
+from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import Sparsemax
 from gatewise.training import LoopConfig, fit
-from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.trainer import Trainer
 from gatewise.training.warm_start import SMOOTHING, WarmStart, clusters, warm_start
 from tests.mixture.models import EXPERTS, bank_mixture, counting_mixture, data

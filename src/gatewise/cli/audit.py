@@ -10,15 +10,15 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from gatewise.auditing.text import HEADER, cells, legend, order_line, shown
+from gatewise.auditing.verdict import verdict
 from gatewise.cli.console import console
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
-from gatewise.diagnostics.auditing.text import HEADER, cells, legend, order_line, shown
 from gatewise.errors import GatewiseError
 from gatewise.files import named_after
-from gatewise.reporting.audit import verdict
 from gatewise.reporting.wording import count
 from gatewise.training import Run, load_config
 from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatewise.data import MISSING, Records
 from gatewise.errors import GatewiseError
+from gatewise.metrics.quantiles import mixture_quantile, routed
 from gatewise.mixture import DistributionHead, MixtureOfExperts
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
@@ -20,7 +21,6 @@ from gatewise.training import RunConfig
 from gatewise.training.heads import with_head
 from gatewise.training.kinds import KINDS, Numbers, as_targets, scaling
 from gatewise.training.model import HEADS
-from gatewise.training.quantiles import mixture_quantile, routed
 from gatewise.wording import instead
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from gatewise.diagnostics import audit
-from gatewise.diagnostics.auditing.intervals import FEWEST
+from gatewise.auditing import audit
+from gatewise.auditing.statistics import FEWEST
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts

@@ -14,8 +14,8 @@ from torch import Tensor
 from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
 from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, read_json, replacing, write_json
+from gatewise.metrics.calibration import Calibration
 from gatewise.mixture import MixtureOfExperts
-from gatewise.training.calibration import Calibration
 from gatewise.training.kinds import KINDS
 from gatewise.training.machine import installed_version
 from gatewise.training.model import ModelSpec

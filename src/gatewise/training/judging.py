@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from gatewise.data import Records
-from gatewise.diagnostics import evaluate_batches
-from gatewise.training.calibration import calibration_figures
+from gatewise.metrics import evaluate_batches
+from gatewise.metrics.calibration import calibration_figures
 from gatewise.training.constant import ConstantFigures
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model

@@ -16,12 +16,12 @@ from gatewise.data.moments import Moments
 from gatewise.data.number_format import PLAIN
 from gatewise.data.outliers import median_and_spread
 from gatewise.data.targets import check_mixed, number_format_of, target_labels, target_numbers, two_valued
+from gatewise.metrics.base import TargetTally
+from gatewise.metrics.multilabel import LabelTally, predicted_labels
+from gatewise.metrics.regression import NumberTally, predicted_numbers
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.config import RunConfig
-from gatewise.training.labels import LabelTally, predicted_labels
 from gatewise.training.model import ModelSpec
-from gatewise.training.numbers import NumberTally, predicted_numbers
-from gatewise.training.tally import TargetTally
 
 FAR = 100.0
 """Units from 0 beyond which targets are kept in float64: in float32 they would lose digits."""

@@ -14,9 +14,9 @@ from torch import Tensor
 from gatewise.data import Records
 from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.writers import writing
-from gatewise.diagnostics import tempered
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_output
+from gatewise.metrics import tempered
 from gatewise.mixture.usage import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model

@@ -12,9 +12,9 @@ from torch import Tensor
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.rare_classes import like_trained
 from gatewise.data.target_names import target_columns
-from gatewise.diagnostics import Evaluation, Tally, evaluate_batches
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
+from gatewise.metrics import Evaluation, Tally, evaluate_batches
 from gatewise.reporting.schema import parse_summary
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml

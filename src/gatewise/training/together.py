@@ -9,10 +9,10 @@ from torch import Tensor
 
 from gatewise.distributed import Copies, Group, MicroBatch, micro_batches
 from gatewise.errors import GatewiseError
+from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import MixtureOfExperts
 from gatewise.noise import SharedGenerator
 from gatewise.objectives import Objective
-from gatewise.training.gate_statistics import GateStatistics
 
 
 class Piece(NamedTuple):

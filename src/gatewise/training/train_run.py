@@ -15,9 +15,9 @@ from gatewise.data import StoredRows
 from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_links, read_json, write_json, write_text
+from gatewise.metrics.calibration import fit_calibration
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
-from gatewise.training.calibration import fit_calibration
 from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.config import MAKE_ONE, LoopConfig, RunConfig, load_config
 from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel

@@ -11,12 +11,12 @@ from torch import Tensor
 from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.distributed.shards import clip, total_norm
 from gatewise.errors import GatewiseError
+from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import batch_bounds, seeds
 from gatewise.training.finite import Before, NotFinite, trace
-from gatewise.training.gate_statistics import GateStatistics
 from gatewise.training.parameter_groups import parameter_groups, rate_at
 from gatewise.training.row_stream import RowStream
 from gatewise.training.terms import Terms

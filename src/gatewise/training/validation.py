@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.evaluation import evaluate_batches
 from gatewise.distributed import ALONE, Group
+from gatewise.metrics.base import TargetTally
+from gatewise.metrics.classification import evaluate_batches
+from gatewise.metrics.multilabel import LabelTally
+from gatewise.metrics.regression import NumberTally
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
 from gatewise.training.epoch import Rows
-from gatewise.training.labels import LabelTally
-from gatewise.training.numbers import NumberTally
 from gatewise.training.row_stream import BATCH, RowStream, count_of
-from gatewise.training.tally import TargetTally
 
 
 def figures_of(

@@ -6,9 +6,9 @@ from typing import Any
 
 from markupsafe import escape
 
+from gatewise.auditing.verdict import verdict
 from gatewise.files import write_text
 from gatewise.reporting.audit.figures import pictures
-from gatewise.reporting.audit.verdict import verdict
 from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
 from gatewise.reporting.templates import ENVIRONMENT
 from gatewise.reporting.wording import count, number, percent

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gatewise.auditing.verdict import verdict
 from gatewise.reporting.audit.figures import pictures
-from gatewise.reporting.audit.verdict import verdict
 from gatewise.reporting.blocks import Findings, Link, Paragraph, Section
 from gatewise.reporting.wording import count
 

@@ -4,8 +4,8 @@ import torch
 from sklearn.metrics import accuracy_score, brier_score_loss, confusion_matrix, log_loss
 
 from gatewise import GatewiseError, MixtureOfExperts, MLPBank
-from gatewise.diagnostics import BINS, Tally, evaluate
-from gatewise.diagnostics.evaluation import GAPS
+from gatewise.metrics import BINS, Tally, evaluate
+from gatewise.metrics.classification import GAPS
 from gatewise.mixture import mlp
 
 

@@ -4,14 +4,14 @@ import math
 import pytest
 import torch
 
-from gatewise.diagnostics.auditing import intervals
+from gatewise.auditing import statistics
 from tests.chance import seeded
 
 EXACT = torch.tensor([3.0, 0.0, 4.0], dtype=torch.float64)
 
 
 def moments_of(estimates, exact=EXACT):
-    return intervals.moments((estimates - exact) / exact.norm(), exact / exact.norm())
+    return statistics.moments((estimates - exact) / exact.norm(), exact / exact.norm())
 
 
 def test_the_moments_are_those_of_the_sample_in_units_of_the_gradient():
@@ -42,7 +42,7 @@ def test_the_trace_of_the_squared_covariance_is_estimated_without_bias(count):
         sample = (centred.T @ centred).square().sum() / (count - 1) ** 2
         trace, fourth = lengths.sum() / (count - 1), lengths.square().sum() / (count - 1)
         weight = float(probs[list(draw)].prod())
-        total += weight * float(intervals.unbiased_trace_squared(count, sample, trace, fourth))
+        total += weight * float(statistics.unbiased_trace_squared(count, sample, trace, fourth))
         plain += weight * float(sample)
     truth = float(covariance.square().sum())
     assert math.isclose(total, truth, rel_tol=1e-12)
@@ -51,7 +51,7 @@ def test_the_trace_of_the_squared_covariance_is_estimated_without_bias(count):
 
 def test_millions_of_repetitions_do_not_overflow():
     one = torch.tensor(1.0, dtype=torch.float64)
-    assert float(intervals.unbiased_trace_squared(10**8, one, one, one)) == pytest.approx(1.0)
+    assert float(statistics.unbiased_trace_squared(10**8, one, one, one)) == pytest.approx(1.0)
 
 
 def test_without_a_bias_the_limit_for_noise_of_one_direction_is_that_of_a_chi_square():
@@ -59,8 +59,8 @@ def test_without_a_bias_the_limit_for_noise_of_one_direction_is_that_of_a_chi_sq
     quantile = torch.distributions.Normal(0.0, 1.0).icdf(torch.tensor(0.995, dtype=torch.float64)).item() ** 2
 
     def limit(statistic):
-        made = intervals.Moments(100, statistic / 100, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
-        return intervals.bias_limit(made, 0.99)
+        made = statistics.Moments(100, statistic / 100, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0)
+        return statistics.bias_limit(made, 0.99)
 
     assert limit(quantile * 0.999) == 0
     assert limit(quantile * 1.001) > 0
@@ -68,24 +68,24 @@ def test_without_a_bias_the_limit_for_noise_of_one_direction_is_that_of_a_chi_sq
 
 def test_without_noise_the_interval_is_the_bias():
     found = moments_of((EXACT + torch.tensor([0.0, 1.0, 0.0])).expand(8, 3))
-    assert intervals.bias(found) == pytest.approx(0.2)
-    assert intervals.bias_interval(found) == pytest.approx((0.2, 0.2))
-    assert intervals.cosine(found) == pytest.approx(5 / math.sqrt(26))
+    assert statistics.bias(found) == pytest.approx(0.2)
+    assert statistics.bias_interval(found) == pytest.approx((0.2, 0.2))
+    assert statistics.cosine(found) == pytest.approx(5 / math.sqrt(26))
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, -0.5])
 def test_scale_and_cosine_of_a_multiple_of_the_gradient(scale):
     found = moments_of((scale * EXACT).expand(8, 3))
     assert found.along == pytest.approx(scale - 1)
-    assert intervals.cosine(found) == pytest.approx(math.copysign(1, scale))
-    assert intervals.rescaled_error(found) == pytest.approx(0.0 if scale > 0 else 1.0, abs=1e-12)
+    assert statistics.cosine(found) == pytest.approx(math.copysign(1, scale))
+    assert statistics.rescaled_error(found) == pytest.approx(0.0 if scale > 0 else 1.0, abs=1e-12)
 
 
 def test_the_error_at_the_best_step_length_is_the_least_over_all_lengths():
     estimates = 0.3 * EXACT + torch.randn(200, 3, generator=seeded(1), dtype=torch.float64)
     factors = torch.linspace(0, 3, 3001, dtype=torch.float64)
     errors = (factors.view(-1, 1, 1) * estimates - EXACT).square().sum(-1).mean(1) / 25
-    assert intervals.rescaled_error(moments_of(estimates)) == pytest.approx(float(errors.min()), abs=1e-6)
+    assert statistics.rescaled_error(moments_of(estimates)) == pytest.approx(float(errors.min()), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["isotropic", "anisotropic", "rank-one"])
@@ -105,9 +105,9 @@ def test_the_intervals_cover(kind, size):
         estimates = exact + 0.3 * noise
         estimates[:, 1] += size
         found = moments_of(estimates, exact)
-        low, high = intervals.bias_interval(found)
+        low, high = statistics.bias_interval(found)
         covered += low <= size <= high
-        called += intervals.bias_limit(found, intervals.BIASED_LEVEL) > 0
+        called += statistics.bias_limit(found, statistics.BIASED_LEVEL) > 0
     assert covered >= 903, covered
     if size == 0:
         assert called <= 33, called

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support, roc_auc_score
 
-from gatewise.diagnostics import Tally
-from gatewise.diagnostics.ranking import MOST_COLUMNS, Ranking
+from gatewise.metrics import Tally
+from gatewise.metrics.ranking import MOST_COLUMNS, Ranking
 
 
 def scores(rows, columns, ties, seed):

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.evaluation import known
-from gatewise.diagnostics.ranking import Ranking
+from gatewise.metrics.base import Seen, TargetTally, head_of
+from gatewise.metrics.classification import known
+from gatewise.metrics.ranking import Ranking
 from gatewise.mixture import MixtureOfExperts
-from gatewise.training.tally import Seen, TargetTally, head_of
 
 EVEN = 0.5
 """The probability from which on a label is predicted to be there."""
@@ -60,7 +60,7 @@ class LabelTally(TargetTally):
         Keys: `nll` (of all labels of a row together), `nll_top1`, `jensen`, `bound_gap`; `accuracy` (of single labels:
         1 - `hamming_loss`), `accuracy_top1`, `exact_match` (rows with all labels right), `f1_micro`, `f1_macro` (0 for
         a label that is neither there nor predicted, as scikit-learn has it), `brier` (mean square of what a label's
-        probability is off, 0..1); those of the gate as in `gatewise.diagnostics.Evaluation`, and `rows`. Where it is
+        probability is off, 0..1); those of the gate as in `gatewise.metrics.Evaluation`, and `rows`. Where it is
         wanted `labels`: of each label its `name`, its `share` of the rows, `accuracy`, `f1`, `brier`, `auc`
         and `average_precision` (None where it is on all rows, or none), whose means are `auc` and `average_precision`.
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gatewise.training.gate_statistics import GateStatistics
+from gatewise.metrics.gate import GateStatistics
 from tests.chance import seeded
 
 K, CPU = 4, torch.device("cpu")

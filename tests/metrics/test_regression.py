@@ -6,11 +6,11 @@ import scipy.stats
 import torch
 
 from gatewise import MixtureOfExperts, MLPBank
+from gatewise.metrics.quantiles import of_scipy
+from gatewise.metrics.regression import NumberTally, crps, gate_and_experts, predicted_numbers
 from gatewise.mixture import Gaussian, Poisson, StudentT, mlp
 from gatewise.mixture.likelihoods import poisson_deviance
-from gatewise.training.numbers import NumberTally, crps, gate_and_experts, predicted_numbers
-from gatewise.training.quantiles import of_scipy
-from tests.training.tallies import of_two_processes
+from tests.metrics.tallies import of_two_processes
 
 HEADS = {"gaussian": (Gaussian(location=50.0, unit=10.0), 2), "student-t": (StudentT(location=50.0, unit=10.0), 3)}
 ALL = HEADS | {"poisson": (Poisson(unit=8.0), 1)}

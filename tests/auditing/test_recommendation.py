@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import gatewise as gw
-from gatewise.diagnostics.auditing.recommendation import order, recommend
-from gatewise.diagnostics.auditing.row import Row
+from gatewise.auditing.recommendation import order, recommend
+from gatewise.auditing.row import Row
 
 HONEST = Row(
     estimator="unordered-set", num_samples=2, temperature=None, options={}, unbiased=True,

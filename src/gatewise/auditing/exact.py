@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.auditing.problem import DOUBLE, Problem, Repeated
+from gatewise.auditing.problem import DOUBLE, Problem, Repeated
 from gatewise.errors import GatewiseError
 from gatewise.estimators import Enumeration
 from gatewise.expectation import joint_log_probs

@@ -103,7 +103,7 @@ class TargetTally(ABC):
         return {**own} | {name: term.cpu().double() for name, term in terms.items()}
 
     def result(self) -> dict[str, Any]:
-        """The figures of all rows so far: of the likelihood, of the gate as in `gatewise.diagnostics.Evaluation`.
+        """The figures of all rows so far: of the likelihood, of the gate as in `gatewise.metrics.Evaluation`.
 
         Raises:
             GatewiseError: if there were no rows.
@@ -122,7 +122,7 @@ class TargetTally(ABC):
         }
 
     def details(self) -> dict[str, Any]:
-        """What a report draws of them, as in `gatewise.diagnostics.evaluation.Details`."""
+        """What a report draws of them, as in `gatewise.metrics.classification.Details`."""
         share = self.argmax_counts.double() / self.rows
         return {"expert_share": share.tolist(), "mean_gate": (self.gate / self.rows).tolist()}
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewise.diagnostics.ranking import Ranking
-from gatewise.diagnostics.selective import Selective
 from gatewise.errors import GatewiseError
+from gatewise.metrics.ranking import Ranking
+from gatewise.metrics.risk_coverage import Selective
 from gatewise.mixture import MixtureOfExperts
 from gatewise.mixture.masks import unmasked
 from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information

@@ -8,10 +8,10 @@ import torch
 from scipy.stats import norm
 from torch import Tensor, distributions
 
+from gatewise.metrics.base import Seen, TargetTally, head_of
+from gatewise.metrics.quantiles import mixture_quantile, of_scipy, routed
 from gatewise.mixture import MixtureOfExperts, Poisson
 from gatewise.mixture.likelihoods import poisson_deviance
-from gatewise.training.quantiles import mixture_quantile, of_scipy, routed
-from gatewise.training.tally import Seen, TargetTally, head_of
 
 LEVELS = (0.5, 0.9)
 """Probabilities that the central intervals promise."""
@@ -40,7 +40,7 @@ class NumberTally(TargetTally):
         """The figures of all rows so far.
 
         Keys: `nll` (a density's, per unit of y), `nll_top1`, `jensen`, `bound_gap`, `rmse`, `mae` (of the mean), those
-        of the gate as in `gatewise.diagnostics.Evaluation`, and `rows`; where they are wanted `crps`, and of each
+        of the gate as in `gatewise.metrics.Evaluation`, and `rows`; where they are wanted `crps`, and of each
         central interval `coverage_50`, `width_50`, `coverage_90`, …; for counts `poisson_deviance` of the mean; `r2`,
         the share of the targets' variance that the mean explains, where they differ.
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gatewise.diagnostics.selective import COVERAGES, Selective
+from gatewise.metrics.risk_coverage import COVERAGES, Selective
 from gatewise.mixture.usage import entropy
 
 

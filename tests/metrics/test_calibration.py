@@ -13,11 +13,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from gatewise import GatewiseError
-from gatewise.diagnostics import tempered
+from gatewise.metrics import tempered
+from gatewise.metrics.calibration import Calibration, calibration_figures, find_temperature, fit_calibration
 from gatewise.mixture import MixtureOfExperts, MLPBank, mlp
 from gatewise.mixture.usage import entropy
 from gatewise.training import Run, RunConfig, Trust, train
-from gatewise.training.calibration import Calibration, calibration_figures, find_temperature, fit_calibration
 
 
 def too_sure(classes, by, rows=4000):

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from gatewise.training.tally import TargetTally
+from gatewise.metrics.base import TargetTally
 
 T = TypeVar("T", bound=TargetTally)
 

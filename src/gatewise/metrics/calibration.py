@@ -13,9 +13,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from gatewise.diagnostics import Tally, tempered
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json
+from gatewise.metrics import Tally, tempered
 from gatewise.mixture import MixtureOfExperts
 from gatewise.mixture.masks import unmasked
 

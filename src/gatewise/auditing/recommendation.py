@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gatewise.diagnostics.auditing.row import Row
+from gatewise.auditing.row import Row
 from gatewise.errors import GatewiseError
 from gatewise.estimators import Enumeration, setting_text
 

@@ -8,14 +8,14 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.auditing import intervals
-from gatewise.diagnostics.auditing.clock import seconds_of
-from gatewise.diagnostics.auditing.exact import Exact, exact_gradient
-from gatewise.diagnostics.auditing.importance import ImportanceGenerator, importance
-from gatewise.diagnostics.auditing.problem import Problem, Repeated
-from gatewise.diagnostics.auditing.row import Row
-from gatewise.diagnostics.auditing.settings import Setting
-from gatewise.diagnostics.auditing.unseen import Asked, Sample
+from gatewise.auditing import statistics
+from gatewise.auditing.exact import Exact, exact_gradient
+from gatewise.auditing.grid import Setting
+from gatewise.auditing.importance_sampling import ImportanceGenerator, importance
+from gatewise.auditing.problem import Problem, Repeated
+from gatewise.auditing.rare_categories import Asked, Sample
+from gatewise.auditing.row import Row
+from gatewise.auditing.timing import seconds_of
 from gatewise.estimators import Enumeration
 from gatewise.expectation import Estimate, joint_log_probs
 
@@ -76,7 +76,7 @@ class Bench:
     @property
     def fewest(self) -> int:
         """Repetitions, where nobody says how many."""
-        return intervals.FEWEST if self.generator.shares is None else FEWEST_RARE
+        return statistics.FEWEST if self.generator.shares is None else FEWEST_RARE
 
     def measure(self, setting: Setting, budget: float) -> Row:
         """The row of a setting, in about `budget` seconds.
@@ -135,10 +135,10 @@ class Bench:
             raise NotFinite(f"gave infinities or NaN in {bad} of {done} repetitions")
         if not bool(squares[:done].isfinite().all()):
             raise NotFinite("gave estimates so long, beside the gradient, that their squares are not finite numbers")
-        moments = intervals.moments(away[:done], exact.direction, squares[:done] if weighed else None)
+        moments = statistics.moments(away[:done], exact.direction, squares[:done] if weighed else None)
         if watched is None:
             return Sample(moments)
-        careful = intervals.cautious(moments)
+        careful = statistics.cautious(moments)
         return Sample(careful, weighed=True) if weighed else watched.judged(careful, exact)
 
     def deviations(self, gradient: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -193,7 +193,7 @@ class Bench:
             return self.repetitions
         size = self.size
         count = max(
-            self.fewest, math.ceil(min(intervals.repetitions_needed(pilot.moments, self.precision), MOST / size))
+            self.fewest, math.ceil(min(statistics.repetitions_needed(pilot.moments, self.precision), MOST / size))
         )
         if self.generator.shares is not None and not pilot.weighed:
             count = max(count, pilot.moments.repetitions)  # fewer would see fewer of what is rare
@@ -211,9 +211,9 @@ class Bench:
         """The figures of a setting."""
         m, estimator = sample.moments, setting.estimator
         rounding = self.exact.rounding["point" in estimator.calls]
-        low, high = intervals.bias_interval(m)
-        limit = intervals.bias_limit(m, intervals.BIASED_LEVEL)
-        bias, scale = intervals.bias(m), intervals.scale_interval(m)
+        low, high = statistics.bias_interval(m)
+        limit = statistics.bias_limit(m, statistics.BIASED_LEVEL)
+        bias, scale = statistics.bias(m), statistics.scale_interval(m)
         # without variance all three are one number, but for its last digits
         low, high = max(0.0, min(low, bias) - rounding), max(high, bias) + rounding
         along = m.along
@@ -227,8 +227,8 @@ class Bench:
         def averaged(share: float) -> float:
             return max(0.0, squared + m.spread * share)
 
-        error, half = intervals.error_half_width(m), intervals.rescaled_half_width(m)
-        rescaled = intervals.rescaled_error(m)
+        error, half = statistics.error_half_width(m), statistics.rescaled_half_width(m)
+        rescaled = statistics.rescaled_error(m)
         return Row(
             estimator=estimator.name,
             num_samples=setting.num_samples,
@@ -242,7 +242,7 @@ class Bench:
             relative_scale=along,
             relative_scale_low=scale[0],
             relative_scale_high=scale[1],
-            cosine=intervals.cosine(m),
+            cosine=statistics.cosine(m),
             relative_std=math.sqrt(m.spread),
             relative_mse=m.square_error,
             relative_mse_low=max(0.0, m.square_error - error),

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.auditing.exact import Exact
-from gatewise.diagnostics.auditing.importance import RARE, jumps
-from gatewise.diagnostics.auditing.intervals import Moments, with_more
-from gatewise.diagnostics.auditing.problem import Problem
+from gatewise.auditing.exact import Exact
+from gatewise.auditing.importance_sampling import RARE, jumps
+from gatewise.auditing.problem import Problem
+from gatewise.auditing.statistics import Moments, with_more
 from gatewise.expectation import as_categories, joint_log_probs
 
 THIN = 30

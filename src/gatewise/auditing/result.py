@@ -4,10 +4,10 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gatewise.diagnostics.auditing.recommendation import Recommendation, order
-from gatewise.diagnostics.auditing.row import Row
-from gatewise.diagnostics.auditing.settings import Refused
-from gatewise.diagnostics.auditing.text import as_text
+from gatewise.auditing.grid import Refused
+from gatewise.auditing.recommendation import Recommendation, order
+from gatewise.auditing.row import Row
+from gatewise.auditing.text import as_text
 
 if TYPE_CHECKING:
     import polars
@@ -87,7 +87,7 @@ class Audit:
         Raises:
             GatewiseError: for an unknown kind.
         """
-        from gatewise.reporting.audit import draw_on
+        from gatewise.auditing.plots import draw_on
 
         figure, axes = draw_on(self.to_dict(), ax, kind)
         object.__setattr__(self, "figure_", figure)

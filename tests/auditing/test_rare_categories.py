@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import gatewise as gw
-from gatewise.diagnostics.auditing.importance import PLAIN, ImportanceGenerator
+from gatewise.auditing.importance_sampling import PLAIN, ImportanceGenerator
 from gatewise.estimators import GradientEstimator, ScoreFunction
 from gatewise.expectation import Estimate, Info
 from gatewise.noise import categorical, exponential, without_replacement

@@ -7,13 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gatewise.diagnostics.auditing.bench import WARM_UP, Bench, NotFinite, make_bench
-from gatewise.diagnostics.auditing.intervals import FEWEST
-from gatewise.diagnostics.auditing.recommendation import by_evaluations, check_reachable, named, recommend
-from gatewise.diagnostics.auditing.resting import resting
-from gatewise.diagnostics.auditing.result import Audit
-from gatewise.diagnostics.auditing.row import Row
-from gatewise.diagnostics.auditing.settings import (
+from gatewise.auditing.grid import (
     TEMPERATURES,
     Choice,
     Refused,
@@ -22,9 +16,15 @@ from gatewise.diagnostics.auditing.settings import (
     checked_temperatures,
     settings,
 )
-from gatewise.diagnostics.auditing.subjects import NO_ROWS, of_function, of_mixture
+from gatewise.auditing.monte_carlo import WARM_UP, Bench, NotFinite, make_bench
+from gatewise.auditing.recommendation import by_evaluations, check_reachable, named, recommend
+from gatewise.auditing.result import Audit
+from gatewise.auditing.row import Row
+from gatewise.auditing.statistics import FEWEST
+from gatewise.auditing.subjects import NO_ROWS, of_function, of_mixture
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
+from gatewise.mixture.inference_mode import resting
 
 LEVELS = ("logits", "parameters")
 UNCLEAR = 0.1
