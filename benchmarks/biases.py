@@ -17,7 +17,7 @@ from common import fill_page, table, write_result
 from torch import Tensor
 
 import gatewise as gw
-from gatewise.expectation import joint_outcomes
+from gatewise.outcomes import joint_outcomes
 
 CASES, CATEGORIES, PART = 20, 5, 4000
 

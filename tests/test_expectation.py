@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 import gatewise as gw
 from gatewise.estimators import GradientEstimator
-from gatewise.expectation import JOINT_LIMIT, Info, as_integrand, first_asked, joint_outcomes
+from gatewise.expectation import Info, as_integrand
+from gatewise.outcomes import JOINT_LIMIT, first_asked, joint_outcomes
 from tests.chance import seeded
 from tests.estimators.cases import CASES
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import gatewise as gw
-from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.outcomes import first_asked
 from gatewise.testing import check_gradient_estimator, independent_draws
 
 

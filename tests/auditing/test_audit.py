@@ -1,11 +1,14 @@
+import base64
 import json
 import math
+from xml.etree import ElementTree
 
 import pytest
 import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.auditing.text import HEADER, cells, shown
 from gatewise.estimators import GradientEstimator
 from gatewise.testing import Planted
 from tests.chance import seeded
@@ -512,5 +515,10 @@ def test_the_pictures_are_drawn_where_they_are_asked_for(whole):
         whole.plot(kind="pie")
 
 
-def test_a_notebook_shows_the_page(whole):
-    assert whole._repr_html_().startswith("<iframe")
+def test_a_notebook_shows_pictures_the_best_settings_and_what_to_use(whole):
+    page = ElementTree.fromstring(f"<body>{whole._repr_html_()}</body>")
+    picture = base64.b64decode(page[0].attrib["src"].partition(",")[2])
+    assert ElementTree.fromstring(picture).tag.endswith("svg")
+    lines = [[cell.text or "" for cell in line] for line in page[1]]
+    assert lines == [list(HEADER), *(cells(row) for row in shown(whole.to_dict()))]
+    assert f"Use {whole.recommended.reason}." in [said.text for said in page[2:]]

@@ -13,7 +13,7 @@ from torch import Tensor
 import gatewise as gw
 from gatewise.estimators import GradientEstimator, PointEstimator
 from gatewise.estimators.antithetic import log_pair
-from gatewise.expectation import joint_outcomes
+from gatewise.outcomes import joint_outcomes
 from gatewise.testing import Outcomes, Subject, independent_draws, toy_logits, toy_weights
 
 CONTEXT_DIM = 3

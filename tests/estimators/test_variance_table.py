@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import gatewise as gw
-from gatewise.expectation import joint_outcomes
+from gatewise.outcomes import joint_outcomes
 
 P = torch.tensor([0.6, 0.51, 0.48], dtype=torch.float64)
 OUTCOMES = joint_outcomes(3, 2)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import gatewise as gw
-from gatewise.expectation import joint_outcomes
 from gatewise.mixture import Observed
 from gatewise.objectives import Objective
+from gatewise.outcomes import joint_outcomes
 from gatewise.testing import independent_draws
 from tests.estimators.cases import CASES as ESTIMATOR_CASES
 from tests.estimators.cases import JOINT_DRAWS

@@ -1,6 +1,6 @@
 import pytest
 
-from gatewise.reporting.wording import NONE, measure, number
+from gatewise.wording import NONE, measure, number
 
 
 @pytest.mark.parametrize(

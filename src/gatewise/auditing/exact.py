@@ -9,7 +9,7 @@ from torch import Tensor
 from gatewise.auditing.problem import DOUBLE, Problem, Repeated
 from gatewise.errors import GatewiseError
 from gatewise.estimators import Enumeration
-from gatewise.expectation import joint_log_probs
+from gatewise.outcomes import joint_log_probs
 
 UNITS = 8
 """Units in the last place that values of f are taken to be off by."""

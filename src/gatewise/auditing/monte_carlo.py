@@ -17,7 +17,8 @@ from gatewise.auditing.rare_categories import Asked, Sample
 from gatewise.auditing.row import Row
 from gatewise.auditing.timing import seconds_of
 from gatewise.estimators import Enumeration
-from gatewise.expectation import Estimate, joint_log_probs
+from gatewise.expectation import Estimate
+from gatewise.outcomes import joint_log_probs
 
 WARM_UP = 200
 """Steps in which baselines and control variates learn before they are audited; where time is short, fewer."""

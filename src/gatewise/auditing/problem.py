@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
@@ -124,3 +124,16 @@ class Repeated:
             number = torch.where(named, number, self.table.shape[-1])  # one column more takes what is not asked for
             seen = number.new_zeros((*number.shape[1:], self.table.shape[-1] + 1), dtype=torch.bool)
             self.asked += seen.scatter_(-1, number.movedim(0, -1), True)[..., :-1].sum(0)
+
+
+def resting_notes(module: nn.Module) -> list[str]:
+    """What inference mode switches off."""
+    modules = list(module.modules())
+    rates = [getattr(m, "p", 0.0) for m in modules if isinstance(m, nn.modules.dropout._DropoutNd)]
+    rates += [m.dropout for m in modules if isinstance(getattr(m, "dropout", None), float)]
+    said = ["dropout is off"] if any(rates) else []
+    if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in modules):
+        said.append("batch normalisation uses its running statistics")
+    if not said:
+        return []
+    return [f"The model is in inference mode: {' and '.join(said)}. Training adds noise of its own to what is shown."]

@@ -9,7 +9,7 @@ from gatewise.auditing.exact import Exact
 from gatewise.auditing.importance_sampling import RARE, jumps
 from gatewise.auditing.problem import Problem
 from gatewise.auditing.statistics import Moments, with_more
-from gatewise.expectation import as_categories, joint_log_probs
+from gatewise.outcomes import as_categories, joint_log_probs
 
 THIN = 30
 """Draws of a category from which their spread is known."""

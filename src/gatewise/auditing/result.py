@@ -1,5 +1,8 @@
 """What an audit found, and the forms in which a person looks at it."""
 
+import base64
+import html
+import io
 import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gatewise.auditing.grid import Refused
 from gatewise.auditing.recommendation import Recommendation, order
 from gatewise.auditing.row import Row
-from gatewise.auditing.text import as_text
+from gatewise.auditing.text import HEADER, as_text, cells, sentences, shown
 
 if TYPE_CHECKING:
     import polars
@@ -99,7 +102,20 @@ class Audit:
         return as_text(self.to_dict())
 
     def _repr_html_(self) -> str:
-        """The audit as a notebook shows it: verdict, pictures, table."""
-        from gatewise.reporting.audit import fragment
+        """The audit as a notebook shows it: pictures, the best settings as a table, what to use and why, and notes."""
+        from matplotlib.figure import Figure
 
-        return fragment(self.to_dict())
+        from gatewise.auditing.plots import draw_on, height_of
+
+        contents, picture = self.to_dict(), io.BytesIO()
+        # a figure of no pyplot: a notebook would show it a second time
+        figure = Figure(figsize=(15, height_of(self.rows)), layout="constrained")
+        draw_on(contents, figure.subplots(1, 3), "bias")
+        figure.savefig(picture, format="svg")
+        # as an image, since ids within an SVG are shared by all of a page
+        data = base64.b64encode(picture.getvalue()).decode()
+        image = f'<img alt="bias, error, cost" src="data:image/svg+xml;base64,{data}" />'
+        lines = [("th", HEADER), *(("td", cells(row)) for row in shown(contents))]
+        rows = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line) for tag, line in lines]
+        table = f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        return image + table + "".join(f"<p>{html.escape(line)}</p>" for line in sentences(contents))

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewise.auditing.problem import DOUBLE, Problem, Pull
+from gatewise.auditing.problem import DOUBLE, Problem, Pull, resting_notes
 from gatewise.auditing.timing import expert_seconds
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.expectation import EVERY_CALL, JOINT_LIMIT, Estimate, as_integrand, expect
+from gatewise.expectation import EVERY_CALL, Estimate, as_integrand, expect
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.inference_mode import resting_notes
+from gatewise.outcomes import JOINT_LIMIT
 
 NO_ROWS = "there are no rows to audit on; give at least one"
 

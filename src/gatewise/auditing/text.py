@@ -71,16 +71,21 @@ def as_text(contents: Contents) -> str:
         f"Audit of {_count(len(contents['rows']), 'setting')} against the exact gradient for the {level}: "
         f"{_count(contents['examples'], 'example')}, K = {contents['num_categories']}"
     )
+    table = _table([list(HEADER), *(cells(row) for row in shown(contents))])
+    said = ("\n".join(textwrap.wrap(line, WIDTH)) for line in sentences(contents))
+    return "\n".join([heading, "", *table, "", *said])
+
+
+def sentences(contents: Contents) -> list[str]:
+    """The order of the rows and what the columns say, what to use and why, what must be known to read it."""
     use = "Use" if contents["recommended"]["estimator"] else "There is no estimator to use:"
-    said = [
+    return [
         order_line(contents, "audit.to_frame()"),
         legend(contents) + ".",
         f"{use} {contents['recommended']['reason']}.",
+        *contents["notes"],
+        *(f"Not audited, {refused['estimator']}: {refused['reason']}" for refused in contents["skipped"]),
     ]
-    said += contents["notes"]
-    said += [f"Not audited, {refused['estimator']}: {refused['reason']}" for refused in contents["skipped"]]
-    table = _table([list(HEADER), *(cells(row) for row in shown(contents))])
-    return "\n".join([heading, "", *table, "", *("\n".join(textwrap.wrap(line, WIDTH)) for line in said)])
 
 
 def _table(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gatewise.estimators import setting_text
-from gatewise.reporting.audit.figures import name
-from gatewise.reporting.verdict import Finding
-from gatewise.reporting.wording import count, percent
+from gatewise.wording import Finding, count, percent
+
+Row = Mapping[str, Any]
 
 Audit = Mapping[str, Any]
 
@@ -90,3 +90,9 @@ def _warned(row: Mapping[str, Any]) -> str:
     if not row["biased"]:
         return ""
     return f" (biased by {percent(row['relative_bias'])} of the gradient's length, cosine {row['cosine']:.2f})"
+
+
+def name(row: Row) -> str:
+    """A row's name in a picture or a sentence."""
+    temperature = "" if row["temperature"] is None else f" λ={row['temperature']:.3g}"
+    return f"{row['label']}{temperature}" + (f" S={row['num_samples']}" if row["num_samples"] > 1 else "")

@@ -19,10 +19,10 @@ from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.errors import GatewiseError
 from gatewise.files import named_after
-from gatewise.reporting.wording import count
 from gatewise.training import Run, load_config
 from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
 from gatewise.training.estimator_text import parse_estimator
+from gatewise.wording import count
 
 
 def audit(

@@ -10,7 +10,7 @@ from gatewise.cli.stopping import stop
 from gatewise.comparison import Watcher
 from gatewise.comparison.summary import Outcome
 from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
-from gatewise.reporting.wording import NONE, count, number
+from gatewise.wording import NONE, count, number
 
 
 class Cells(Watcher):

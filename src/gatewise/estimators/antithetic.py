@@ -5,8 +5,9 @@ from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
-from gatewise.expectation import MANY, Estimate, Info, Integrand, first_asked
+from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import exponential
+from gatewise.outcomes import first_asked
 from gatewise.precision import widened, working_dtype
 
 

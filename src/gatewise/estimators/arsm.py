@@ -5,8 +5,9 @@ from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator, mean_of_samples, with_gradient
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import exponential
+from gatewise.outcomes import first_asked
 from gatewise.precision import widened, working_dtype
 
 

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, as_categories, outcome_probs
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.outcomes import as_categories, outcome_probs
 
 
 @register
@@ -13,7 +14,7 @@ class Enumeration(GradientEstimator):
     """Σ_z π_z f(z), differentiated as it stands.
 
     Exact for the value, the logits and the parameters of f. Costs K evaluations an example, K**L for L latents
-    (refused beyond `gatewise.expectation.JOINT_LIMIT`). `num_samples` is ignored. A category with probability 0
+    (refused beyond `gatewise.outcomes.JOINT_LIMIT`). `num_samples` is ignored. A category with probability 0
     contributes nothing, and is not asked for.
 
     Args:

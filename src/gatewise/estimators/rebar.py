@@ -16,8 +16,9 @@ from gatewise.estimators.base import (
 from gatewise.estimators.baselines import checked_context
 from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed
+from gatewise.outcomes import first_asked
 from gatewise.precision import WideState, widened
 from gatewise.schedules import HIGHEST, LOWEST, Schedule
 

@@ -7,7 +7,8 @@ from gatewise.estimators.base import GradientEstimator, mean_of_samples, picked
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.estimators.statistics import taught, weighed
-from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.outcomes import first_asked
 from gatewise.precision import widened
 
 

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
+from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import without_replacement
+from gatewise.outcomes import as_categories, joint_log_probs
 
 
 @register
@@ -15,7 +16,7 @@ class SumAndSample(GradientEstimator):
 
     Unbiased for the value, the logits and the parameters of f; exact at S = K. Costs S evaluations an example. At
     S = 1 the score function without a baseline. L latents are treated as one with K**L categories, refused beyond
-    `gatewise.expectation.JOINT_LIMIT`. Of equally likely categories C has the first.
+    `gatewise.outcomes.JOINT_LIMIT`. Of equally likely categories C has the first.
 
     Reference: Liu, Regier, Tripuraneni, Jordan and McAuliffe 2019 (1810.04777).
     """

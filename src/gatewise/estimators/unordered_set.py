@@ -6,8 +6,9 @@ from torch import Tensor
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand, as_categories, joint_log_probs
+from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import without_replacement
+from gatewise.outcomes import as_categories, joint_log_probs
 from gatewise.precision import widened
 from gatewise.wording import instead
 
@@ -26,7 +27,7 @@ class UnorderedSet(GradientEstimator):
     The probabilities of sets are integrals over one variable for any S, never a sum over subsets: Σ_s π_s R(S,s), which
     is 1, is so to 1e-12 in float64. It takes S (160 + S) numbers an example, and 160 S² multiplications; without the
     baseline 160 S of both. L latents are treated as one with K**L categories, refused beyond
-    `gatewise.expectation.JOINT_LIMIT`.
+    `gatewise.outcomes.JOINT_LIMIT`.
 
     Args:
         baseline: "built-in", or "none" for the plain sum of ∇π_s R(S,s) f(s).

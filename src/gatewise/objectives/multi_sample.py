@@ -7,11 +7,12 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.expectation import JOINT_LIMIT, Estimate, Info, expect, first_asked, joint_outcomes
+from gatewise.expectation import Estimate, Info, expect
 from gatewise.mixture import Observed
 from gatewise.objectives.base import EstimatedObjective
 from gatewise.objectives.registry import register
 from gatewise.objectives.vimco import VIMCO, check_draws
+from gatewise.outcomes import JOINT_LIMIT, first_asked, joint_outcomes
 from gatewise.precision import widened
 from gatewise.registry import Registry
 
@@ -26,7 +27,7 @@ class MultiSample(EstimatedObjective):
     An ordinary expectation over S independent choices with one joint value, a lower bound in expectation that rises
     with S. It takes `vimco`, which is its own, and every estimator that takes `event_dims=1`: those of draws run only
     the experts drawn, at most S a set; `enumeration`, `sum-and-sample` and `unordered-set` look at all K**S outcomes
-    and are refused beyond `gatewise.expectation.JOINT_LIMIT`. Estimators of points see log (1/S) Σ_s e^{⟨point_s, ℓ⟩}:
+    and are refused beyond `gatewise.outcomes.JOINT_LIMIT`. Estimators of points see log (1/S) Σ_s e^{⟨point_s, ℓ⟩}:
     the relaxation that agrees with the bound at the corners and, for S = 1, with the Jensen bound everywhere (that of
     ⟨point_s, e^ℓ⟩ agrees at the corners alone); they run all K experts.
 
@@ -67,7 +68,7 @@ class MultiSample(EstimatedObjective):
         """Refuse an estimator of all joint outcomes where there are too many.
 
         Raises:
-            GatewiseError: if K**S is beyond `gatewise.expectation.JOINT_LIMIT`.
+            GatewiseError: if K**S is beyond `gatewise.outcomes.JOINT_LIMIT`.
         """
         if self.estimator.joint and num_experts**self.num_samples > JOINT_LIMIT:
             raise GatewiseError(

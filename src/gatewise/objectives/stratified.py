@@ -7,12 +7,13 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import gradient_only
-from gatewise.expectation import Estimate, Info, first_asked
+from gatewise.expectation import Estimate, Info
 from gatewise.mixture import Observed
 from gatewise.noise import categorical
 from gatewise.objectives.base import Objective
 from gatewise.objectives.registry import register
 from gatewise.objectives.vimco import replaced_in_turn
+from gatewise.outcomes import first_asked
 
 
 @register

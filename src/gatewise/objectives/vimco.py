@@ -7,7 +7,8 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
-from gatewise.expectation import Estimate, Info, Integrand, first_asked
+from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.outcomes import first_asked
 from gatewise.precision import widened
 from gatewise.wording import instead
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from markupsafe import Markup
 
-from gatewise.reporting.verdict import Finding
+from gatewise.wording import Finding
 
 
 @dataclass(frozen=True)

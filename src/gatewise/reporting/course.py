@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from gatewise.reporting.schema import Reseeded, Summary
-from gatewise.reporting.wording import setting, short
+from gatewise.wording import setting, short
 
 WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}
 MOST = 8

@@ -10,7 +10,7 @@ from gatewise.reporting.blocks import Picture
 from gatewise.reporting.curves import History
 from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import MUTED, SERIES, draw
-from gatewise.reporting.wording import count, number, short
+from gatewise.wording import count, number, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.axes import Axes

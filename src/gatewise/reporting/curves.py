@@ -9,7 +9,7 @@ import numpy as np
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.fields import as_array, finite
 from gatewise.reporting.svg import FIRST, INK, SECOND, draw
-from gatewise.reporting.wording import count, number
+from gatewise.wording import count, number
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure

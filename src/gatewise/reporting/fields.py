@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from gatewise.reporting.wording import printable
+from gatewise.wording import printable
 
 
 def finite(value: object) -> float | None:

@@ -10,7 +10,7 @@ from gatewise.reporting.blocks import Picture
 from gatewise.reporting.details import GapBins, Reliability
 from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
-from gatewise.reporting.wording import count, percent
+from gatewise.wording import count, percent
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure

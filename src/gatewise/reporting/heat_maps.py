@@ -12,7 +12,7 @@ from markupsafe import Markup
 from gatewise.reporting.blocks import Picture
 from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
-from gatewise.reporting.wording import count, number, percent, short
+from gatewise.wording import count, number, percent, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure

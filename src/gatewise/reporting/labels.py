@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gatewise.reporting.blocks import Paragraph, Row, Section, Stack, Table
 from gatewise.reporting.schema import Metrics
-from gatewise.reporting.wording import number, percent, short
+from gatewise.wording import number, percent, short
 
 NOTE = (
     "Mixture: all experts answer, weighted by the gate. Top-1: only the expert the gate likes best answers. Accuracy: "

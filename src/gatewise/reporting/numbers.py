@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gatewise.reporting.blocks import Paragraph, Row, Section, Table
 from gatewise.reporting.schema import Metrics
-from gatewise.reporting.wording import measure, number, percent
+from gatewise.wording import measure, number, percent
 
 NOTE = (
     "NLL (negative log-likelihood): minus the log of the density given to the true number, or of a count's "

@@ -13,7 +13,7 @@ from gatewise.reporting.labels import results_of_labels
 from gatewise.reporting.numbers import results_of_numbers
 from gatewise.reporting.schema import Metrics, Summary
 from gatewise.reporting.trust import trust
-from gatewise.reporting.wording import count, number, percent, printable, setting, short
+from gatewise.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
 MOST_ROWS = 50  # classes in a table

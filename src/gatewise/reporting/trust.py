@@ -4,7 +4,7 @@ from gatewise.reporting.blocks import Block, Row, Stack, Table
 from gatewise.reporting.details import Calibration, Kept, Tempered
 from gatewise.reporting.figures import reliability_diagram
 from gatewise.reporting.schema import Summary
-from gatewise.reporting.wording import count, number, percent
+from gatewise.wording import count, number, percent
 
 
 def trust(summary: Summary) -> list[Block]:

@@ -3,7 +3,7 @@
 from gatewise.reporting.blocks import Gallery, Paragraph, Row, Section, Table, Thumbnail
 from gatewise.reporting.details import Image, TypicalExpert, Value
 from gatewise.reporting.schema import Summary
-from gatewise.reporting.wording import number, percent, short
+from gatewise.wording import number, percent, short
 
 TITLE = "What is typical of each expert"
 CAPTION, TOLD = 12, 60  # letters of a class beneath a picture, and for those who do not see it

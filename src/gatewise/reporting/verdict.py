@@ -1,25 +1,15 @@
 """The verdict: what the numbers say, in words."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.wording import count, duration, listed, measure, number, percent, short
+from gatewise.wording import Finding, count, duration, listed, measure, number, percent, short
 
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time
 SEEN = 0.02  # of the test rows; a few are equal to some that were trained on by chance
 LOOSE = 0.1  # nats of bound gap
 MOST_NAMED = 5  # classes
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of the verdict; `level` says whether it is good news, bad news, or a fact."""
-
-    level: Literal["good", "bad", "fact"]
-    text: str
 
 
 def verdict(summary: Summary) -> list[Finding]:

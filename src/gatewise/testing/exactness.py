@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gatewise.estimators import GradientEstimator
-from gatewise.expectation import JOINT_LIMIT, expect
+from gatewise.expectation import expect
+from gatewise.outcomes import JOINT_LIMIT
 from gatewise.testing.chance import ALPHA, frequency_p, seeded
 from gatewise.testing.subject import Subject, check_only
 from gatewise.testing.toy import Toy, exact, toy_logits, toy_weights

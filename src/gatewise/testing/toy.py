@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gatewise.expectation import joint_outcomes
+from gatewise.outcomes import joint_outcomes
 
 LOGITS = (0.3, -0.5, 1.1, 0.0, 0.4)
 WEIGHTS = (-1.2, 0.3, 0.9, 2.0, -0.4)

@@ -8,7 +8,7 @@ import pytest
 from gatewise.errors import GatewiseError
 from gatewise.reporting.schema import parse_summary
 from gatewise.reporting.side_by_side import Compared, Trained, render_runs, write_runs
-from gatewise.reporting.wording import printable, short
+from gatewise.wording import printable, short
 from tests.reporting.runs import make_history, make_metrics, make_summary
 from tests.reporting.test_page import Page, check, hostile
 

@@ -1,7 +1,5 @@
 """The page of an audit, and its pictures."""
 
-from gatewise.auditing.verdict import verdict
-from gatewise.reporting.audit.figures import draw_on
-from gatewise.reporting.audit.page import fragment, render_audit, write_audit
+from gatewise.reporting.audit.page import render_audit, write_audit
 
-__all__ = ["draw_on", "fragment", "render_audit", "verdict", "write_audit"]
+__all__ = ["render_audit", "write_audit"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from gatewise.reporting.blocks import Paragraph, Picture, Section
 from gatewise.reporting.svg import FIRST, MUTED, SECOND, draw
-from gatewise.reporting.wording import count, number, percent
+from gatewise.wording import count, number, percent
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure

@@ -1,17 +1,15 @@
-"""The page of an audit, its table, and the piece of it that a notebook shows."""
+"""The page of an audit, and its table."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from markupsafe import escape
 
 from gatewise.auditing.verdict import verdict
 from gatewise.files import write_text
 from gatewise.reporting.audit.figures import pictures
 from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
 from gatewise.reporting.templates import ENVIRONMENT
-from gatewise.reporting.wording import count, number, percent
+from gatewise.wording import count, number, percent
 
 Audit = Mapping[str, Any]
 
@@ -34,13 +32,6 @@ def write_audit(folder: Path, audit: Audit) -> Path:
     page = folder / "audit.html"
     write_text(page, render_audit(audit))
     return page
-
-
-def fragment(audit: Audit) -> str:
-    """The page in a frame, for a notebook."""
-    page = render_audit({"name": "f", "gatewise": "", **audit})
-    # a frame of its own, so that the page's look and the notebook's do not meet
-    return f'<iframe srcdoc="{escape(page)}" style="width: 100%; height: 48rem; border: 0"></iframe>'
 
 
 def _sections(audit: Audit) -> list[Section]:

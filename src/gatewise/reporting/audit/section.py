@@ -6,7 +6,7 @@ from typing import Any
 from gatewise.auditing.verdict import verdict
 from gatewise.reporting.audit.figures import pictures
 from gatewise.reporting.blocks import Findings, Link, Paragraph, Section
-from gatewise.reporting.wording import count
+from gatewise.wording import count
 
 Audit = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from gatewise.reporting.courses import NAME, WIDTH, Course, course_picture, line
 from gatewise.reporting.curves import History
 from gatewise.reporting.fields import as_array
 from gatewise.reporting.svg import draw
-from gatewise.reporting.wording import count, number, short
+from gatewise.wording import count, number, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from pydantic import model_validator as validator
 from gatewise.errors import GatewiseError
 from gatewise.reporting.fields import Number, Part, Text
 from gatewise.reporting.schema import Data, Metrics
-from gatewise.reporting.wording import setting
+from gatewise.wording import setting
 
 
 class Interval(Part):

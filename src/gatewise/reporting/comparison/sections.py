@@ -7,7 +7,7 @@ from gatewise.reporting.blocks import Command, Link, Noted, Paragraph, Row, Sect
 from gatewise.reporting.comparison.figures import curves, forest
 from gatewise.reporting.comparison.schema import CellRow, Combination, Comparison, Interval
 from gatewise.reporting.curves import History
-from gatewise.reporting.wording import NONE, count, number, percent, setting, short
+from gatewise.wording import NONE, count, number, percent, setting, short
 
 NAME = 120  # letters
 

@@ -2,8 +2,7 @@
 
 from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
-from gatewise.reporting.verdict import Finding
-from gatewise.reporting.wording import count, duration, listed, number, percent, short
+from gatewise.wording import Finding, count, duration, listed, number, percent, short
 
 FEW_SEEDS = 5
 FEW_ROWS = 500

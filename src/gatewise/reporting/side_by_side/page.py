@@ -12,7 +12,7 @@ from gatewise.reporting.side_by_side.sections import learning, repeat, results, 
 from gatewise.reporting.side_by_side.table import Compared, Trained
 from gatewise.reporting.side_by_side.verdict import doubts, verdict
 from gatewise.reporting.templates import ENVIRONMENT
-from gatewise.reporting.wording import printable
+from gatewise.wording import printable
 
 PAGES = ("report", "audit")
 """Pages that a run has of its own."""

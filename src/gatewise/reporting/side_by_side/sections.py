@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gatewise.reporting.blocks import Link, Noted, Paragraph, Picture, Row, Section, Table
 from gatewise.reporting.courses import Course, course_picture, line
 from gatewise.reporting.side_by_side.table import Compared, Trained
-from gatewise.reporting.wording import count, number, percent, short
+from gatewise.wording import count, number, percent, short
 
 NAME = 40  # letters of a run's name in the head of a table
 VALUE = 200

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from gatewise.reporting.curves import History
 from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.wording import NONE, setting
+from gatewise.wording import NONE, setting
 
 SPLIT = ("seed", "test", "test_size", "validation_size")
 """Keys of a configuration that decide which rows judge a run on given data."""

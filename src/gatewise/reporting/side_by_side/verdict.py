@@ -5,8 +5,7 @@ from collections.abc import Callable
 from gatewise.mixture.usage import COLLAPSED, STILL
 from gatewise.reporting.schema import Metrics
 from gatewise.reporting.side_by_side.table import Compared, Trained
-from gatewise.reporting.verdict import Finding
-from gatewise.reporting.wording import count, listed, number, percent, short
+from gatewise.wording import Finding, count, listed, number, percent, short
 
 LONGEST = 60  # letters of a name
 FEW_ROWS = 500
