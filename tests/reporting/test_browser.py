@@ -8,8 +8,8 @@ import pytest
 
 from gatewise.reporting import render
 from gatewise.reporting.audit import render_audit
+from tests.reporting.audit.test_page import audit
 from tests.reporting.runs import make_history, make_summary, make_values
-from tests.reporting.test_audit_page import audit
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

@@ -67,7 +67,7 @@ def test_what_has_no_estimator_is_refused_before_anything_is_written(tmp_path):
 
 
 def test_a_damaged_line_is_named(audited, tmp_path):
-    from gatewise.reporting.files import read_audits
+    from gatewise.reporting.reading import read_audits
 
     path = tmp_path / "audits.jsonl"
     for damaged in ('{"epoch": 1, "rows": [{}]}', "{", "[]", '{"epoch": 1, "rows": [{"label": NaN}]}'):

@@ -9,7 +9,7 @@ from gatewise.cli.progress import Lines
 from gatewise.cli.stopping import stop
 from gatewise.comparison import Watcher
 from gatewise.comparison.summary import Outcome
-from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
+from gatewise.reporting.schemas.comparison import Combination, Comparison, Interval
 from gatewise.wording import NONE, count, number
 
 

@@ -25,7 +25,7 @@ from gatewise.cli.tables import (
 from gatewise.data.target_names import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
-from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.schemas.run import parse_summary
 from gatewise.training import Callback, Run, load_config
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run

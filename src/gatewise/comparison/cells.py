@@ -16,7 +16,7 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.registry import ESTIMATORS
 from gatewise.files import read_json, write_text
 from gatewise.objectives.registry import OBJECTIVES
-from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.schemas.run import parse_summary
 from gatewise.training.config import RunConfig
 from gatewise.training.parts import Parts
 from gatewise.training.train_run import train

@@ -14,7 +14,7 @@ from gatewise.errors import GatewiseError
 from gatewise.files import write_json
 from gatewise.reporting import write_report
 from gatewise.reporting.audit import write_audit
-from gatewise.reporting.files import read_history
+from gatewise.reporting.reading import read_history
 from gatewise.schedules import as_schedule
 from gatewise.training.audit_along import AUDITED, some
 from gatewise.training.config import RunConfig

@@ -15,7 +15,7 @@ from gatewise.data.target_names import target_columns
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
 from gatewise.metrics import Evaluation, Tally, evaluate_batches
-from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.schemas.run import parse_summary
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.config import RunConfig, load_config, read_toml
 from gatewise.training.constant import ConstantFigures

@@ -7,7 +7,7 @@ import pytest
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting.comparison import render_comparison, write_comparison
-from tests.reporting.test_page import check, hostile
+from tests.reporting.run.test_page import check, hostile
 
 from .made_up import make_comparison, make_histories
 from .test_verdict import fail

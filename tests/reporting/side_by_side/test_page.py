@@ -6,11 +6,11 @@ import shutil
 import pytest
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.schemas.run import parse_summary
 from gatewise.reporting.side_by_side import Compared, Trained, render_runs, write_runs
 from gatewise.wording import printable, short
+from tests.reporting.run.test_page import Page, check, hostile
 from tests.reporting.runs import make_history, make_metrics, make_summary
-from tests.reporting.test_page import Page, check, hostile
 
 
 def trained(name: str = "a", config: dict | None = None, data: dict | None = None, **changes) -> Trained:

@@ -6,9 +6,9 @@ from typing import Any
 
 from gatewise.auditing.verdict import verdict
 from gatewise.files import write_text
-from gatewise.reporting.audit.figures import pictures
-from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Table
-from gatewise.reporting.templates import ENVIRONMENT
+from gatewise.reporting.audit.pictures import pictures
+from gatewise.reporting.html.blocks import Command, Paragraph, Row, Section, Table
+from gatewise.reporting.html.templates import ENVIRONMENT
 from gatewise.wording import count, number, percent
 
 Audit = Mapping[str, Any]

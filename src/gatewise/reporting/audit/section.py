@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewise.auditing.verdict import verdict
-from gatewise.reporting.audit.figures import pictures
-from gatewise.reporting.blocks import Findings, Link, Paragraph, Section
+from gatewise.reporting.audit.pictures import pictures
+from gatewise.reporting.html.blocks import Findings, Link, Paragraph, Section
 from gatewise.wording import count
 
 Audit = Mapping[str, Any]

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gatewise.reporting.blocks import Picture
-from gatewise.reporting.comparison.schema import Comparison
-from gatewise.reporting.courses import NAME, WIDTH, Course, course_picture, line, style
-from gatewise.reporting.curves import History
-from gatewise.reporting.fields import as_array
-from gatewise.reporting.svg import draw
+from gatewise.reporting.html.blocks import Picture
+from gatewise.reporting.html.svg import draw
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.plots.overlays import NAME, WIDTH, Course, course_picture, line, style
+from gatewise.reporting.schemas.comparison import Comparison
+from gatewise.reporting.schemas.fields import as_array
 from gatewise.wording import count, number, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs

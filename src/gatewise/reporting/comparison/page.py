@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.files import write_text
-from gatewise.reporting.comparison.schema import Comparison, parse_comparison
 from gatewise.reporting.comparison.sections import cells, learning, repeat, results
 from gatewise.reporting.comparison.verdict import doubts, verdict
-from gatewise.reporting.curves import History
-from gatewise.reporting.files import read_history, read_object
-from gatewise.reporting.templates import ENVIRONMENT
+from gatewise.reporting.html.templates import ENVIRONMENT
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.reading import read_history, read_object
+from gatewise.reporting.schemas.comparison import Comparison, parse_comparison
 
 
 def render_comparison(comparison: dict[str, Any], histories: Mapping[str, History]) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from urllib.parse import quote
 
-from gatewise.reporting.blocks import Command, Link, Noted, Paragraph, Row, Section, Table
 from gatewise.reporting.comparison.figures import curves, forest
-from gatewise.reporting.comparison.schema import CellRow, Combination, Comparison, Interval
-from gatewise.reporting.curves import History
+from gatewise.reporting.html.blocks import Command, Link, Noted, Paragraph, Row, Section, Table
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.schemas.comparison import CellRow, Combination, Comparison, Interval
 from gatewise.wording import NONE, count, number, percent, setting, short
 
 NAME = 120  # letters

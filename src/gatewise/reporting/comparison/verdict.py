@@ -1,7 +1,7 @@
 """The verdict on a comparison, and what could void it, in words."""
 
 from gatewise.mixture.usage import COLLAPSED, STILL
-from gatewise.reporting.comparison.schema import Combination, Comparison, Interval
+from gatewise.reporting.schemas.comparison import Combination, Comparison, Interval
 from gatewise.wording import Finding, count, duration, listed, number, percent, short
 
 FEW_SEEDS = 5

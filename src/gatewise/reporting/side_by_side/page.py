@@ -7,11 +7,11 @@ from urllib.parse import quote
 
 from gatewise.errors import GatewiseError
 from gatewise.files import check_output, write_text
-from gatewise.reporting.files import read_run
+from gatewise.reporting.html.templates import ENVIRONMENT
+from gatewise.reporting.reading import read_run
 from gatewise.reporting.side_by_side.sections import learning, repeat, results, settings, warnings
 from gatewise.reporting.side_by_side.table import Compared, Trained
 from gatewise.reporting.side_by_side.verdict import doubts, verdict
-from gatewise.reporting.templates import ENVIRONMENT
 from gatewise.wording import printable
 
 PAGES = ("report", "audit")

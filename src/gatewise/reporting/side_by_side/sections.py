@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from gatewise.reporting.blocks import Link, Noted, Paragraph, Picture, Row, Section, Table
-from gatewise.reporting.courses import Course, course_picture, line
+from gatewise.reporting.html.blocks import Link, Noted, Paragraph, Picture, Row, Section, Table
+from gatewise.reporting.plots.overlays import Course, course_picture, line
 from gatewise.reporting.side_by_side.table import Compared, Trained
 from gatewise.wording import count, number, percent, short
 

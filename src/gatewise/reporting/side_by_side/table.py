@@ -4,8 +4,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gatewise.reporting.curves import History
-from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.schemas.run import Metrics, Summary
 from gatewise.wording import NONE, setting
 
 SPLIT = ("seed", "test", "test_size", "validation_size")

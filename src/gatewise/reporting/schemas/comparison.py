@@ -6,8 +6,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.fields import Number, Part, Text
-from gatewise.reporting.schema import Data, Metrics
+from gatewise.reporting.schemas.fields import Number, Part, Text
+from gatewise.reporting.schemas.run import Data, Metrics
 from gatewise.wording import setting
 
 

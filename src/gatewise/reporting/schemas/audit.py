@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.fields import Text
+from gatewise.reporting.schemas.fields import Text
 
 
 class _Part(BaseModel):

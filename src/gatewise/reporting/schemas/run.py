@@ -7,8 +7,8 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, Validation
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.details import Calibration, Details, Typical
-from gatewise.reporting.fields import Number, Part, Text, finite
+from gatewise.reporting.schemas.details import Calibration, Details, Typical
+from gatewise.reporting.schemas.fields import Number, Part, Text, finite
 
 
 class Label(Part):

@@ -1,9 +1,9 @@
 """How far a classifier's probabilities can be trusted: calibration by a temperature, and leaving doubtful rows out."""
 
-from gatewise.reporting.blocks import Block, Row, Stack, Table
-from gatewise.reporting.details import Calibration, Kept, Tempered
-from gatewise.reporting.figures import reliability_diagram
-from gatewise.reporting.schema import Summary
+from gatewise.reporting.html.blocks import Block, Row, Stack, Table
+from gatewise.reporting.plots.bars import reliability_diagram
+from gatewise.reporting.schemas.details import Calibration, Kept, Tempered
+from gatewise.reporting.schemas.run import Summary
 from gatewise.wording import count, number, percent
 
 

@@ -9,9 +9,9 @@ from unicodedata import east_asian_width
 import numpy as np
 from markupsafe import Markup
 
-from gatewise.reporting.blocks import Picture
-from gatewise.reporting.fields import as_array
-from gatewise.reporting.svg import draw
+from gatewise.reporting.html.blocks import Picture
+from gatewise.reporting.html.svg import draw
+from gatewise.reporting.schemas.fields import as_array
 from gatewise.wording import count, number, percent, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewise.reporting.blocks import Paragraph, Picture, Section
-from gatewise.reporting.svg import FIRST, MUTED, SECOND, draw
+from gatewise.reporting.html.blocks import Paragraph, Picture, Section
+from gatewise.reporting.html.svg import FIRST, MUTED, SECOND, draw
 from gatewise.wording import count, number, percent
 
 if TYPE_CHECKING:  # half a second that only drawing needs

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewise.reporting.blocks import Picture
-from gatewise.reporting.curves import History
-from gatewise.reporting.fields import as_array, finite
-from gatewise.reporting.svg import MUTED, SERIES, draw
+from gatewise.reporting.html.blocks import Picture
+from gatewise.reporting.html.svg import MUTED, SERIES, draw
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.schemas.fields import as_array, finite
 from gatewise.wording import count, number, short
 
 if TYPE_CHECKING:  # half a second that only drawing needs

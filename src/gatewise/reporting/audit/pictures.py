@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from gatewise.auditing.plots import FLOOR, LINE, MOST, Colours, bias, cost, error
 from gatewise.auditing.verdict import name
-from gatewise.reporting.blocks import Picture
-from gatewise.reporting.svg import FIRST, INK, MUTED, SECOND, draw
+from gatewise.reporting.html.blocks import Picture
+from gatewise.reporting.html.svg import FIRST, INK, MUTED, SECOND, draw
 from gatewise.wording import count
 
 if TYPE_CHECKING:  # half a second that only drawing needs

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatewise.reporting.audit.along import Audits, along
 from gatewise.reporting.audit.section import Audit, audited
-from gatewise.reporting.blocks import Section
-from gatewise.reporting.curves import History
-from gatewise.reporting.schema import Summary, parse_history, parse_summary
-from gatewise.reporting.sections import experts, learning, mistakes, repeat, results
-from gatewise.reporting.templates import ENVIRONMENT
-from gatewise.reporting.typical import typical_section
-from gatewise.reporting.verdict import verdict
+from gatewise.reporting.audit.sections import Audits, along
+from gatewise.reporting.html.blocks import Section
+from gatewise.reporting.html.templates import ENVIRONMENT
+from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.run.expert_profiles import typical_section
+from gatewise.reporting.run.sections import experts, learning, mistakes, repeat, results
+from gatewise.reporting.run.verdict import verdict
+from gatewise.reporting.schemas.run import Summary, parse_history, parse_summary
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import pytest
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting import render, write_report
-from gatewise.reporting.course import course
-from gatewise.reporting.page import Beside
-from gatewise.reporting.schema import parse_summary
+from gatewise.reporting.run.course import course
+from gatewise.reporting.run.page import Beside
+from gatewise.reporting.schemas.run import parse_summary
+from tests.reporting.audit.test_page import audit, exact, row
+from tests.reporting.run.test_page import check, hostile
 from tests.reporting.runs import make_summary
-from tests.reporting.test_audit_page import audit, exact, row
-from tests.reporting.test_page import check, hostile
 
 
 def light(**changes) -> dict:

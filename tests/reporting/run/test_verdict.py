@@ -2,8 +2,8 @@
 
 import pytest
 
-from gatewise.reporting.schema import parse_summary
-from gatewise.reporting.verdict import verdict
+from gatewise.reporting.run.verdict import verdict
+from gatewise.reporting.schemas.run import parse_summary
 from gatewise.wording import Finding
 from tests.reporting.runs import make_label_summary, make_metrics, make_summary
 

@@ -1,8 +1,8 @@
 """What is typical of each expert, as the page shows it."""
 
 from gatewise.reporting import render
+from tests.reporting.run.test_page import Page, check, hostile
 from tests.reporting.runs import make_images, make_summary, make_values
-from tests.reporting.test_page import Page, check, hostile
 
 
 def shown(**changes) -> Page:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewise.reporting.blocks import Picture
-from gatewise.reporting.fields import as_array, finite
-from gatewise.reporting.svg import FIRST, INK, SECOND, draw
+from gatewise.reporting.html.blocks import Picture
+from gatewise.reporting.html.svg import FIRST, INK, SECOND, draw
+from gatewise.reporting.schemas.fields import as_array, finite
 from gatewise.wording import count, number
 
 if TYPE_CHECKING:  # half a second that only drawing needs

@@ -4,15 +4,15 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gatewise.reporting.blocks import Command, Paragraph, Row, Section, Stack, Table
-from gatewise.reporting.course import course
-from gatewise.reporting.curves import History, learning_pictures
-from gatewise.reporting.figures import bound_gaps, expert_use, reliability_diagram
-from gatewise.reporting.heat_maps import confusion_matrix, experts_by_class, experts_by_label
-from gatewise.reporting.labels import results_of_labels
-from gatewise.reporting.numbers import results_of_numbers
-from gatewise.reporting.schema import Metrics, Summary
-from gatewise.reporting.trust import trust
+from gatewise.reporting.html.blocks import Command, Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.plots.bars import bound_gaps, expert_use, reliability_diagram
+from gatewise.reporting.plots.heat_maps import confusion_matrix, experts_by_class, experts_by_label
+from gatewise.reporting.plots.learning_curves import History, learning_pictures
+from gatewise.reporting.run.course import course
+from gatewise.reporting.run.labels import results_of_labels
+from gatewise.reporting.run.task_results import results_of_numbers
+from gatewise.reporting.run.trust import trust
+from gatewise.reporting.schemas.run import Metrics, Summary
 from gatewise.wording import count, number, percent, printable, setting, short
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read

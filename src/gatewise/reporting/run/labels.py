@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gatewise.reporting.blocks import Paragraph, Row, Section, Stack, Table
-from gatewise.reporting.schema import Metrics
+from gatewise.reporting.html.blocks import Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.schemas.run import Metrics
 from gatewise.wording import number, percent, short
 
 NOTE = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gatewise.reporting.schema import Reseeded, Summary
+from gatewise.reporting.schemas.run import Reseeded, Summary
 from gatewise.wording import setting, short
 
 WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}

@@ -3,7 +3,7 @@
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 ENVIRONMENT = Environment(
-    loader=PackageLoader("gatewise.reporting", "."),
+    loader=PackageLoader("gatewise.reporting.html", "."),
     autoescape=True,
     undefined=StrictUndefined,
     trim_blocks=True,

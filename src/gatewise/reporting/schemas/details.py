@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from gatewise.reporting.fields import Number, Part, Text
+from gatewise.reporting.schemas.fields import Number, Part, Text
 
 Png = Annotated[str, Field(pattern=r"^iVBORw0KGgo[A-Za-z0-9+/]*={0,2}$")]
 """A PNG in base64, which begins so and holds nothing that ends an attribute of the page."""

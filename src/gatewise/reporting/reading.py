@@ -8,9 +8,9 @@ from typing import Any
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_text, write_text
 from gatewise.parsing import check_values, parse_json
-from gatewise.reporting.audit.schema import parse_audit, parse_audit_file
-from gatewise.reporting.page import Beside, page
-from gatewise.reporting.schema import Summary, parse_history, parse_summary
+from gatewise.reporting.run.page import Beside, page
+from gatewise.reporting.schemas.audit import parse_audit, parse_audit_file
+from gatewise.reporting.schemas.run import Summary, parse_history, parse_summary
 
 
 def write_report(run: Path) -> Path:

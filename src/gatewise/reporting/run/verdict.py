@@ -3,7 +3,7 @@
 import math
 
 from gatewise.mixture.usage import COLLAPSED, STILL
-from gatewise.reporting.schema import Metrics, Summary
+from gatewise.reporting.schemas.run import Metrics, Summary
 from gatewise.wording import Finding, count, duration, listed, measure, number, percent, short
 
 SAME_NLL = 0.01  # nats; a smaller difference between top-1 and mixture is not worth an expert's time

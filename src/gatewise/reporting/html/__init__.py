@@ -1,0 +1,1 @@
+"""The page's machinery: blocks, templates, drawings."""

@@ -1,0 +1,1 @@
+"""What is read from JSON, one model a file."""
