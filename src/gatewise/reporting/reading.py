@@ -2,27 +2,31 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError
-from gatewise.files import check_links, is_folder, read_text, write_text
+from gatewise.files import check_links, is_folder, read_text
 from gatewise.parsing import check_values, parse_json
-from gatewise.reporting.run.page import Beside, page
+from gatewise.reporting.audit.sections import Audit, Audits
 from gatewise.reporting.schemas.audit import parse_audit, parse_audit_file
 from gatewise.reporting.schemas.run import Summary, parse_history, parse_summary
 
 
-def write_report(run: Path) -> Path:
-    """Write `run`/report.html from the files of the run folder, whole or not at all.
+@dataclass(frozen=True)
+class Beside:
+    """What a run folder may hold beside summary.json and metrics.jsonl.
 
-    Raises:
-        GatewiseError: for a file that is missing, malformed, or cannot be written.
+    Attributes:
+        audits: the objects of audits.jsonl.
+        audit: the contents of audit.json.
+        environment: the contents of environment.json.
     """
-    summary, history = read_run(run)
-    report = run / "report.html"
-    write_text(report, page(summary, history, read_beside(run)))
-    return report
+
+    audits: Audits = ()
+    audit: Audit | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def read_run(run: Path) -> tuple[Summary, list[dict[str, Any]]]:

@@ -6,8 +6,8 @@ import pytest
 
 from gatewise.errors import GatewiseError
 from gatewise.reporting import render, write_report
-from gatewise.reporting.run.course import course
-from gatewise.reporting.run.page import Beside
+from gatewise.reporting.reading import Beside
+from gatewise.reporting.run.sections import course
 from gatewise.reporting.schemas.run import parse_summary
 from tests.reporting.audit.test_page import audit, exact, row
 from tests.reporting.run.test_page import check, hostile

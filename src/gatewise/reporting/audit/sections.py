@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gatewise.reporting.html.blocks import Paragraph, Picture, Section
+from gatewise.auditing.verdict import verdict
+from gatewise.reporting.audit.pictures import pictures
+from gatewise.reporting.html.blocks import Findings, Link, Paragraph, Picture, Section
 from gatewise.reporting.html.svg import FIRST, MUTED, SECOND, draw
 from gatewise.wording import count, number, percent
 
 if TYPE_CHECKING:  # half a second that only drawing needs
     from matplotlib.figure import Figure
+
+Audit = Mapping[str, Any]
 
 Audits = Sequence[Mapping[str, Any]]
 """The objects of audits.jsonl."""
@@ -79,3 +83,20 @@ def _picture(audits: Audits) -> Picture:
         "out. Spread: the standard deviation of one estimate; it does."
     )
     return Picture(draw("audit-along", label, 420, 280, paint), "Bias and spread", caption)
+
+
+def audited(audit: Audit) -> Section:
+    """What the audit says, the best setting of each estimator, and the way to its page."""
+    notes = " ".join(f"{note[:1].upper()}{note[1:].rstrip('.')}." for note in audit["notes"])
+    told = f"Of {audit['name']}, in {count(len(audit['rows']), 'setting')}. {notes}".rstrip()
+    link = Link("All settings: audit.html", "audit.html")
+    drawn = pictures({**audit, "rows": _best(audit["rows"])})
+    return Section("Audit of the gradient estimators", [Paragraph(told, link), Findings(verdict(audit)), *drawn[:2]])
+
+
+def _best(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of each estimator the setting with the least error, and this run's own."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["relative_mse"]):
+        best.setdefault(row["label"], row)
+    return [row for row in rows if row["own"] or row is best[row["label"]]]

@@ -8,8 +8,8 @@ import numpy as np
 
 from gatewise.reporting.html.blocks import Picture
 from gatewise.reporting.html.svg import FIRST, INK, MUTED, SECOND, draw
-from gatewise.reporting.schemas.details import GapBins, Reliability
 from gatewise.reporting.schemas.fields import as_array
+from gatewise.reporting.schemas.run import GapBins, Reliability
 from gatewise.wording import count, percent
 
 if TYPE_CHECKING:  # half a second that only drawing needs

@@ -1,8 +1,7 @@
 """The section on what is typical of each expert."""
 
 from gatewise.reporting.html.blocks import Gallery, Paragraph, Row, Section, Table, Thumbnail
-from gatewise.reporting.schemas.details import Image, TypicalExpert, Value
-from gatewise.reporting.schemas.run import Summary
+from gatewise.reporting.schemas.run import Image, Summary, TypicalExpert, Value
 from gatewise.wording import number, percent, short
 
 TITLE = "What is typical of each expert"

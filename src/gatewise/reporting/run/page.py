@@ -1,32 +1,17 @@
 """The page: verdict, warnings, and the sections in their order."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-from gatewise.reporting.audit.section import Audit, audited
-from gatewise.reporting.audit.sections import Audits, along
+from gatewise.files import write_text
+from gatewise.reporting.audit.sections import along, audited
 from gatewise.reporting.html.blocks import Section
 from gatewise.reporting.html.templates import ENVIRONMENT
 from gatewise.reporting.plots.learning_curves import History
+from gatewise.reporting.reading import Beside, read_beside, read_run
 from gatewise.reporting.run.expert_profiles import typical_section
 from gatewise.reporting.run.sections import experts, learning, mistakes, repeat, results
 from gatewise.reporting.run.verdict import verdict
 from gatewise.reporting.schemas.run import Summary, parse_history, parse_summary
-
-
-@dataclass(frozen=True)
-class Beside:
-    """What a run folder may hold beside summary.json and metrics.jsonl.
-
-    Attributes:
-        audits: the objects of audits.jsonl.
-        audit: the contents of audit.json.
-        environment: the contents of environment.json.
-    """
-
-    audits: Audits = ()
-    audit: Audit | None = None
-    environment: dict[str, Any] = field(default_factory=dict)
 
 
 def render(summary: dict, history: list[dict], beside: Beside | None = None) -> str:
@@ -55,3 +40,15 @@ def page(summary: Summary, history: History, beside: Beside) -> str:
         findings=verdict(summary),
         sections=sections,
     )
+
+
+def write_report(run: Path) -> Path:
+    """Write `run`/report.html from the files of the run folder, whole or not at all.
+
+    Raises:
+        GatewiseError: for a file that is missing, malformed, or cannot be written.
+    """
+    summary, history = read_run(run)
+    report = run / "report.html"
+    write_text(report, page(summary, history, read_beside(run)))
+    return report

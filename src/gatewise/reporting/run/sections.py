@@ -1,19 +1,21 @@
 """The sections after the verdict, each from the summary and what belongs to it. `page.page` has their order."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gatewise.reporting.html.blocks import Command, Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.html.blocks import Block, Command, Paragraph, Row, Section, Stack, Table
 from gatewise.reporting.plots.bars import bound_gaps, expert_use, reliability_diagram
 from gatewise.reporting.plots.heat_maps import confusion_matrix, experts_by_class, experts_by_label
 from gatewise.reporting.plots.learning_curves import History, learning_pictures
-from gatewise.reporting.run.course import course
-from gatewise.reporting.run.labels import results_of_labels
-from gatewise.reporting.run.task_results import results_of_numbers
-from gatewise.reporting.run.trust import trust
-from gatewise.reporting.schemas.run import Metrics, Summary
+from gatewise.reporting.run.task_results import results_of_labels, results_of_numbers
+from gatewise.reporting.schemas.run import Calibration, Kept, Metrics, Reseeded, Summary, Tempered
 from gatewise.wording import count, number, percent, printable, setting, short
+
+WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}
+
+MOST = 8
+"""Experts that are told one by one."""
 
 MOST_CLASSES = 30  # a larger confusion matrix cannot be read
 MOST_ROWS = 50  # classes in a table
@@ -188,3 +190,83 @@ def _measures(summary: Summary) -> tuple[list[Row], list[Row]]:
         row("average precision", "average_precision", "area under the precision-recall curve; 1 is best"),
         row("rows", "rows", "that the measures were taken on", 0),
     ]
+
+
+def course(summary: Summary) -> str:
+    """Sentences on the start, the warm start and the experts that were re-seeded; empty where there is nothing."""
+    told = [_started(summary), _starts(summary.starts), _warm(summary), _reseeded(summary.reseeded)]
+    return " ".join(sentence for sentence in told if sentence)
+
+
+def _started(summary: Summary) -> str:
+    start = summary.config.get("start_from")
+    return f"Training started from the weights of the run {short(setting(start), 200)}." if start else ""
+
+
+def _starts(found: Sequence[float]) -> str:
+    if len(found) < 2:
+        return ""
+    nlls = ", ".join(f"{nll:.3f}" for nll in found)
+    return f"The best of {len(found)} starts went on: after a fifth of the epochs their validation NLLs were {nlls}."
+
+
+def _warm(summary: Summary) -> str:
+    how = WARM.get(str(summary.config.get("warm_start")))
+    if how is None:
+        return ""
+    epochs, limit = summary.config.get("warm_start_epochs"), summary.config.get("epochs")
+    if epochs is None and isinstance(limit, int):
+        epochs = max(1, limit // 10)
+    lasted = "the first tenth of the epochs"
+    if isinstance(epochs, int):
+        lasted = "the first epoch" if epochs == 1 else f"the first {epochs} epochs"
+    return f"Warm start: for {lasted} each row's expert was given, {how}, and not chosen by the gate."
+
+
+def _reseeded(reseeded: Sequence[Reseeded]) -> str:
+    if not reseeded:
+        return ""
+    shown = "; ".join(
+        f"expert {each.expert} after epoch {each.epoch}, as a copy of expert {each.donor}" for each in reseeded[:MOST]
+    )
+    more = f"; and {len(reseeded) - MOST} more" if len(reseeded) > MOST else ""
+    times = "A dead expert was" if len(reseeded) == 1 else f"{len(reseeded)} times a dead expert was"
+    return f"{times} re-seeded with a little noise: {shown}{more}."
+
+
+def trust(summary: Summary) -> list[Block]:
+    """The reliability after calibration where it changes anything, and the tables; nothing for older runs."""
+    found, kept = summary.calibration, summary.details.selective if summary.details else []
+    tables = [*([] if found is None else [_calibration(found)]), *([_coverage(kept)] if kept else [])]
+    after = None if found is None or found.mixture.temperature == 1.0 else found.mixture.reliability
+    drawn = [] if after is None else [reliability_diagram(after, "calibrated")]
+    return [*drawn, *([Stack(tables)] if tables else [])]
+
+
+def _calibration(found: Calibration) -> Table:
+    rows = [*_route("mixture", found.mixture), *_route("top-1", found.top1)]
+    fitted = f"Temperature fitted on {count(found.fitted_on, 'validation row')}; for predict and evaluate --calibrated"
+    return Table(fitted, ["", "before", "after"], rows)
+
+
+def _route(name: str, found: Tempered) -> list[Row]:
+    before, after = found.before, found.after
+    note = f"temperature {number(found.temperature)}"
+    if found.temperature == 1.0:
+        note += ": the validation rows gain nothing by another"
+    return [
+        Row(f"ECE, {name}", [number(before.ece), number(after.ece)], note),
+        Row(f"Brier score, {name}", [number(before.brier), number(after.brier)]),
+        Row(f"NLL, {name}", [number(before.nll), number(after.nll)]),
+    ]
+
+
+def _coverage(kept: list[Kept]) -> Table:
+    rows = [
+        Row(percent(each.kept), [percent(each.accuracy), number(each.abstain_above, 4)], _asked(each)) for each in kept
+    ]
+    return Table("If it abstains where it is least sure", ["rows kept", "accuracy", "threshold, nats"], rows)
+
+
+def _asked(kept: Kept) -> str:
+    return "" if kept.coverage is None or kept.kept is None else f"at least {percent(kept.coverage)}"
