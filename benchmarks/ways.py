@@ -1,4 +1,4 @@
-"""Which way to run a bank is fastest at which size: what the rule in `gatewise.mixture.execution` rests on.
+"""Which way to run a bank is fastest at which size: what the rule in `gatewise.mixture.grouped.strategies` rests on.
 
 B rows go to one of K perceptrons each, drawn evenly; plan, forward and backward are timed, the ways interleaved, and
 the minimum of the processor time is taken, in microseconds. 1 minute; writes `results/ways.json` and the table in
@@ -16,8 +16,8 @@ from common import fill_page, table, write_result
 from torch import Tensor
 
 from gatewise.mixture import MLPBank
-from gatewise.mixture.dispatch import Dispatch
-from gatewise.mixture.execution import choose
+from gatewise.mixture.grouped.dispatch import Dispatch
+from gatewise.mixture.grouped.strategies import choose
 
 CASES = (
     (2, 64, (64, 32, 10)),

@@ -1,6 +1,6 @@
 """The statistical tests of `gatewise.testing`, under the name that the suite uses."""
 
-from gatewise.testing.chance import (
+from gatewise.testing.statistics import (
     ALPHA,
     FALSE_ALARM,
     POWER,

@@ -8,7 +8,7 @@ import pytest
 
 from gatewise.data import Form, StoredRows, fit_preprocessing, load_preprocessing, read, stream
 from gatewise.data.dates import as_date_format, parts_of, read_dates, read_durations, read_times
-from gatewise.data.stored_table import StoredTable
+from gatewise.data.streaming.parquet_table import StoredTable
 
 DAY = datetime.datetime(2020, 1, 31)
 UTC = datetime.UTC

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gatewise.data import Form, StoredRows, fit_preprocessing, read, stream
-from gatewise.data.stored_table import StoredTable
+from gatewise.data.streaming.parquet_table import StoredTable
 
 ROWS = 40
 FRAME = pd.DataFrame({"x": np.arange(ROWS) % 7 / 2, "w": list("ab") * (ROWS // 2), "y": list("uuvv") * (ROWS // 4)})

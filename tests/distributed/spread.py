@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import gatewise as gw
 from gatewise.distributed import Group, expert_mesh, gather_experts, shard_experts, shard_mixture
-from gatewise.distributed.shards import like
+from gatewise.distributed.dtensor import like
 from gatewise.training import RunConfig, ShardedCheckpoints, fit, resume, train
 from gatewise.training.checkpoints import Checkpoints
 

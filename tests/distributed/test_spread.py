@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import gatewise as gw
 from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
-from gatewise.distributed.exchange import Arrivals
+from gatewise.distributed.all_to_all import Arrivals
 from gatewise.distributed.mesh import held
 from gatewise.training import Run, ShardedCheckpoints, load_config, resume, train
 from gatewise.training.checkpoints import MANIFEST, Checkpoints

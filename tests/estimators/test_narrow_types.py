@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import gatewise as gw
-from gatewise.testing.exactness import list_outcomes, logits_drawn_from
+from gatewise.testing.checks.exactness import list_outcomes, logits_drawn_from
 from tests.chance import seeded
 from tests.estimators.cases import CASES, LOGITS
 

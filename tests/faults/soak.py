@@ -16,7 +16,7 @@ import torch
 
 import gatewise as gw
 from gatewise.data import Records
-from gatewise.data.array_preprocessing import ArrayPreprocessing
+from gatewise.data.preprocessing.array import ArrayPreprocessing
 from gatewise.objectives import regularisers
 from gatewise.training.config import LoopConfig, RunConfig
 from gatewise.training.folder import Model

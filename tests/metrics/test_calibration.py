@@ -16,7 +16,7 @@ from gatewise import GatewiseError
 from gatewise.metrics import tempered
 from gatewise.metrics.calibration import Calibration, calibration_figures, find_temperature, fit_calibration
 from gatewise.mixture import MixtureOfExperts, MLPBank, mlp
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 from gatewise.training import Run, RunConfig, Trust, train
 
 

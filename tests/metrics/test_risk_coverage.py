@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gatewise.metrics.risk_coverage import COVERAGES, Selective
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import torch
 
 from gatewise import GatewiseError, MixtureOfExperts, MLPBank
 from gatewise.mixture import Gaussian, mlp
+from gatewise.mixture.information import entropy
 from gatewise.mixture.uncertainty import split_entropy
-from gatewise.mixture.usage import entropy
 
 
 @pytest.fixture

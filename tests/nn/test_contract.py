@@ -8,7 +8,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 import gatewise as gw
-from gatewise.testing.repetition import FORMS
+from gatewise.testing.checks.repetition import FORMS
 from tests.chance import seeded
 from tests.mixture.models import Counting
 from tests.nn.cases import CASES, EXPERTS, FEATURES, OUTPUTS, gradients, layer_of, tokens

@@ -5,7 +5,7 @@ import torch
 
 import gatewise as gw
 from gatewise.objectives import Objective
-from gatewise.testing.repetition import FORMS
+from gatewise.testing.checks.repetition import FORMS
 from tests.chance import ALPHA, mean_p, seeded
 from tests.mixture.models import CLASSES, EXPERTS, ROWS, bank_mixture, counting_mixture, data, list_mixture
 

@@ -21,7 +21,7 @@ from gatewise.objectives import (
 )
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.schedules import Linear
-from gatewise.testing.repetition import FORMS
+from gatewise.testing.checks.repetition import FORMS
 from tests.chance import seeded
 
 K = 4

@@ -10,7 +10,8 @@ from torch import nn
 import gatewise as gw
 from gatewise.estimators import ScoreFunction, StraightThroughGumbelSoftmax
 from gatewise.estimators.base import gradient_only
-from gatewise.testing import CHECKS, Subject, check_gradient_estimator, independent_draws, sampling
+from gatewise.testing import CHECKS, Subject, check_gradient_estimator, independent_draws
+from gatewise.testing.checks import sampling
 
 BY_NAME = {str(check): check for check in CHECKS}
 

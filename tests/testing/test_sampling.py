@@ -4,7 +4,7 @@ import torch
 
 from gatewise.estimators import ScoreFunction
 from gatewise.testing import ALPHA, Moments, Subject, exact, mean_p, smallest_caught, toy_logits
-from gatewise.testing.sampling import BATCH, BIAS, QUANTITIES, _enough
+from gatewise.testing.checks.sampling import BATCH, BIAS, QUANTITIES, _enough
 
 LOGITS = toy_logits(5)
 

@@ -12,7 +12,7 @@ import torch
 
 from gatewise import GatewiseError
 from gatewise.data import writers
-from gatewise.data.parquet_table import stream_parquet
+from gatewise.data.readers.parquet import stream_parquet
 from gatewise.training import Predictions, Run, load_config, train
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.predict import predictions
@@ -59,8 +59,8 @@ def test_streams_give_the_numbers_of_the_whole_to_the_bit(run, sources, monkeypa
         whole = predictions(run.model, run.read(str(source), require_target=False), route=route, k=k, batch_size=64)
         assert len(whole) == ROWS
         for values in (30, 1000, 2**20):  # of a part: from some rows to all of them
-            monkeypatch.setattr("gatewise.data.csv_stream.stream_csv.__defaults__", (values,))
-            monkeypatch.setattr("gatewise.data.parquet_table.stream_parquet.__defaults__", (values,))
+            monkeypatch.setattr("gatewise.data.readers.csv_stream.stream_csv.__defaults__", (values,))
+            monkeypatch.setattr("gatewise.data.readers.parquet.stream_parquet.__defaults__", (values,))
             found = run.predict(str(source), route=route, k=k, batch_size=64)
             tables = list(found)
             assert [len(each) for each in tables] == [64] * 4 + [44]
@@ -117,7 +117,7 @@ def test_a_run_loaded_from_arrays_predicts_an_npz_file(tmp_path):
 
 def test_the_memory_of_a_stream_does_not_grow_with_the_rows(run, tmp_path, monkeypatch):
     """Peak of what Python and numpy hold; four times the rows may take a fifth more, kept rows take four times."""
-    monkeypatch.setattr("gatewise.data.parquet_table.stream_parquet.__defaults__", (4000,))
+    monkeypatch.setattr("gatewise.data.readers.parquet.stream_parquet.__defaults__", (4000,))
     monkeypatch.setattr(writers, "GROUP", 20_000)
     peaks = []
     for copies in (20, 20, 80):  # the first pays for what is made once
@@ -192,8 +192,8 @@ def test_columns_are_read_only_where_they_are_used(run, sources):
 
 @pytest.mark.parametrize("kind", [0, 1, 2])
 def test_columns_are_kept_beside_the_predictions_of_their_rows(run, sources, monkeypatch, kind):
-    monkeypatch.setattr("gatewise.data.csv_stream.stream_csv.__defaults__", (300,))
-    monkeypatch.setattr("gatewise.data.parquet_table.stream_parquet.__defaults__", (300,))
+    monkeypatch.setattr("gatewise.data.readers.csv_stream.stream_csv.__defaults__", (300,))
+    monkeypatch.setattr("gatewise.data.readers.parquet.stream_parquet.__defaults__", (300,))
     source = str(sources[kind])
     plain = run.predict(source).frame()
     found = run.predict(source, keep=["unused", "code", "y"], batch_size=37).frame()

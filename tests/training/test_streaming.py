@@ -11,7 +11,7 @@ import torch
 from gatewise import GatewiseError
 from gatewise.comparison.run import compare
 from gatewise.data import Records, StoredRows
-from gatewise.data.stored_table import StoredTable
+from gatewise.data.streaming.parquet_table import StoredTable
 from gatewise.distributed import ALONE, Group
 from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers

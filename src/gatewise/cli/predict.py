@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gatewise.cli.options import Calibrated, Device, RunFolder
-from gatewise.data.target_names import names_of
+from gatewise.data.target_columns import names_of
 from gatewise.data.writers import csv_writer
 from gatewise.training import Run, Trust
 

@@ -22,7 +22,7 @@ from gatewise.cli.tables import (
     said_of_constant,
     said_of_seen,
 )
-from gatewise.data.target_names import joined
+from gatewise.data.target_columns import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.reporting.schemas.run import parse_summary

@@ -8,16 +8,16 @@ x = preprocessing.transform(source.records.take(rows.train))
 y = classes.encode(source.records.take(rows.train).labels)
 """
 
-from gatewise.data.bundled import BUNDLED
-from gatewise.data.form import Form
 from gatewise.data.labels import Classes
 from gatewise.data.missing_values import MISSING
-from gatewise.data.preprocessing import Preprocessing, fit_preprocessing, load_preprocessing
-from gatewise.data.readers import ENDINGS, read, stream
+from gatewise.data.preprocessing.fit import Preprocessing, fit_preprocessing, load_preprocessing
+from gatewise.data.read_options import Form
+from gatewise.data.readers.bundled import BUNDLED
+from gatewise.data.readers.read import ENDINGS, read, stream
+from gatewise.data.readers.teacher import teacher, teacher_gate
 from gatewise.data.records import Records, Source
 from gatewise.data.splits import Split, split
-from gatewise.data.stored_rows import StoredRows
-from gatewise.data.teacher import teacher, teacher_gate
+from gatewise.data.streaming.records import StoredRows
 
 __all__ = [
     "BUNDLED",

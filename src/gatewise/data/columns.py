@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.dates import as_moments, moment_of, seconds
-from gatewise.data.form import READING, Form
 from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.read_options import READING, Form
 from gatewise.data.readings import Place, Reading, reading_of, reading_of_type
-from gatewise.data.target_names import RULE, target_columns
+from gatewise.data.target_columns import RULE, target_columns
 from gatewise.data.text_types import TypeEvidence, read_moments
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, nearest, shown

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from gatewise.data.form import Form
 from gatewise.data.number_format import Evidence, NumberFormat, Shape
+from gatewise.data.read_options import Form
 from gatewise.data.text_types import TextType, TypeEvidence
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing, shown

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import polars.selectors as cs
 
-from gatewise.data.form import READING
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.number_format import NumberFormat
+from gatewise.data.read_options import READING
 from gatewise.data.readings import Reading
-from gatewise.data.target_names import names_of
+from gatewise.data.target_columns import names_of
 from gatewise.errors import GatewiseError
 from gatewise.wording import listing
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import polars as pl
 
-from gatewise.data.preprocessing import Preprocessing
+from gatewise.data.preprocessing.fit import Preprocessing
 from gatewise.data.records import Records
 from gatewise.wording import shown
 

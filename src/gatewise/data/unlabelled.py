@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.columns import label_text, labels_there
-from gatewise.data.form import Form
 from gatewise.data.labels import spelled
 from gatewise.data.missing_values import MAY_BE_CLASSES
 from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.read_options import Form
 from gatewise.data.readings import Place, Reading, missing_setting, reading_of
 from gatewise.data.records import Records
-from gatewise.data.target_names import joined
+from gatewise.data.target_columns import joined
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
 

@@ -3,12 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gatewise.distributed.copies import Copies
+from gatewise.distributed.gradient_sync import Copies
 from gatewise.distributed.group import ALONE, Group, LostProcess
-from gatewise.distributed.joining import joined, own_device
-from gatewise.distributed.launched import end_with_launcher, is_leader, launched
+from gatewise.distributed.launch_env import end_with_launcher, is_leader, launched
 from gatewise.distributed.mesh import expert_mesh
-from gatewise.distributed.shares import MicroBatch, micro_batches
+from gatewise.distributed.micro_batches import MicroBatch, micro_batches
+from gatewise.distributed.rendezvous import joined, own_device
 
 if TYPE_CHECKING:
     from gatewise.distributed.fsdp import shard_mixture

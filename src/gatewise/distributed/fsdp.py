@@ -10,7 +10,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from gatewise.distributed.sharded_bank import ShardedBank
 from gatewise.errors import GatewiseError
 from gatewise.mixture import Experts, MixtureOfExperts, MLPBank
-from gatewise.mixture.blocks import Blocks
+from gatewise.mixture.grouped.blocks import Blocks
 from gatewise.mixture.masks import attached
 
 

@@ -11,7 +11,7 @@ from torch.distributed import run as torchrun
 from torch.distributed.elastic.agent.server.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from gatewise.distributed.launched import LAUNCH, LAUNCHER, RESTART
+from gatewise.distributed.launch_env import LAUNCH, LAUNCHER, RESTART
 
 FINISHING = "300"
 """Seconds that processes have to finish when they are asked to stop, before they are killed."""

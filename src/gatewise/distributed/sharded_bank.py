@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-from gatewise.distributed.exchange import Arrivals, exchange
+from gatewise.distributed.all_to_all import Arrivals, exchange
+from gatewise.distributed.dtensor import local
 from gatewise.distributed.group import noticed
 from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, held
-from gatewise.distributed.shards import local
 from gatewise.mixture import Experts, MLPBank
-from gatewise.mixture.execution import every, run, types
 from gatewise.mixture.frozen import is_frozen
+from gatewise.mixture.grouped.buffers import Scratch
+from gatewise.mixture.grouped.strategies import every, run, types
 from gatewise.mixture.masks import attached, blind, unmasked
-from gatewise.mixture.scratch import Scratch
 
 
 class ShardedBank(Experts):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture import DistributionHead, MixtureOfExperts
-from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
+from gatewise.mixture.information import effective_experts, entropy, experts_used, mutual_information
 
 BATCH = 1024
 

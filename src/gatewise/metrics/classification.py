@@ -12,8 +12,8 @@ from gatewise.errors import GatewiseError
 from gatewise.metrics.ranking import Ranking
 from gatewise.metrics.risk_coverage import Selective
 from gatewise.mixture import MixtureOfExperts
+from gatewise.mixture.information import effective_experts, entropy, experts_used, mutual_information
 from gatewise.mixture.masks import unmasked
-from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
 
 BINS = 15
 """Equal-width bins of confidence, for the expected calibration error and the reliability diagram."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gatewise.mixture.usage import effective_experts, entropy, experts_used, mutual_information
+from gatewise.mixture.information import effective_experts, entropy, experts_used, mutual_information
 
 Reduce = Callable[[Tensor], Tensor]
 """A tensor to its sum over all processes, the same on each."""

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 1.0)
 """The shares of the rows to keep that are told of."""

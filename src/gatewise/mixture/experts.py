@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.dispatch import Dispatch
 from gatewise.mixture.frozen import Resting
+from gatewise.mixture.grouped.dispatch import Dispatch
 from gatewise.mixture.masks import attached, blind, unmasked, without_gradient
 
 

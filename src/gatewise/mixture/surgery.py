@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.experts import ExpertList, Experts
-from gatewise.mixture.gate_rows import (
+from gatewise.mixture.gates.last_layer import (
     append_row,
     is_sparse,
     last_layer,
@@ -28,7 +28,7 @@ from gatewise.mixture.gate_rows import (
     without,
 )
 from gatewise.mixture.mixture import MixtureOfExperts
-from gatewise.mixture.perceptrons import MLPBank
+from gatewise.mixture.mlp import MLPBank
 
 Slice = tuple[Tensor, int | None]
 """A parameter and the index of its first dimension that belongs to one expert; None for all of it."""

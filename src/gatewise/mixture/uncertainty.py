@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from gatewise.mixture.information import entropy
 from gatewise.mixture.masks import unmasked
-from gatewise.mixture.usage import entropy
 
 
 class Uncertainty(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError, check_kind, check_number
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
-from gatewise.mixture.perceptrons import MLPBank
+from gatewise.mixture.mlp import MLPBank
 from gatewise.nn import routers
 from gatewise.nn.routers import Router
 from gatewise.nn.routing import Routing

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 
 
 @dataclass(frozen=True, eq=False)

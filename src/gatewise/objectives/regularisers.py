@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule
 from gatewise.wording import instead

@@ -18,7 +18,7 @@ from sklearn.utils.validation import (
 from torch import Tensor, nn
 
 from gatewise.data import Records
-from gatewise.data.table_preprocessing import TablePreprocessing
+from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
-from gatewise.data.table_preprocessing import KEEP_ALL
+from gatewise.data.preprocessing.table import KEEP_ALL
 from gatewise.errors import GatewiseError
 from gatewise.mixture.mixture import ROUTES
 from gatewise.training import RunConfig

@@ -15,7 +15,10 @@ One test for each part of the contract, so that a failure is named:
 Needs torch alone; no test runner.
 """
 
-from gatewise.testing.chance import (
+from gatewise.testing.checks.exactness import expected
+from gatewise.testing.contract import CHECKS, check_gradient_estimator
+from gatewise.testing.planted import Planted
+from gatewise.testing.statistics import (
     ALPHA,
     Moments,
     chi_square_p,
@@ -25,9 +28,6 @@ from gatewise.testing.chance import (
     seeded,
     smallest_caught,
 )
-from gatewise.testing.contract import CHECKS, check_gradient_estimator
-from gatewise.testing.exactness import expected
-from gatewise.testing.planted import Planted
 from gatewise.testing.subject import Check, Outcomes, Subject
 from gatewise.testing.toy import Toy, exact, independent_draws, joint_probs, toy_logits, toy_weights
 

@@ -2,7 +2,7 @@
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
-from gatewise.testing import behaviour, costs, exactness, forms, gradients, masks, repetition, sampling
+from gatewise.testing.checks import behaviour, costs, exactness, forms, gradients, masks, repetition, sampling
 from gatewise.testing.subject import Check, Outcomes, Subject
 
 CHECKS: tuple[Check, ...] = (

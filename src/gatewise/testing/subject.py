@@ -11,7 +11,7 @@ from torch import Tensor
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator
 from gatewise.expectation import Estimate, expect
-from gatewise.testing.chance import seeded
+from gatewise.testing.statistics import seeded
 from gatewise.testing.toy import Toy, toy_logits, toy_weights
 
 Outcomes = Callable[[Tensor, int], tuple[Tensor, Tensor]]

@@ -9,7 +9,7 @@ import torch
 from gatewise import __version__
 from gatewise.auditing import Audit, audit
 from gatewise.data import Records
-from gatewise.data.stored_rows import some_of
+from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.files import write_json
 from gatewise.reporting import write_report

@@ -11,10 +11,10 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatewise.data.dates import as_date_format
-from gatewise.data.form import Form, as_separator
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
-from gatewise.data.target_names import joined, names_of
-from gatewise.data.text_files import as_encoding
+from gatewise.data.read_options import Form, as_separator
+from gatewise.data.readers.text_files import as_encoding
+from gatewise.data.target_columns import joined, names_of
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import read_text
 from gatewise.parsing import parse_toml

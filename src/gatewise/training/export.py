@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from gatewise import __version__
-from gatewise.data.array_preprocessing import ArrayPreprocessing
+from gatewise.data.preprocessing.array import ArrayPreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.files import replacing
 from gatewise.mixture import MixtureOfExperts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gatewise.distributed.shards import first_expert, is_sharded, local
+from gatewise.distributed.dtensor import first_expert, is_sharded, local
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import random_states, set_random_states
 from gatewise.training.config import LoopConfig

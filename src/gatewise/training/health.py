@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gatewise.mixture.usage import COLLAPSED, STILL
+from gatewise.mixture.information import COLLAPSED, STILL
 
 LIKELIHOODS = ("marginal", "evidence")
 """Objectives whose gradient is the marginal's, or close to it: to train the marginal is no advice for them."""

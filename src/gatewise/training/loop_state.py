@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
-from gatewise.distributed.shards import is_sharded
+from gatewise.distributed.dtensor import is_sharded
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import Checkpoint, random_states, set_random_states
 

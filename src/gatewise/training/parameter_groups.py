@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from gatewise.distributed.shards import is_sharded
+from gatewise.distributed.dtensor import is_sharded
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective

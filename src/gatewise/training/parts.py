@@ -8,10 +8,10 @@ import numpy as np
 
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, StoredRows, read, split
 from gatewise.data.number_format import PLAIN, NumberFormat
-from gatewise.data.places import SplitByPlace
 from gatewise.data.rare_classes import like_trained, without_rare
 from gatewise.data.splits import TooRare
-from gatewise.data.stored_table import StoredTable
+from gatewise.data.streaming.parquet_table import StoredTable
+from gatewise.data.streaming.places import SplitByPlace
 from gatewise.data.targets import check_mixed, guess_head, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig

@@ -17,7 +17,7 @@ from gatewise.data.writers import writing
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_output
 from gatewise.metrics import tempered
-from gatewise.mixture.usage import entropy
+from gatewise.mixture.information import entropy
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS, Kind

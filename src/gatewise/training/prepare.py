@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gatewise.data import Preprocessing, Records, StoredRows, fit_preprocessing
-from gatewise.data.stored_rows import some_of
+from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig

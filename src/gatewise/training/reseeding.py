@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.gate_rows import last_layer, own_method
+from gatewise.mixture.gates.last_layer import last_layer, own_method
 from gatewise.mixture.surgery import can_reseed, reseed_expert
 
 NOISE = 0.1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.rare_classes import like_trained
-from gatewise.data.target_names import target_columns
+from gatewise.data.target_columns import target_columns
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
 from gatewise.metrics import Evaluation, Tally, evaluate_batches

@@ -21,7 +21,7 @@ from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
 from gatewise.distributed import ALONE, Group
-from gatewise.distributed.shards import is_sharded, like, local
+from gatewise.distributed.dtensor import is_sharded, like, local
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import (
     MANIFEST,

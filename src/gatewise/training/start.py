@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gatewise.data import Records, StoredRows
-from gatewise.data.stored_rows import some_of
+from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, add_expert, remove_expert
 from gatewise.training.config import RunConfig

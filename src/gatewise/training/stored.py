@@ -8,9 +8,9 @@ import polars as pl
 from gatewise.data import Classes, Form, Records, StoredRows
 from gatewise.data.labels import spelled
 from gatewise.data.number_format import PLAIN
-from gatewise.data.readers import kind_of
-from gatewise.data.stored_table import StoredTable, values_in
-from gatewise.data.target_names import joined
+from gatewise.data.readers.read import kind_of
+from gatewise.data.streaming.parquet_table import StoredTable, values_in
+from gatewise.data.target_columns import joined
 from gatewise.data.targets import MOST_LABELS, check_mixed, guess_by_counts, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig

@@ -9,7 +9,7 @@ from gatewise import __version__
 from gatewise.data import Records, StoredRows
 from gatewise.data.leakage import ROWS, telling_columns
 from gatewise.data.readings import said_of_readings
-from gatewise.data.stored_rows import some_of
+from gatewise.data.streaming.records import some_of
 from gatewise.data.unlabelled import said_of_unlabelled
 from gatewise.objectives import Objective
 from gatewise.training.config import RunConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gatewise.distributed import ALONE, Group, micro_batches
-from gatewise.distributed.shards import clip, total_norm
+from gatewise.distributed.dtensor import clip, total_norm
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from gatewise.data import Records
-from gatewise.data.coding import NO_VALUE, plain_feature
 from gatewise.data.dates import moment_of, year_or_hour
+from gatewise.data.preprocessing.coding import NO_VALUE, plain_feature
 
 MOST_VALUES = 5
 """Of each expert."""

@@ -12,7 +12,7 @@ from gatewise.errors import GatewiseError
 from gatewise.estimators.base import same_for_all
 from gatewise.expectation import Estimate, Info
 from gatewise.mixture import MixtureOfExperts, Observed
-from gatewise.mixture.gate_rows import is_sparse
+from gatewise.mixture.gates.last_layer import is_sparse
 from gatewise.training.config import LoopConfig
 
 SMOOTHING = 0.1

@@ -1,6 +1,6 @@
 """The verdict on a comparison, and what could void it, in words."""
 
-from gatewise.mixture.usage import COLLAPSED, STILL
+from gatewise.mixture.information import COLLAPSED, STILL
 from gatewise.reporting.schemas.comparison import Combination, Comparison, Interval
 from gatewise.wording import Finding, count, duration, listed, number, percent, short
 

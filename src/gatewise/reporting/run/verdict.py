@@ -2,7 +2,7 @@
 
 import math
 
-from gatewise.mixture.usage import COLLAPSED, STILL
+from gatewise.mixture.information import COLLAPSED, STILL
 from gatewise.reporting.schemas.run import Metrics, Summary
 from gatewise.wording import Finding, count, duration, listed, measure, number, percent, short
 

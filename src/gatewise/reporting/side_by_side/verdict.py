@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gatewise.mixture.usage import COLLAPSED, STILL
+from gatewise.mixture.information import COLLAPSED, STILL
 from gatewise.reporting.schemas.run import Metrics
 from gatewise.reporting.side_by_side.table import Compared, Trained
 from gatewise.wording import Finding, count, listed, number, percent, short

@@ -1,0 +1,1 @@
+"""One reader a format, and the one that finds out which."""

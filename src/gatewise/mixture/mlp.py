@@ -1,0 +1,147 @@
+"""Multilayer perceptrons: one, and a bank of K stacked in shared tensors."""
+
+import functools
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gatewise.errors import GatewiseError
+from gatewise.mixture.experts import Experts
+from gatewise.mixture.frozen import is_frozen
+from gatewise.mixture.grouped.blocks import Blocks
+from gatewise.mixture.grouped.buffers import Scratch
+from gatewise.mixture.grouped.dispatch import Dispatch
+from gatewise.mixture.grouped.strategies import check_way, cut, every, run
+
+
+def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers with ReLU and dropout between them; input `[B, ...]` is flattened to `[B, in_features]`."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    width = in_features
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.ReLU()]
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, out_features))
+
+
+class MLPBank(Experts):
+    """K perceptrons of one shape, `mlp(in_features, hidden, out_features, dropout)` each, stacked layer by layer.
+
+    One parameter `[K, in, out]` and one `[K, out]` a layer: K experts are a few large multiplications and a few
+    optimiser tensors.
+
+    Args:
+        num_experts: K.
+        in_features: features of a row, after flattening.
+        hidden: widths of the hidden layers; none makes linear experts.
+        out_features: outputs of an expert.
+        dropout: after each hidden layer, drawn for every (row, expert) by itself; not while all is frozen.
+        way: how `grouped` runs; "auto" chooses by size and balance, "segments", "padded" and "loop" force one
+            (docs/sparse-execution.md).
+
+    Raises:
+        GatewiseError: for fewer than 1 expert, or an unknown way.
+    """
+
+    def __init__(
+        self,
+        num_experts: int,
+        in_features: int,
+        hidden: Sequence[int],
+        out_features: int,
+        dropout: float = 0.0,
+        *,
+        way: str = "auto",
+    ):
+        super().__init__()
+        if num_experts < 1:
+            raise GatewiseError(f"a mixture needs at least 1 expert, got {num_experts}")
+        check_way(way)
+        self.num_experts = num_experts
+        self.dropout = dropout
+        widths = [in_features, *hidden, out_features]
+        shapes = list(itertools.pairwise(widths))
+        self.weights = nn.ParameterList(torch.empty(num_experts, i, o) for i, o in shapes)
+        self.biases = nn.ParameterList(torch.empty(num_experts, o) for _, o in shapes)
+        self.way = way
+        self._scratch = Scratch()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, each expert by itself.
+
+        He's uniform bounds before a ReLU (1502.01852), 1/sqrt(in) for the outputs, no bias: on average the classes
+        begin equal, and the experts unlike each other.
+        """
+        last = len(self.weights) - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            fan_in = weight.shape[1]
+            bound = 1 / math.sqrt(fan_in) if layer == last else math.sqrt(6 / fan_in)
+            nn.init.uniform_(weight, -bound, bound)
+            nn.init.zeros_(bias)
+
+    def expert(self, k: int) -> nn.Sequential:
+        """A copy of expert k as a plain module."""
+        widths = [self.weights[0].shape[1], *(bias.shape[1] for bias in self.biases)]
+        module = mlp(widths[0], widths[1:-1], widths[-1], self.dropout).to(self.weights[0])
+        linears = [layer for layer in module if isinstance(layer, nn.Linear)]
+        with torch.no_grad():
+            for linear, weight, bias in zip(linears, self.weights, self.biases, strict=True):
+                linear.weight.copy_(weight[k].T)
+                linear.bias.copy_(bias[k])
+        return module
+
+    def forward(self, x: Tensor, possible: Tensor | None = None) -> Tensor:
+        """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`.
+
+        Where not `possible`, bool `[B, K]`, they are any, and gradients of 0 stay 0.
+        """
+        return every(x.flatten(1), list(self.weights), list(self.biases), dropout=self._dropout, possible=possible)
+
+    def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
+        """As `forward`; there is no gradient where an expert is masked."""
+        return self(x, possible) if type(self).forward is MLPBank.forward else self(x)
+
+    @property
+    def _dropout(self) -> float:
+        """The dropout at work: none in inference mode, in which a frozen bank rests."""
+        return self.dropout if self.dropout and self.training and not is_frozen(self) else 0.0
+
+    def plan(self, index: Tensor, x: Tensor, *, distinct: bool = False) -> Dispatch:
+        """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
+        if type(self).grouped is not MLPBank.grouped:  # a subclass's own may know of no blocks
+            return super().plan(index, x, distinct=distinct)
+        blocks_of = functools.partial(cut, x=x, weights=list(self.weights), way=self.way)
+        return Dispatch.plan(index, self.num_experts, distinct=distinct, cut=blocks_of)
+
+    def grouped(self, x: Tensor, counts: Sequence[int], blocks: Blocks | None = None) -> Tensor:
+        """Outputs `[N, O]` for rows sorted by expert; an expert without rows is not run.
+
+        With `blocks`, those of a plan, the rows are in any order.
+        """
+        return run(
+            x.flatten(1),
+            list(self.weights),
+            list(self.biases),
+            counts,
+            dropout=self._dropout,
+            way=self.way,
+            scratch=self._scratch,
+            blocks=blocks,
+        )
+
+    def train(self, mode: bool = True) -> "MLPBank":
+        """Set the mode; memory kept for the next training step is given back when training ends."""
+        if not mode:
+            self._scratch.release()
+        return super().train(mode)
+
+    def extra_repr(self) -> str:
+        """Shape, for `print`."""
+        widths = [self.weights[0].shape[1], *(bias.shape[1] for bias in self.biases)]
+        return f"{self.num_experts} × {' → '.join(map(str, widths))}, dropout={self.dropout}"

@@ -1,0 +1,1 @@
+"""The checks of the estimator contract, a family a file."""
