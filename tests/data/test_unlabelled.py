@@ -9,7 +9,7 @@ import pytest
 from gatewise.data import Form, StoredRows, read, stream
 from gatewise.data.number_format import PLAIN, NumberFormat
 from gatewise.data.streaming.parquet_table import StoredTable
-from gatewise.data.streaming.places import SplitByPlace
+from gatewise.data.streaming.records import SplitByPlace
 from gatewise.data.unlabelled import Labelled, said_of_unlabelled
 
 CLASSES = ["yes", "no", "NA", "", "?", "nan", "N/A", "#N/A", "null", "NULL", "NaN", "<NA>", "no"]

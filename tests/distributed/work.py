@@ -15,7 +15,7 @@ import torch.distributed as dist
 import gatewise as gw
 from gatewise.data import StoredRows
 from gatewise.data.streaming.parquet_table import StoredTable
-from gatewise.data.streaming.places import SplitByPlace
+from gatewise.data.streaming.records import SplitByPlace
 from gatewise.distributed import Group, gather_experts, shard_experts
 from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, LoopConfig, fit

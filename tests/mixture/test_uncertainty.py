@@ -3,8 +3,7 @@ import torch
 
 from gatewise import GatewiseError, MixtureOfExperts, MLPBank
 from gatewise.mixture import Gaussian, mlp
-from gatewise.mixture.information import entropy
-from gatewise.mixture.uncertainty import split_entropy
+from gatewise.mixture.information import entropy, split_entropy
 
 
 @pytest.fixture

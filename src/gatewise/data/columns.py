@@ -244,3 +244,25 @@ def first_true(mask: pl.Series) -> int | None:
     """The first position at which a Boolean column is true, or None; nulls are not true."""
     mask = mask.fill_null(False)
     return mask.arg_max() if mask.any() else None
+
+
+def check_type(x: np.ndarray, name: str) -> None:
+    """Raises GatewiseError unless x is of integers, booleans, or floats of at most 64 bits."""
+    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
+        raise GatewiseError(f"{name} holds {x.dtype} values; give integers, float32 or float64")
+
+
+def check_numbers(x: np.ndarray, name: str) -> None:
+    """Raises GatewiseError unless x is [N, ...] with rows, of real numbers all finite in float32."""
+    check_type(x, name)
+    if x.ndim < 2 or x.size == 0:
+        raise GatewiseError(f"{name} has shape {x.shape}; give rows of numbers, shape [N, ...]")
+    if x.dtype.kind != "f":
+        return
+    bad = ~(np.abs(x) <= np.float64(LARGEST))  # False for NaN, so NaN is bad too
+    if bad.any():
+        position = [int(i) for i in np.unravel_index(bad.argmax(), x.shape)]
+        raise GatewiseError(
+            f"{name} has {int(bad.sum())} numbers that are NaN, infinite or beyond 3.4e38, the first at "
+            f"{position}; replace them or drop their rows"
+        )

@@ -6,10 +6,7 @@ from dataclasses import dataclass
 from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.readers.text_files import unpacked_name
-from gatewise.errors import GatewiseError
-from gatewise.wording import shown
 
-SEPARATORS = (",", ";", "\t", "|", " ")
 READING = 2
 """How tables and images are read today; 1: as before version 0.2, for runs that were trained then."""
 NAMED = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
@@ -67,31 +64,3 @@ def as_separator(text: str) -> str:
     if len(mark) != 1 or not mark.isascii() or mark.isalnum() or mark in "\"'.-+\\\r\n\0":
         raise ValueError("give one character, such as ; or | or tab")
     return mark
-
-
-def likely_separator(text: str, separator: str, sure: bool) -> str | None:
-    """What seems to separate the fields instead: a mark as often in all first lines, or once less in the header.
-
-    Where somebody is `sure` of `separator`, the first line must have none of it, else fewer than of the mark.
-    """
-    lines = [line for line in text[:100_000].splitlines() if line.strip()][:10]
-    if not lines or (sure and separator in lines[0]):
-        return None
-    # spaces are in texts too, so they separate fields only where nothing else does
-    marks = SEPARATORS if separator not in lines[0] else SEPARATORS[:-1]
-    counts = {mark: lines[0].count(mark) for mark in marks if lines[0].count(mark) > lines[0].count(separator)}
-    rows = lines[1:] or lines
-    found = [mark for mark, count in counts.items() if {line.count(mark) for line in rows} in ({count}, {count + 1})]
-    return max(found, key=counts.__getitem__, default=None)
-
-
-def check_separator(text: str, form: Form, name: str) -> None:
-    """Raises GatewiseError where the fields of a file seem to be separated by something else."""
-    separator = form.separator_of(name)
-    if mark := likely_separator(text, separator, form.separator is not None):
-        said, here = ({"\t": "tab", " ": "space"}.get(each, each) for each in (mark, separator))
-        first = shown(text.strip().splitlines()[0])
-        raise GatewiseError(
-            f"{name}: its fields seem separated by {said!r}, not {here!r}, as in {first}; train with "
-            f"--set separator='{said}', or separate the fields with {'commas' if here == ',' else here}"
-        )

@@ -6,12 +6,11 @@ import torch
 from torch import Tensor, distributions, nn
 
 from gatewise.errors import GatewiseError, check_kind
-from gatewise.mixture.distribution_heads import DistributionHead, widest
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
-from gatewise.mixture.heads import Categorical, Head
+from gatewise.mixture.heads import Categorical, DistributionHead, Head, widest
+from gatewise.mixture.information import Uncertainty, routed_log_gate, split_entropy
 from gatewise.mixture.masks import blind
-from gatewise.mixture.uncertainty import Uncertainty, routed_log_gate, split_entropy
 from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")

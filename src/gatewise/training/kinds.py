@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gatewise.data import Records
 from gatewise.data.number_format import PLAIN
-from gatewise.data.preprocessing.moments import Moments
+from gatewise.data.preprocessing.one_pass import Moments
 from gatewise.data.preprocessing.outliers import median_and_spread
 from gatewise.data.targets import check_mixed, number_format_of, target_labels, target_numbers, two_valued
 from gatewise.metrics.base import TargetTally

@@ -11,7 +11,7 @@ from gatewise.data.number_format import PLAIN, NumberFormat
 from gatewise.data.rare_classes import like_trained, without_rare
 from gatewise.data.splits import TooRare
 from gatewise.data.streaming.parquet_table import StoredTable
-from gatewise.data.streaming.places import SplitByPlace
+from gatewise.data.streaming.records import SplitByPlace
 from gatewise.data.targets import check_mixed, guess_head, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.training.config import RunConfig

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from gatewise.data import Records, fit_preprocessing, load_preprocessing
-from gatewise.data.preprocessing.identifiers import is_identifier
+from gatewise.data.preprocessing.coding import is_identifier
 from gatewise.data.unknown_values import UnknownValues
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ import pytest
 from gatewise.data import MISSING, StoredRows, fit_preprocessing, read
 from gatewise.data.preprocessing.one_pass import Different
 from gatewise.data.streaming.parquet_table import StoredTable, values_in
-from gatewise.data.streaming.places import SplitByPlace, drawn
+from gatewise.data.streaming.records import SplitByPlace, drawn
 from gatewise.data.targets import MOST_LABELS, label_counts
 
 ROWS = 1000

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from gatewise.data.columns import check_numbers, check_type
 from gatewise.data.missing_values import MISSING
 from gatewise.data.number_format import NumberFormat
-from gatewise.data.preprocessing.moments import Moments
+from gatewise.data.preprocessing.one_pass import Moments
 from gatewise.data.preprocessing.outliers import Squash
-from gatewise.data.readers.npz import check_numbers, check_type
 from gatewise.data.records import Records
 from gatewise.data.streaming.records import StoredRows
 from gatewise.errors import GatewiseError

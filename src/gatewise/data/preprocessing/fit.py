@@ -84,8 +84,8 @@ def fit_preprocessing(
     `numeric` is "standard" (mean 0, standard deviation 1) or, for tables, "quantile" (each column's ranks made
     normal). Of a table the columns in `drop` are not used, and those in `keep` are, also where nearly every value is
     different and they would be left out as identifiers ("*" keeps every column). `outliers` is "squash", which brings
-    numbers far outside those of most rows near (see `gatewise.data.preprocessing.outliers`), or "keep". Raises GatewiseError for
-    another word, a column to keep or drop that is not there, and for data without a usable column.
+    numbers far outside those of most rows near (see `gatewise.data.preprocessing.outliers`), or "keep". Raises
+    GatewiseError for another word, a column to keep or drop that is not there, and for data without a usable column.
     """
     for name, given, known in (("numeric", numeric, ("standard", "quantile")), ("outliers", outliers, OUTLIERS)):
         if given not in known:

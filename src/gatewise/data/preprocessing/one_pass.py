@@ -1,13 +1,61 @@
 """What one pass over a table's rows tells of its columns, in memory that rows do not add to."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from gatewise.data.dates import DatePart, moment_of, parts_of
-from gatewise.data.preprocessing.coding import level_counts, plain_features
-from gatewise.data.preprocessing.identifiers import marks_rows
-from gatewise.data.preprocessing.moments import Moments
+from gatewise.data.preprocessing.coding import level_counts, marks_rows, plain_features
 from gatewise.data.records import Records
+
+
+class Moments:
+    """Of each column of arrays `[N, D]` that are added one after the other, or of arrays `[N]`; NaN is missing.
+
+    Two parts are put together by the differences of their means (Chan, Golub and LeVeque 1983), so that numbers far
+    from 0 lose no digits.
+
+    Attributes:
+        count: of the numbers that are there, `[D]` or `[]`.
+        mean: of them.
+        squares: the sum of squared deviations from the mean.
+    """
+
+    def __init__(self):
+        self.count: Any = 0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, x: np.ndarray) -> None:
+        """Take in float64 `[N, D]` or `[N]`."""
+        count = np.asarray((~np.isnan(x)).sum(axis=0))
+        mean = np.nansum(x, axis=0) / np.maximum(count, 1)
+        self.merge(count, mean, np.nansum((x - mean) ** 2, axis=0))
+
+    def merge(self, count: Any, mean: Any, squares: Any) -> None:
+        """Take in numbers of which these are the count, the mean and the squared deviations."""
+        whole = self.count + count
+        share = np.divide(count, whole, out=np.zeros(np.shape(whole)), where=np.asarray(whole > 0))
+        apart = mean - self.mean
+        self.squares = self.squares + squares + apart**2 * self.count * share
+        self.mean = self.mean + apart * share
+        self.count = whole
+
+    @classmethod
+    def of(cls, parts: Iterable[np.ndarray]) -> "Moments":
+        """Of all parts."""
+        found = cls()
+        for part in parts:
+            found.add(part)
+        return found
+
+    @property
+    def variance(self) -> Any:
+        """The mean squared deviation."""
+        return self.squares / np.maximum(self.count, 1)
+
 
 MOST_LEVELS = 2**17
 """Different texts of a column that are counted; of more, the rarest are forgotten on the way."""
@@ -64,7 +112,7 @@ class Texts:
 
     @property
     def marks_rows(self) -> bool:
-        """Whether it looks like an identifier: see `gatewise.data.preprocessing.identifiers`."""
+        """Whether it looks like an identifier: see `gatewise.data.preprocessing.coding`."""
         return marks_rows(self.name, self.known, self.different.share, None)
 
     @property

@@ -10,8 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.preprocessing.coding import OTHER, Column, codes, of_levels, of_numbers
-from gatewise.data.preprocessing.moments import Moments
-from gatewise.data.preprocessing.one_pass import TablePass
+from gatewise.data.preprocessing.one_pass import Moments, TablePass
 from gatewise.data.preprocessing.outliers import Squash
 from gatewise.data.preprocessing.table import KEEP_ALL, TablePreprocessing, check_names, no_column, squash_of
 from gatewise.data.preprocessing.transformer import MOST_QUANTILES, fitted_to_each

@@ -15,8 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.dates import DatePart
 from gatewise.data.number_format import NumberFormat
-from gatewise.data.preprocessing.coding import OTHER, Column, codes, described, plain_features
-from gatewise.data.preprocessing.identifiers import is_identifier
+from gatewise.data.preprocessing.coding import OTHER, Column, codes, described, is_identifier, plain_features
 from gatewise.data.preprocessing.outliers import Squash
 from gatewise.data.preprocessing.transformer import load_transformer, unfitted
 from gatewise.data.records import Records
@@ -37,7 +36,7 @@ class TablePreprocessing:
     A text that is rare (fewer than 10 rows, or 1 % of a small table), beyond the 200 most frequent, or
     unknown counts as "other": a column of its own where there were such texts in fitting, else zeros.
     Columns without a value, or with rare texts alone, are not used, nor those that look like identifiers
-    (`gatewise.data.preprocessing.identifiers`), which are named in `identifiers`. Numbers far outside are brought near first, by
+    (`coding.is_identifier`), which are named in `identifiers`. Numbers far outside are brought near first, by
     `squash`; None leaves them where they are, as runs did that were written before there was one.
     """
 

@@ -10,8 +10,15 @@ from pathlib import Path
 import polars as pl
 
 from gatewise.data.columns import check_as_numbers, selected, split_target, typed_columns, without_values
-from gatewise.data.read_options import Form, check_separator
-from gatewise.data.readers.csv_header import check_header, check_unnamed, generated, numbered, with_row_names
+from gatewise.data.read_options import Form
+from gatewise.data.readers.csv_header import (
+    check_header,
+    check_separator,
+    check_unnamed,
+    generated,
+    numbered,
+    with_row_names,
+)
 from gatewise.data.readers.quoted_texts import GAP, without_bare_gaps
 from gatewise.data.readers.text_files import open_text
 from gatewise.data.records import Records

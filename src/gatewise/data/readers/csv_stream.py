@@ -11,9 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from gatewise.data.columns import selected, split_target
-from gatewise.data.read_options import Form, check_separator
+from gatewise.data.read_options import Form
 from gatewise.data.readers.csv import MARK, blanks, check_text, fields_of, header_of, quoted, rows_of, unquoted
-from gatewise.data.readers.csv_header import check_header, generated, numbered, with_row_names
+from gatewise.data.readers.csv_header import check_header, check_separator, generated, numbered, with_row_names
 from gatewise.data.readers.quoted_texts import without_bare_gaps
 from gatewise.data.readers.text_files import open_text
 from gatewise.data.records import VALUES, Records

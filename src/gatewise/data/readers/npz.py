@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import LARGEST
+from gatewise.data.columns import check_numbers
 from gatewise.data.missing_values import MISSING
 from gatewise.data.read_options import Form
 from gatewise.data.records import Records, Source
@@ -69,28 +69,6 @@ def _records(
     records = Records(features=x, labels=None, name=str(path), missing=tuple(missing))
     records = with_labels(records, columns, form, lambda row: f"{path}, y{part}[{row}]", require_target)
     return replace(records, target=None)
-
-
-def check_type(x: np.ndarray, name: str) -> None:
-    """Raises GatewiseError unless x is of integers, booleans, or floats of at most 64 bits."""
-    if x.dtype.kind not in "biuf" or x.dtype.itemsize > 8:
-        raise GatewiseError(f"{name} holds {x.dtype} values; give integers, float32 or float64")
-
-
-def check_numbers(x: np.ndarray, name: str) -> None:
-    """Raises GatewiseError unless x is [N, ...] with rows, of real numbers all finite in float32."""
-    check_type(x, name)
-    if x.ndim < 2 or x.size == 0:
-        raise GatewiseError(f"{name} has shape {x.shape}; give rows of numbers, shape [N, ...]")
-    if x.dtype.kind != "f":
-        return
-    bad = ~(np.abs(x) <= np.float64(LARGEST))  # False for NaN, so NaN is bad too
-    if bad.any():
-        position = [int(i) for i in np.unravel_index(bad.argmax(), x.shape)]
-        raise GatewiseError(
-            f"{name} has {int(bad.sum())} numbers that are NaN, infinite or beyond 3.4e38, the first at "
-            f"{position}; replace them or drop their rows"
-        )
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -12,11 +12,40 @@ from gatewise.data.columns import labels_there
 from gatewise.data.readings import Reading
 from gatewise.data.records import VALUES, Records
 from gatewise.data.streaming.parquet_table import LABELS, Block, StoredTable
-from gatewise.data.streaming.places import Part, SplitByPlace, drawn
 from gatewise.data.target_columns import joined
 from gatewise.data.targets import label_counts
 from gatewise.data.unlabelled import Target
 from gatewise.errors import GatewiseError
+
+Part = Literal["train", "validation", "test"]
+"""What a row is for."""
+
+
+@dataclass(frozen=True)
+class SplitByPlace:
+    """Training, validation and test rows told apart by a draw for each place.
+
+    A set has as many rows as chance gives it: a share p of N rows is p N, give or take √(p (1 - p) N). It is not
+    stratified.
+
+    Attributes:
+        test_size: share of all rows.
+        validation_size: share of the others.
+        seed: of the draws.
+    """
+
+    test_size: float
+    validation_size: float
+    seed: int
+
+    def of(self, part: Part, start: int, count: int) -> np.ndarray:
+        """Which of `count` rows from place `start` on are of a part, bool `[count]`."""
+        draws = drawn((self.seed, 0), start, count)
+        if part == "test":
+            return draws < self.test_size
+        kept = self.test_size + (1 - self.test_size) * self.validation_size
+        return draws >= kept if part == "train" else (draws >= self.test_size) & (draws < kept)
+
 
 CHUNK = 8192
 """Rows of a full buffer that are taken out of it at a time."""
@@ -236,3 +265,10 @@ def _joined(held: list[tuple[pl.DataFrame, np.ndarray]]) -> tuple[pl.DataFrame, 
 def some_of(rows: Records | StoredRows, count: int) -> Records:
     """Rows in memory themselves; of those on disk about so many, drawn at random."""
     return rows if isinstance(rows, Records) else rows.sample(count)
+
+
+def drawn(seed: tuple[int, ...], start: int, count: int) -> np.ndarray:
+    """A uniform number of each of `count` places from `start` on, float64 in [0, 1)."""
+    stream = np.random.PCG64(seed)
+    stream.advance(start)  # a number of float64 takes one step of it
+    return np.random.Generator(stream).random(count)

@@ -1,8 +1,8 @@
 """Unbiasedness of estimators with continuous noise, by tests with a stated false-alarm rate and power.
 
 Each check raises a false alarm with probability below `ALPHA` (see `gatewise.testing.statistics`), and draws until its
-own samples say that a bias of 2 % of the exact vector's norm, along it, would be found with probability > .99. What is not
-claimed must be seen to be biased: a claim is not left out for comfort.
+own samples say that a bias of 2 % of the exact vector's norm, along it, would be found with probability > .99. What is
+not claimed must be seen to be biased: a claim is not left out for comfort.
 """
 
 import copy
