@@ -28,9 +28,10 @@ import torch
 from common import RESULTS, data_file, fill_page, table, write_result
 from sklearn.metrics import adjusted_rand_score
 
+from gatewise.config import load_config
 from gatewise.data import BUNDLED, teacher, teacher_gate
 from gatewise.metrics import evaluate
-from gatewise.training import Run, load_config, train
+from gatewise.training import Run, train
 from gatewise.training.parts import read_parts
 
 LINES = RESULTS / "collapse.jsonl"

@@ -20,7 +20,8 @@ import joblib
 import numpy as np
 from common import RESULTS, data_file, fill_page, table, write_result
 
-from gatewise.training import load_config, train
+from gatewise.config import load_config
+from gatewise.training import train
 
 LINES = RESULTS / "defaults.jsonl"
 SEEDS = (0, 1, 2)

@@ -26,9 +26,10 @@ from typing import Any
 import torch
 from common import data_file, fill_page, table, write_result
 
+from gatewise.config import LoopConfig, load_config
 from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
-from gatewise.training import LoopConfig, fit, load_config
+from gatewise.training import fit
 from gatewise.training.parts import Parts, read_parts
 from gatewise.training.prepare import prepare
 

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from common import table, write_result
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.objectives import Load, regularisers
-from gatewise.training import LoopConfig, fit
+from gatewise.training import fit
 
 CASES = {"as digits": (1280, 64, 10, 64, 30), "as MNIST, 10,240 rows": (10_240, 784, 10, 256, 4)}
 """Rows, features, classes, batch size (which divides the rows, so that both take the same steps), epochs."""

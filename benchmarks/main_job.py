@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from common import data_file, fill_page, table, write_result
 
-from gatewise.training import Run, load_config, train
+from gatewise.config import load_config
+from gatewise.training import Run, train
 
 Row = dict[str, Any]
 HOLDS = {">=": operator.ge, "<=": operator.le}

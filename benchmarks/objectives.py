@@ -23,7 +23,8 @@ import torch
 from common import RESULTS, data_file, fill_page, table, write_result
 
 from gatewise.comparison.intervals import mean_interval
-from gatewise.training import load_config, train
+from gatewise.config import load_config
+from gatewise.training import train
 from gatewise.training.model import build_objective
 
 SETTINGS: dict[str, Any] = {

@@ -18,7 +18,8 @@ from typing import Any
 
 from common import data_file, fill_page, table, write_result
 
-from gatewise.training import Run, RunConfig, train
+from gatewise.config import RunConfig
+from gatewise.training import Run, train
 
 TABLES = {
     "abalone": ("abalone", "8", "gaussian"),

@@ -25,7 +25,8 @@ import polars as pl
 import torch
 from common import fill_page, table, write_result
 
-from gatewise.training import Predictions, Run, RunConfig, train
+from gatewise.config import RunConfig
+from gatewise.training import Predictions, Run, train
 
 FEATURES, CLASSES, MISSING = 64, 10, 0.01
 ROWS = (200_000, 1_000_000)

@@ -29,9 +29,9 @@ from timing import interval
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from gatewise.config import LoopConfig, load_config
 from gatewise.distributed import ALONE, Group
 from gatewise.objectives import regularisers
-from gatewise.training import LoopConfig, load_config
 from gatewise.training.parts import read_parts
 from gatewise.training.prepare import Prepared, prepare
 from gatewise.training.together import Piece

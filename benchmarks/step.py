@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from timing import Machine, interval
 
 import gatewise as gw
+from gatewise.config import LoopConfig, RunConfig
 from gatewise.objectives import regularisers
-from gatewise.training import LoopConfig, RunConfig
 from gatewise.training.trainer import Trainer
 
 FEATURES, HIDDEN, CLASSES = 256, [512, 512], 10

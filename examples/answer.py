@@ -33,9 +33,10 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from common import RESULTS, data_file, fill_page, table, write_result
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.estimators import Baseline
 from gatewise.metrics import evaluate
-from gatewise.training import LoopConfig, fit
+from gatewise.training import fit
 
 Row = dict[str, Any]
 PAGE, IMAGES = "docs/answer.md", RESULTS.parents[1] / "docs" / "images"

@@ -18,7 +18,7 @@ import joblib
 from distributed import Client, LocalCluster
 
 from gatewise.comparison import Comparison, compare
-from gatewise.training import RunConfig
+from gatewise.config import RunConfig
 
 ESTIMATORS = ("enumeration", "score-function:baseline=leave-one-out:samples=2")
 

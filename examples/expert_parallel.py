@@ -17,9 +17,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.distributed import Group, expert_mesh, gather_experts, joined, shard_experts
 from gatewise.metrics import evaluate
-from gatewise.training import LoopConfig, ShardedCheckpoints, fit
+from gatewise.training import ShardedCheckpoints, fit
 
 FEATURES, CLASSES, EXPERTS = 64, 10, 8
 

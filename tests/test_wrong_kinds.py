@@ -17,13 +17,13 @@ def f(point):
 
 MIXTURE = gw.MixtureOfExperts(nn.Linear(3, 2), [nn.Linear(3, 2) for _ in range(2)])
 MARGINAL = gw.objectives.get("marginal")
-CONFIG = gw.training.load_config({"data": "iris", "epochs": 1})
+CONFIG = gw.config.load_config({"data": "iris", "epochs": 1})
 LOGITS = torch.zeros(2, 2)
 ROWS = torch.zeros(4, 3), torch.tensor([0, 1, 0, 1])
 
 
 def fit(train=ROWS, validation=None, **options):
-    return gw.training.fit(MIXTURE, MARGINAL, train, validation, gw.training.LoopConfig(epochs=1), **options)
+    return gw.training.fit(MIXTURE, MARGINAL, train, validation, gw.config.LoopConfig(epochs=1), **options)
 
 
 def layer(in_features=4, experts=3, **options):
@@ -32,7 +32,7 @@ def layer(in_features=4, experts=3, **options):
 
 CALLS = {
     "a dict to train": (lambda: gw.training.train({"data": "iris"}), "config must be a RunConfig, got dict"),
-    "a text to train": (lambda: gw.training.train("iris"), "gw.training.load_config"),
+    "a text to train": (lambda: gw.training.train("iris"), "gw.config.load_config"),
     "a dict to compare": (lambda: gw.comparison.compare({"data": "iris"}), "base must be a RunConfig, got dict"),
     "a network to fit": (
         lambda: gw.training.fit(nn.Linear(3, 2), gw.objectives.get("marginal"), ROWS, ROWS),
@@ -42,8 +42,8 @@ CALLS = {
     "a class": (lambda: gw.expect(f, LOGITS, gw.estimators.Enumeration), "Enumeration is a class; make one of it"),
     "one that states nothing, audited": (lambda: gw.audit(f, LOGITS, [Bare()]), "Bare does not state its `calls`"),
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
-    "a text to load": (lambda: gw.training.load_config("run.toml"), "keys must be a Mapping, got str"),
-    "a configuration to load": (lambda: gw.training.load_config(CONFIG), "keys must be a Mapping, got RunConfig"),
+    "a text to load": (lambda: gw.config.load_config("run.toml"), "keys must be a Mapping, got str"),
+    "a configuration to load": (lambda: gw.config.load_config(CONFIG), "keys must be a Mapping, got RunConfig"),
     "one callback to train": (
         lambda: gw.training.train(CONFIG, callbacks=gw.training.Callback()),
         "callbacks must be a list, got Callback",

@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 
-from gatewise.training import RunConfig
+from gatewise.config import RunConfig
 
 
 def test_the_file_that_it_prints_trains_as_the_defaults_do(gatewise, tmp_path):

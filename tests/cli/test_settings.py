@@ -3,8 +3,8 @@
 import pytest
 
 from gatewise.cli.settings import as_setting, parse_setting
+from gatewise.config import RunConfig, load_config
 from gatewise.errors import GatewiseError
-from gatewise.training import RunConfig, load_config
 
 
 @pytest.mark.parametrize(

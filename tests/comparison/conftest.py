@@ -1,7 +1,7 @@
 import pytest
 
 from gatewise.comparison import Comparison, compare
-from gatewise.training import RunConfig, load_config
+from gatewise.config import RunConfig, load_config
 
 ESTIMATORS = ["enumeration", "score-function:baseline=leave-one-out:samples=2"]
 

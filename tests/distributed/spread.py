@@ -10,9 +10,10 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 import gatewise as gw
+from gatewise.config import RunConfig
 from gatewise.distributed import Group, expert_mesh, gather_experts, shard_experts, shard_mixture
 from gatewise.distributed.dtensor import like
-from gatewise.training import RunConfig, ShardedCheckpoints, fit, resume, train
+from gatewise.training import ShardedCheckpoints, fit, resume, train
 from gatewise.training.checkpoints import Checkpoints
 
 from .work import CASES, blobs, interrupted, made, passed_over, trained

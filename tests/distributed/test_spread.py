@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import gatewise as gw
+from gatewise.config import load_config
 from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
 from gatewise.distributed.all_to_all import Arrivals
 from gatewise.distributed.mesh import held
-from gatewise.training import Run, ShardedCheckpoints, load_config, resume, train
+from gatewise.training import Run, ShardedCheckpoints, resume, train
 from gatewise.training.checkpoints import MANIFEST, Checkpoints
 from gatewise.training.expert_parallel import check_expert_parallel
 

@@ -13,12 +13,13 @@ import torch
 import torch.distributed as dist
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.data import StoredRows
 from gatewise.data.streaming.parquet_table import StoredTable
 from gatewise.data.streaming.records import SplitByPlace
 from gatewise.distributed import Group, gather_experts, shard_experts
 from gatewise.objectives import Regulariser, regularisers
-from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training import Callback, fit
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.finite import NotFinite
 from gatewise.training.row_stream import RowStream

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gatewise.comparison import compare
-from gatewise.training import RunConfig
+from gatewise.config import RunConfig
 
 PATH = Path(__file__).parents[2] / "examples" / "compare_on_dask.py"
 

@@ -26,12 +26,13 @@ import numpy as np
 import polars as pl
 import torch
 
+from gatewise.config import RunConfig, load_config
+from gatewise.config.run import read_toml
 from gatewise.data import read, stream
 from gatewise.distributed import ALONE
 from gatewise.errors import GatewiseError
 from gatewise.reporting import write_report
-from gatewise.training import Run, RunConfig, load_config, train
-from gatewise.training.config import read_toml
+from gatewise.training import Run, train
 from gatewise.training.parts import read_parts
 from gatewise.training.prepare import prepare
 from gatewise.training.together import Shares

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from gatewise.training import Callback, RunConfig, resume, train
+from gatewise.config import RunConfig
+from gatewise.training import Callback, resume, train
 from gatewise.training.loop import Loop
 from gatewise.training.trainer import Trainer
 

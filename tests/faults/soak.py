@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 import gatewise as gw
+from gatewise.config.run import LoopConfig, RunConfig
 from gatewise.data import Records
 from gatewise.data.preprocessing.array import ArrayPreprocessing
 from gatewise.objectives import regularisers
-from gatewise.training.config import LoopConfig, RunConfig
 from gatewise.training.folder import Model
 from gatewise.training.model import ModelSpec
 from gatewise.training.predict import Predictions

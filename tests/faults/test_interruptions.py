@@ -2,7 +2,7 @@
 
 import pytest
 
-from gatewise.training import RunConfig
+from gatewise.config import RunConfig
 
 from .interruptions import CASES, FEW, differing, ended, interrupted, no_pictures, staged, whole
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from gatewise.config import RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training import Run, RunConfig, train
+from gatewise.training import Run, train
 from tests.faults import mixed
 
 CHOSEN = ("classes", "again", "three", "wider", "embedded", "labels", "numbers", "images")

@@ -13,11 +13,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss
 
 from gatewise import GatewiseError
+from gatewise.config import RunConfig
 from gatewise.metrics import tempered
 from gatewise.metrics.calibration import Calibration, calibration_figures, find_temperature, fit_calibration
 from gatewise.mixture import MixtureOfExperts, MLPBank, mlp
 from gatewise.mixture.information import entropy
-from gatewise.training import Run, RunConfig, Trust, train
+from gatewise.training import Run, Trust, train
 
 
 def too_sure(classes, by, rows=4000):

@@ -6,9 +6,10 @@ import torch
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, hamming_loss, roc_auc_score
 
 from gatewise import MixtureOfExperts, MLPBank, objectives
+from gatewise.config import LoopConfig
 from gatewise.metrics.multilabel import LabelTally, predicted_labels
 from gatewise.mixture import Bernoulli, mlp
-from gatewise.training import LoopConfig, fit
+from gatewise.training import fit
 from tests.metrics.tallies import of_two_processes
 
 NAMES = ["wet", "windy", "never"]

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.objectives import Evidence, InferenceNetwork, Marginal
 from gatewise.objectives.evidence import LogRatio
-from gatewise.training import LoopConfig
 from gatewise.training.trainer import Trainer
 from tests.chance import seeded
 from tests.estimators.cases import CASES as ESTIMATOR_CASES

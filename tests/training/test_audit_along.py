@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gatewise import GatewiseError
-from gatewise.training import load_config, train
+from gatewise.config import load_config
+from gatewise.training import train
 from gatewise.training.auditing import audit_run
 
 

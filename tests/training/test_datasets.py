@@ -4,7 +4,8 @@ import torch
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from gatewise import GatewiseError, MixtureOfExperts, objectives
-from gatewise.training import LoopConfig, fit, rows_of
+from gatewise.config import LoopConfig
+from gatewise.training import fit, rows_of
 
 
 class Pairs(Dataset):

@@ -2,11 +2,12 @@ import pytest
 import torch
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
 from gatewise.objectives import regularisers
 from gatewise.objectives.regularisers import REGULARISERS
-from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training import Callback, fit
 from gatewise.training.epoch import batch_bounds, default_batch_size
 from gatewise.training.trainer import Trainer
 

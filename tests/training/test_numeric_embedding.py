@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from gatewise import GatewiseError
+from gatewise.config import load_config
 from gatewise.sklearn import MixtureOfExpertsClassifier
-from gatewise.training import Run, load_config, train
+from gatewise.training import Run, train
 from gatewise.training.export import export
 from gatewise.training.numeric_embedding import NumericEmbedding, quantile_bins
 from gatewise.training.predict import predictions

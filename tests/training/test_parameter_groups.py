@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.config import LoopConfig
 from gatewise.errors import GatewiseError
-from gatewise.training import LoopConfig
 from gatewise.training.parameter_groups import FASTEST, REACH, gate_rate, rate_at
 from gatewise.training.trainer import Trainer
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from gatewise import GatewiseError
+from gatewise.config import load_config
 from gatewise.data import writers
 from gatewise.data.readers.parquet import stream_parquet
-from gatewise.training import Predictions, Run, load_config, train
+from gatewise.training import Predictions, Run, train
 from gatewise.training.batches import prefetched, rebatched
 from gatewise.training.predict import predictions
 

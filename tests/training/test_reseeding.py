@@ -7,9 +7,10 @@ from torch import nn
 
 import gatewise as gw
 from gatewise import GatewiseError
+from gatewise.config import LoopConfig
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
-from gatewise.training import Callback, LoopConfig, fit
+from gatewise.training import Callback, fit
 from gatewise.training.reseeding import Reseeding
 from gatewise.training.trainer import Trainer
 from tests.training.test_loop import blobs

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 import gatewise as gw
+from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.files import held
 from gatewise.objectives import regularisers
-from gatewise.training import Callback, LoopConfig, RunConfig, fit, resume, train
+from gatewise.training import Callback, fit, resume, train
 from gatewise.training.checkpoints import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
 
 from .alike import assert_same, without_times

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from gatewise import GatewiseError
+from gatewise.config import load_config
 from gatewise.data import read
-from gatewise.training import Run, load_config, train
+from gatewise.training import Run, train
 from gatewise.training.folder import Model
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.predict import predictions

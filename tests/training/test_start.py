@@ -5,7 +5,8 @@ import torch
 
 from gatewise import GatewiseError
 from gatewise.comparison import compare
-from gatewise.training import Run, load_config, train
+from gatewise.config import load_config
+from gatewise.training import Run, train
 from gatewise.training.start import argmax_counts, with_experts
 from tests.chance import seeded
 from tests.mixture.models import bank_mixture, data

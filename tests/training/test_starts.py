@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import gatewise as gw
+from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training import Callback, LoopConfig, RunConfig, fit, train
+from gatewise.training import Callback, fit, train
 from gatewise.training.checkpoints import Checkpoints
 
 from .alike import assert_same, without_times

@@ -10,12 +10,13 @@ import torch
 
 from gatewise import GatewiseError
 from gatewise.comparison.run import compare
+from gatewise.config import LoopConfig, RunConfig
 from gatewise.data import Records, StoredRows
 from gatewise.data.streaming.parquet_table import StoredTable
 from gatewise.distributed import ALONE, Group
 from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
-from gatewise.training import LoopConfig, Run, RunConfig, fit, resume, train
+from gatewise.training import Run, fit, resume, train
 from gatewise.training.auditing import audit_data, audit_run
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.epoch import batch_sizes

@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from gatewise import GatewiseError
-from gatewise.training import TensorBoard, load_config, resume, train
+from gatewise.config import load_config
+from gatewise.training import TensorBoard, resume, train
 from gatewise.training.tensorboard import curve
 
 QUICK = {"data": "iris", "epochs": 6, "experts": 2, "expert_hidden": [8], "tensorboard": True}

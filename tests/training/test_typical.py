@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 import torch
 
+from gatewise.config import load_config
 from gatewise.data import Records, fit_preprocessing
-from gatewise.training import load_config
 from gatewise.training.folder import Model
 from gatewise.training.model import ModelSpec
 from gatewise.training.typical import BUDGET, MOST_EXPERTS, MOST_PICTURES, typical

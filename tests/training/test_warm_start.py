@@ -3,9 +3,10 @@ import torch
 
 import gatewise as gw
 from gatewise import GatewiseError
+from gatewise.config import LoopConfig
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import Sparsemax
-from gatewise.training import LoopConfig, fit
+from gatewise.training import fit
 from gatewise.training.trainer import Trainer
 from gatewise.training.warm_start import SMOOTHING, WarmStart, clusters, warm_start
 from tests.mixture.models import EXPERTS, bank_mixture, counting_mixture, data

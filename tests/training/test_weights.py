@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import gatewise as gw
+from gatewise.config import LoopConfig, load_config
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
-from gatewise.training import LoopConfig, fit, load_config, train
+from gatewise.training import fit, train
 from gatewise.training.trainer import Trainer
 from gatewise.training.weights import check_weight, class_weights, of_rows
 from tests.training.test_loop import blobs

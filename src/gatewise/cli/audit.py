@@ -17,11 +17,12 @@ from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
+from gatewise.config import load_config
+from gatewise.config.estimator_text import parse_estimator
 from gatewise.errors import GatewiseError
 from gatewise.files import named_after
-from gatewise.training import Run, load_config
+from gatewise.training import Run
 from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
-from gatewise.training.estimator_text import parse_estimator
 from gatewise.wording import count
 
 

@@ -16,9 +16,9 @@ from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.comparison import Comparison, default_folder
 from gatewise.comparison import compare as compare_runs
+from gatewise.config import RunConfig, load_config
 from gatewise.errors import GatewiseError
 from gatewise.reporting.comparison import doubts, parse_comparison, verdict
-from gatewise.training import RunConfig, load_config
 from gatewise.training.machine import cores
 
 

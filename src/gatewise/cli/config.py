@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from gatewise.training.config_text import config_text
+from gatewise.config.template import config_text
 
 
 def config(

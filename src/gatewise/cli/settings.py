@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gatewise.config.run import OTHER_NAMES, RunConfig, parse_value, read_toml
 from gatewise.errors import GatewiseError
-from gatewise.training.config import OTHER_NAMES, RunConfig, parse_value, read_toml
 
 TEXTS = {key for key, field in RunConfig.model_fields.items() if field.annotation in (str, str | None, list[str])}
 """Keys whose values are texts."""

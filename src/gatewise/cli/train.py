@@ -22,11 +22,12 @@ from gatewise.cli.tables import (
     said_of_constant,
     said_of_seen,
 )
+from gatewise.config import load_config
 from gatewise.data.target_columns import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.reporting.schemas.run import parse_summary
-from gatewise.training import Callback, Run, load_config
+from gatewise.training import Callback, Run
 from gatewise.training import resume as resume_run
 from gatewise.training import train as train_run
 from gatewise.training.machine import cores

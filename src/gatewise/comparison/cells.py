@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.comparison.combinations import Combination
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.estimators.registry import ESTIMATORS
 from gatewise.files import read_json, write_text
 from gatewise.objectives.registry import OBJECTIVES
 from gatewise.reporting.schemas.run import parse_summary
-from gatewise.training.config import RunConfig
 from gatewise.training.parts import Parts
 from gatewise.training.train_run import train
 from gatewise.wording import shortened

@@ -1,6 +1,6 @@
 """Which objectives and estimators are compared, from text to configurations.
 
-How an estimator with options is written: `gatewise.training.estimator_text`.
+How an estimator with options is written: `gatewise.config.estimator_text`.
 """
 
 import hashlib
@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise import objectives as known_objectives
+from gatewise.config.estimator_text import parse_estimator
+from gatewise.config.run import MAKE_ONE, RunConfig, load_config
 from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.estimators import estimator_text
-from gatewise.training.config import MAKE_ONE, RunConfig, load_config
-from gatewise.training.estimator_text import parse_estimator
 from gatewise.training.model import build_objective, estimator_name, takes_estimator
 
 OWN_KEYS = ("samples", "temperature", "baseline")

@@ -16,14 +16,14 @@ from gatewise.comparison.combinations import Combination, check, combine
 from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
+from gatewise.config.checks import check_gate
+from gatewise.config.run import MAKE_ONE, RunConfig
+from gatewise.config.template import written
 from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.errors import GatewiseError, check_kind, check_number
 from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
-from gatewise.training.config import MAKE_ONE, RunConfig
-from gatewise.training.config_text import written
-from gatewise.training.gate import check_gate
 from gatewise.training.kinds import KINDS
 from gatewise.training.model import choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths

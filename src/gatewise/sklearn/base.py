@@ -17,6 +17,8 @@ from sklearn.utils.validation import (
 )
 from torch import Tensor, nn
 
+from gatewise.config import RunConfig
+from gatewise.config.checks import check_gate
 from gatewise.data import Records
 from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
@@ -27,9 +29,8 @@ from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
 from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
 from gatewise.sklearn.watching import Lines, for_python
-from gatewise.training import RunConfig, fit
+from gatewise.training import fit
 from gatewise.training.folder import Model
-from gatewise.training.gate import check_gate
 from gatewise.training.model import build_objective, choose_device
 from gatewise.training.prepare import assemble
 from gatewise.training.trainer import Trainer

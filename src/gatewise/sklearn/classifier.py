@@ -15,12 +15,12 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import Tensor
 
+from gatewise.config import RunConfig
 from gatewise.data import MISSING, Records, split
 from gatewise.errors import GatewiseError
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import check_labels, fitting_records
 from gatewise.sklearn.parameters import to_config
-from gatewise.training import RunConfig
 from gatewise.training.weights import class_weights, of_rows
 from gatewise.wording import shown
 
@@ -67,7 +67,7 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         top_k: k of "topk".
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto" (bfloat16 on CUDA), "float32" or "bfloat16", in training.
-        settings: further keys of the configuration (`gatewise.training.RunConfig`), such as `{"accumulate": 2}`.
+        settings: further keys of the configuration (`gatewise.config.RunConfig`), such as `{"accumulate": 2}`.
         random_state: an int fixes the rows held out, the weights, the noise and the order of rows.
         verbose: 1 prints a line an epoch.
 

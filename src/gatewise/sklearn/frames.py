@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import check_array, validate_data  # pyrefly: ignore[missing-module-attribute]
 
+from gatewise.config import RunConfig
 from gatewise.data import Records
 from gatewise.data.columns import check_as_numbers, typed_columns
 from gatewise.data.readings import readings_of_durations, said_of_readings
 from gatewise.data.row_numbers import row_numbers
 from gatewise.errors import GatewiseError
 from gatewise.sklearn.watching import for_python
-from gatewise.training import RunConfig
 from gatewise.wording import listing, shown
 
 NAME = "X"

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
+from gatewise.config import RunConfig
+from gatewise.config.run import first_problem, key_instead
 from gatewise.data.preprocessing.table import KEEP_ALL
 from gatewise.errors import GatewiseError
 from gatewise.mixture.mixture import ROUTES
-from gatewise.training import RunConfig
-from gatewise.training.config import first_problem, key_instead
 from gatewise.wording import instead
 
 RENAMED = {"n_experts": "experts"}

@@ -10,6 +10,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 from torch import Tensor
 
+from gatewise.config import RunConfig
 from gatewise.data import MISSING, Records
 from gatewise.errors import GatewiseError
 from gatewise.metrics.quantiles import mixture_quantile, routed
@@ -17,7 +18,6 @@ from gatewise.mixture import DistributionHead, MixtureOfExperts
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
-from gatewise.training import RunConfig
 from gatewise.training.heads import with_head
 from gatewise.training.kinds import KINDS, Numbers, as_targets, scaling
 from gatewise.training.model import HEADS

@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, regularisers
-from gatewise.training import LoopConfig, RunConfig
 from gatewise.training.epoch import Rows, default_batch_size
 from gatewise.training.finite import NotFinite
 from gatewise.training.folder import Model

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any
 
 from gatewise.training.callbacks import Callback
-from gatewise.training.config import LoopConfig, RunConfig, load_config
 from gatewise.training.datasets import rows_of
 from gatewise.training.fitting import fit
 from gatewise.training.loop import Fit
@@ -18,15 +17,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Callback",
     "Fit",
-    "LoopConfig",
     "Predictions",
     "Run",
-    "RunConfig",
     "ShardedCheckpoints",
     "TensorBoard",
     "Trust",
     "fit",
-    "load_config",
     "resume",
     "rows_of",
     "train",

@@ -8,12 +8,12 @@ import torch
 
 from gatewise.auditing import audit
 from gatewise.auditing.statistics import FEWEST
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
-from gatewise.training.config import RunConfig
 from gatewise.training.epoch import Rows
 
 AUDITED = "jensen"

@@ -8,6 +8,8 @@ import torch
 
 from gatewise import __version__
 from gatewise.auditing import Audit, audit
+from gatewise.config.checks import check_gate
+from gatewise.config.run import RunConfig
 from gatewise.data import Records
 from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
@@ -17,8 +19,6 @@ from gatewise.reporting.audit import write_audit
 from gatewise.reporting.reading import read_history
 from gatewise.schedules import as_schedule
 from gatewise.training.audit_along import AUDITED, some
-from gatewise.training.config import RunConfig
-from gatewise.training.gate import check_gate
 from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
 from gatewise.training.parts import read_parts
 from gatewise.training.prepare import prepare

@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 
 from gatewise import distributed
+from gatewise.config.run import RunConfig
 from gatewise.distributed import Group
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import RunConfig
 
 ALONE_KEYS = {
     "audit_every": "an audit runs in one process",

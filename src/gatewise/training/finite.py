@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from gatewise.config.run import LoopConfig
 from gatewise.distributed.dtensor import first_expert, is_sharded, local
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints import random_states, set_random_states
-from gatewise.training.config import LoopConfig
 
 if TYPE_CHECKING:
     from gatewise.training.terms import Terms

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
+from gatewise.config.run import LoopConfig
 from gatewise.distributed import ALONE, Group
 from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import Rows
 from gatewise.training.loop import Fit, Loop
 from gatewise.training.row_stream import RowStream, count_of

@@ -1,7 +1,7 @@
 """What a head changes in the configuration of a run."""
 
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig
 from gatewise.training.kinds import KINDS
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig
 from gatewise.training.folder import Model
 from gatewise.training.model import ModelSpec
 from gatewise.wording import shortened

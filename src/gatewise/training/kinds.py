@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatewise.config.run import RunConfig
 from gatewise.data import Records
 from gatewise.data.number_format import PLAIN
 from gatewise.data.preprocessing.one_pass import Moments
@@ -20,7 +21,6 @@ from gatewise.metrics.base import TargetTally
 from gatewise.metrics.multilabel import LabelTally, predicted_labels
 from gatewise.metrics.regression import NumberTally, predicted_numbers
 from gatewise.mixture import MixtureOfExperts
-from gatewise.training.config import RunConfig
 from gatewise.training.model import ModelSpec
 
 FAR = 100.0

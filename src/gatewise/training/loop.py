@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.config.run import LoopConfig
 from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import (
     Rows,
     batch_sizes,

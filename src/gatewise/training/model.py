@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from torch import Tensor, nn
 
 from gatewise import objectives
+from gatewise.config.checks import keeps_few
+from gatewise.config.run import MOST_LAYERS, RunConfig
 from gatewise.data.number_format import NumberFormat
 from gatewise.errors import GatewiseError
 from gatewise.mixture import (
@@ -30,8 +32,6 @@ from gatewise.mixture import (
 )
 from gatewise.objectives import Objective
 from gatewise.objectives.base import EstimatedObjective
-from gatewise.training.config import MOST_LAYERS, RunConfig
-from gatewise.training.gate import keeps_few
 from gatewise.training.numeric_embedding import NumericEmbedding, any_bins
 from gatewise.wording import instead, shown
 

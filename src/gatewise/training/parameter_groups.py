@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from gatewise.config.run import LoopConfig
 from gatewise.distributed.dtensor import is_sharded
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
-from gatewise.training.config import LoopConfig
 
 REACH = 1600.0
 """Adam moves every weight by about the learning rate a step, so the score of an expert moves by that times the number

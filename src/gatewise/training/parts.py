@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gatewise.config.run import RunConfig
 from gatewise.data import BUNDLED, Classes, Form, Records, Source, StoredRows, read, split
 from gatewise.data.number_format import PLAIN, NumberFormat
 from gatewise.data.rare_classes import like_trained, without_rare
@@ -14,7 +15,6 @@ from gatewise.data.streaming.parquet_table import StoredTable
 from gatewise.data.streaming.records import SplitByPlace
 from gatewise.data.targets import check_mixed, guess_head, number_format_of
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig
 from gatewise.training.kinds import KINDS
 from gatewise.training.stored import classes_of, is_streamed, stored_guess, table_of_test
 from gatewise.training.warm_start import NOT_STREAMED

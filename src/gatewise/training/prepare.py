@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
+from gatewise.config.run import RunConfig
 from gatewise.data import Preprocessing, Records, StoredRows, fit_preprocessing
 from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.objectives import Objective
-from gatewise.training.config import RunConfig
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS

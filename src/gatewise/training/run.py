@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from gatewise.config.run import RunConfig, load_config, read_toml
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.rare_classes import like_trained
 from gatewise.data.target_columns import target_columns
@@ -17,7 +18,6 @@ from gatewise.files import check_links, is_folder, read_json
 from gatewise.metrics import Evaluation, Tally, evaluate_batches
 from gatewise.reporting.schemas.run import parse_summary
 from gatewise.training.batches import prefetched, rebatched
-from gatewise.training.config import RunConfig, load_config, read_toml
 from gatewise.training.constant import ConstantFigures
 from gatewise.training.folder import Model, differences
 from gatewise.training.integrity import check_integrity

@@ -6,12 +6,12 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
+from gatewise.config.run import RunConfig
 from gatewise.distributed import Group
 from gatewise.errors import GatewiseError
 from gatewise.files import LOCK, held, named_after, read_json, sweep, write_json, write_text
 from gatewise.reporting import write_report
 from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.config import RunConfig
 from gatewise.training.folder import environment
 from gatewise.training.parts import Parts
 

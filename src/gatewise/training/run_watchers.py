@@ -3,9 +3,9 @@
 import contextlib
 from pathlib import Path
 
+from gatewise.config.run import RunConfig
 from gatewise.training.audit_along import AuditAlong
 from gatewise.training.callbacks import Callback
-from gatewise.training.config import RunConfig
 from gatewise.training.metrics_file import MetricsFile
 from gatewise.training.model import samples_of
 from gatewise.training.prepare import Prepared

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gatewise.config.run import RunConfig
 from gatewise.data import Records, StoredRows
 from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, add_expert, remove_expert
-from gatewise.training.config import RunConfig
 from gatewise.training.folder import Model
 from gatewise.training.model import ModelSpec
 from gatewise.training.reseeding import NOISE

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 import polars as pl
 
+from gatewise.config.run import RunConfig
 from gatewise.data import Classes, Form, Records, StoredRows
 from gatewise.data.labels import spelled
 from gatewise.data.number_format import PLAIN
@@ -13,7 +14,6 @@ from gatewise.data.streaming.parquet_table import StoredTable, values_in
 from gatewise.data.target_columns import joined
 from gatewise.data.targets import MOST_LABELS, check_mixed, guess_by_counts, number_format_of
 from gatewise.errors import GatewiseError
-from gatewise.training.config import RunConfig
 from gatewise.wording import shown
 
 MOST_VALUES = 100_000_000

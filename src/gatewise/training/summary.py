@@ -6,13 +6,13 @@ import polars as pl
 import torch
 
 from gatewise import __version__
+from gatewise.config.run import RunConfig
 from gatewise.data import Records, StoredRows
 from gatewise.data.leakage import ROWS, telling_columns
 from gatewise.data.readings import said_of_readings
 from gatewise.data.streaming.records import some_of
 from gatewise.data.unlabelled import said_of_unlabelled
 from gatewise.objectives import Objective
-from gatewise.training.config import RunConfig
 from gatewise.training.constant import constant_answer
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from gatewise.config.checks import check_gate
+from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, load_config
 from gatewise.data import StoredRows
 from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError, check_kind
@@ -19,10 +21,8 @@ from gatewise.metrics.calibration import fit_calibration
 from gatewise.objectives import regularisers
 from gatewise.training.audit_along import check_audit_every
 from gatewise.training.callbacks import Callback, check_callbacks
-from gatewise.training.config import MAKE_ONE, LoopConfig, RunConfig, load_config
 from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
-from gatewise.training.gate import check_gate
 from gatewise.training.heads import with_head
 from gatewise.training.loop import Fit
 from gatewise.training.model import build_objective, choose_device

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.config.run import LoopConfig
 from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.distributed.dtensor import clip, total_norm
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
-from gatewise.training.config import LoopConfig
 from gatewise.training.epoch import batch_bounds, seeds
 from gatewise.training.finite import Before, NotFinite, trace
 from gatewise.training.parameter_groups import parameter_groups, rate_at

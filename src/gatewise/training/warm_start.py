@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
+from gatewise.config.run import LoopConfig
 from gatewise.errors import GatewiseError
 from gatewise.estimators.base import same_for_all
 from gatewise.expectation import Estimate, Info
 from gatewise.mixture import MixtureOfExperts, Observed
 from gatewise.mixture.gates.last_layer import is_sparse
-from gatewise.training.config import LoopConfig
 
 SMOOTHING = 0.1
 """The share of the gate's target that is spread over all experts."""

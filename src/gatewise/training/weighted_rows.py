@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from gatewise.config.run import RunConfig
 from gatewise.data import Classes
-from gatewise.training.config import RunConfig
 from gatewise.training.epoch import Rows
 from gatewise.training.row_stream import RowStream
 from gatewise.training.weights import balanced, class_weights, of_rows

@@ -8,8 +8,8 @@ schedule keeps its own colons. `samples=2` says how many samples.
 from typing import Any
 
 from gatewise import objectives
+from gatewise.config.run import parse_value
 from gatewise.errors import GatewiseError, check_kind
-from gatewise.training.config import parse_value
 from gatewise.wording import shown
 
 

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.config import LoopConfig, load_config
+from gatewise.config.checks import check_gate
 from gatewise.metrics import evaluate
 from gatewise.mixture import BalanceBias, Gate, mlp
-from gatewise.training import LoopConfig, Run, fit, load_config, train
-from gatewise.training.gate import check_gate
+from gatewise.training import Run, fit, train
 from gatewise.training.model import ModelSpec, build_objective
 from gatewise.training.trainer import Trainer
 from tests.chance import seeded
-
-from .test_loop import blobs
+from tests.training.test_loop import blobs
 
 K = 4
 

@@ -12,8 +12,8 @@ import tomli_w
 from pydantic.fields import FieldInfo
 
 from gatewise import estimators, objectives
+from gatewise.config.run import LoopConfig, RunConfig, key_instead
 from gatewise.errors import GatewiseError
-from gatewise.training.config import LoopConfig, RunConfig, key_instead
 
 WIDTH = 104
 HEADINGS = {

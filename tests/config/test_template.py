@@ -6,8 +6,8 @@ import pytest
 
 import gatewise as gw
 from gatewise import GatewiseError
-from gatewise.training import RunConfig, load_config
-from gatewise.training.config_text import HEADINGS, config_text, fields, written
+from gatewise.config import RunConfig, load_config
+from gatewise.config.template import HEADINGS, config_text, fields, written
 
 
 def uncommented(text: str) -> dict:

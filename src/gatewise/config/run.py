@@ -50,7 +50,7 @@ OTHER_NAMES = {
 """What other software calls the keys."""
 
 
-MAKE_ONE = 'make one with gw.training.load_config({"data": "iris", "epochs": 20})'
+MAKE_ONE = 'make one with gw.config.load_config({"data": "iris", "epochs": 20})'
 """What is said to a caller who gives something else for a configuration."""
 
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatewise import GatewiseError
-from gatewise.training import RunConfig, load_config
-from gatewise.training.config import read_toml
+from gatewise.config import RunConfig, load_config
+from gatewise.config.run import read_toml
 
 
 def test_defaults_round_trip_through_toml():

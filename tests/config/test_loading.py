@@ -5,8 +5,8 @@ import re
 import pytest
 
 from gatewise import GatewiseError
+from gatewise.config.estimator_text import parse_estimator
 from gatewise.estimators import estimator_text
-from gatewise.training.estimator_text import parse_estimator
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.mixture.gates.gate import check_map, check_temperature
 from gatewise.mixture.gates.top_k import check_top_k
 from gatewise.objectives.regularisers import check_prior
-from gatewise.training.config import RunConfig
 
 
 def check_gate(config: RunConfig) -> None:
