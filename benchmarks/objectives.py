@@ -24,8 +24,8 @@ from common import RESULTS, data_file, fill_page, table, write_result
 
 from gatewise.comparison.intervals import mean_interval
 from gatewise.config import load_config
+from gatewise.config.objective import build_objective
 from gatewise.training import train
-from gatewise.training.model import build_objective
 
 SETTINGS: dict[str, Any] = {
     "expert": "linear",

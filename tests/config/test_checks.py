@@ -9,10 +9,11 @@ from torch import nn
 import gatewise as gw
 from gatewise.config import LoopConfig, load_config
 from gatewise.config.checks import check_gate
+from gatewise.config.objective import build_objective
 from gatewise.metrics import evaluate
 from gatewise.mixture import BalanceBias, Gate, mlp
 from gatewise.training import Run, fit, train
-from gatewise.training.model import ModelSpec, build_objective
+from gatewise.training.model import ModelSpec
 from gatewise.training.trainer import Trainer
 from tests.chance import seeded
 from tests.training.test_loop import blobs

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from gatewise import GatewiseError
-from gatewise.config.estimator_text import parse_estimator
+from gatewise.config.loading import parse_estimator
 from gatewise.estimators import estimator_text
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gatewise import GatewiseError
 from gatewise.config import RunConfig, load_config
-from gatewise.config.run import read_toml
+from gatewise.config.loading import read_toml
 
 
 def test_defaults_round_trip_through_toml():

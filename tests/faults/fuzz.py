@@ -27,7 +27,7 @@ import polars as pl
 import torch
 
 from gatewise.config import RunConfig, load_config
-from gatewise.config.run import read_toml
+from gatewise.config.loading import read_toml
 from gatewise.data import read, stream
 from gatewise.distributed import ALONE
 from gatewise.errors import GatewiseError

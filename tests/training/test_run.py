@@ -8,10 +8,11 @@ import torch
 
 from gatewise import GatewiseError
 from gatewise.config import load_config
+from gatewise.config.objective import build_objective
+from gatewise.config.run import choose_device
 from gatewise.data import read
 from gatewise.training import Run, train
 from gatewise.training.folder import Model
-from gatewise.training.model import build_objective, choose_device
 from gatewise.training.predict import predictions
 from gatewise.training.run_folder import make_folder
 

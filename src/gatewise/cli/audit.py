@@ -18,7 +18,7 @@ from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.stopping import stop
 from gatewise.cli.tables import MARKS
 from gatewise.config import load_config
-from gatewise.config.estimator_text import parse_estimator
+from gatewise.config.loading import parse_estimator
 from gatewise.errors import GatewiseError
 from gatewise.files import named_after
 from gatewise.training import Run

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from gatewise import objectives as known_objectives
-from gatewise.config.estimator_text import parse_estimator
-from gatewise.config.run import MAKE_ONE, RunConfig, load_config
+from gatewise.config.loading import load_config, parse_estimator
+from gatewise.config.objective import build_objective, estimator_name, takes_estimator
+from gatewise.config.run import MAKE_ONE, RunConfig
 from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.estimators import estimator_text
-from gatewise.training.model import build_objective, estimator_name, takes_estimator
 
 OWN_KEYS = ("samples", "temperature", "baseline")
 """Options that are keys of the configuration; every other one goes to `estimator_options`."""

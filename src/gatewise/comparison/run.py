@@ -17,7 +17,7 @@ from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
 from gatewise.comparison.summary import Outcome, tabulate
 from gatewise.config.checks import check_gate
-from gatewise.config.run import MAKE_ONE, RunConfig
+from gatewise.config.run import MAKE_ONE, RunConfig, choose_device
 from gatewise.config.template import written
 from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.errors import GatewiseError, check_kind, check_number
@@ -25,7 +25,6 @@ from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
 from gatewise.training.kinds import KINDS
-from gatewise.training.model import choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import continued, prepare
 from gatewise.training.stored import refuse_streamed

@@ -8,7 +8,7 @@ from typing import Any
 from gatewise.comparison.cells import FIGURES, Cell
 from gatewise.comparison.combinations import Combination
 from gatewise.comparison.intervals import mean_interval
-from gatewise.training.model import samples_of
+from gatewise.config.objective import samples_of
 
 
 @dataclass(frozen=True)

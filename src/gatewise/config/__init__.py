@@ -1,5 +1,6 @@
 """What a user may say: the configuration, read, checked and written."""
 
-from gatewise.config.run import LoopConfig, RunConfig, load_config
+from gatewise.config.loading import load_config
+from gatewise.config.run import LoopConfig, RunConfig
 
 __all__ = ["LoopConfig", "RunConfig", "load_config"]

@@ -1,4 +1,4 @@
-"""What a configuration says of the gate: refused before the data are read where it cannot work."""
+"""Keys of a configuration that cannot work together: refused before the data are read."""
 
 from collections.abc import Callable
 
@@ -7,6 +7,9 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture.gates.gate import check_map, check_temperature
 from gatewise.mixture.gates.top_k import check_top_k
 from gatewise.objectives.regularisers import check_prior
+
+AUDITED = "jensen"
+"""The objective whose gradient is audited."""
 
 
 def check_gate(config: RunConfig) -> None:
@@ -39,3 +42,16 @@ def _named(key: str, check: Callable[[], object]) -> None:
 def keeps_few(config: RunConfig) -> bool:
     """Whether the gate gives some experts a probability of exactly 0, so that these need not run."""
     return config.gate_top_k > 0 or config.gate_map != "softmax"
+
+
+def check_audit_every(config: RunConfig) -> None:
+    """Refuse `audit_every` where there is nothing to audit.
+
+    Raises:
+        GatewiseError: for an objective whose gradient is not that of the Jensen bound.
+    """
+    if config.audit_every and config.objective != AUDITED:
+        raise GatewiseError(
+            f"audit_every: what is audited is the gradient of the Jensen bound, and the {config.objective} objective "
+            f"has another; leave it out, or choose the objective {AUDITED}"
+        )

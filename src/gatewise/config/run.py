@@ -3,23 +3,21 @@
 The keys are those of the TOML file, and the long names of the command line's flags with underscores.
 """
 
-from collections.abc import Mapping
-from pathlib import Path
+import re
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gatewise.data.dates import as_date_format
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
 from gatewise.data.read_options import Form, as_separator
 from gatewise.data.readers.text_files import as_encoding
 from gatewise.data.target_columns import joined, names_of
-from gatewise.errors import GatewiseError, check_kind
-from gatewise.files import read_text
-from gatewise.parsing import parse_toml
+from gatewise.errors import GatewiseError
 from gatewise.schedules import as_schedule
-from gatewise.wording import instead, shortened
+from gatewise.wording import instead
 
 NUMBER_OR_SCHEDULE = float | str
 MOST_EXPERTS, ROWS_AN_EXPERT = 8, 25
@@ -435,62 +433,19 @@ class RunConfig(LoopConfig):
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The keys of a TOML file.
+def choose_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
 
     Raises:
-        GatewiseError: if it cannot be read.
+        GatewiseError: for a device that is unknown or not there.
     """
-    try:
-        return parse_toml(read_text(path))
-    except OSError as error:
-        raise GatewiseError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except GatewiseError:
-        raise
-    except ValueError as error:
-        raise GatewiseError(f"{path} is not TOML: {error}") from None
-
-
-def parse_value(text: str) -> Any:
-    """A value as TOML where it reads as TOML, else as text."""
-    try:
-        return parse_toml(f"value = {text}")["value"]
-    except ValueError:
-        return text
-
-
-def key_instead(given: str) -> str:
-    """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
-    meant = next((key for key, others in OTHER_NAMES.items() if given in others), None)
-    return f"; did you mean {meant!r}?" if meant else instead(given, RunConfig.model_fields)
-
-
-def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:
-    """Check keys and make them a `RunConfig`.
-
-    Args:
-        keys: name to value.
-        where: what messages call the source of a key; "the configuration" where it is not told.
-
-    Raises:
-        GatewiseError: for the first key that is unknown or has a bad value.
-    """
-    check_kind(keys, Mapping, "keys", 'give names and values, as in {"data": "iris"}; a file is read by tomllib.load')
-    where = where or {}
-    for key in keys:
-        if key not in RunConfig.model_fields:
-            source = where.get(key, "the configuration")
-            raise GatewiseError(f"{source} has an unknown key {key!r}{key_instead(key)}")
-    try:
-        return RunConfig(**keys)
-    except ValidationError as error:
-        key, said = first_problem(error)
-        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}") from None
-
-
-def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The first key with a bad value, and what is wrong with it."""
-    first = error.errors()[0]
-    said = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
-    return str(first["loc"][0]), said[0].lower() + said[1:] + given
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
+    asked = re.fullmatch(r"(cpu|mps|cuda)|(cuda):([0-9]{1,4})", name)
+    if asked is None:
+        raise GatewiseError(f"unknown device {name!r}{instead(name, ['auto', *there, 'cuda:0'])}")
+    kind = asked[1] or asked[2]
+    if not there[kind] or (asked[3] and int(asked[3]) >= torch.cuda.device_count()):
+        raise GatewiseError(f"device {name!r} is not there on this machine; use --device auto")
+    return torch.device(name)

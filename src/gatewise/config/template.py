@@ -12,7 +12,8 @@ import tomli_w
 from pydantic.fields import FieldInfo
 
 from gatewise import estimators, objectives
-from gatewise.config.run import LoopConfig, RunConfig, key_instead
+from gatewise.config.loading import key_instead
+from gatewise.config.run import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 
 WIDTH = 104

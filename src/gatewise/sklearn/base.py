@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 from gatewise.config import RunConfig
 from gatewise.config.checks import check_gate
+from gatewise.config.objective import build_objective
+from gatewise.config.run import choose_device
 from gatewise.data import Records
 from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
@@ -31,7 +33,6 @@ from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoc
 from gatewise.sklearn.watching import Lines, for_python
 from gatewise.training import fit
 from gatewise.training.folder import Model
-from gatewise.training.model import build_objective, choose_device
 from gatewise.training.prepare import assemble
 from gatewise.training.trainer import Trainer
 

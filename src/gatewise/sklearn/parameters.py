@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from gatewise.config import RunConfig
-from gatewise.config.run import first_problem, key_instead
+from gatewise.config.loading import first_problem, key_instead
 from gatewise.data.preprocessing.table import KEEP_ALL
 from gatewise.errors import GatewiseError
 from gatewise.mixture.mixture import ROUTES

@@ -8,7 +8,6 @@ import torch
 
 from gatewise.auditing import audit
 from gatewise.auditing.statistics import FEWEST
-from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
@@ -16,8 +15,6 @@ from gatewise.objectives import Objective
 from gatewise.training.callbacks import Callback
 from gatewise.training.epoch import Rows
 
-AUDITED = "jensen"
-"""The objective whose gradient is audited."""
 AUDIT_ROWS = 256
 """Rows that an audit along training looks at."""
 NUMBERS = 2**20
@@ -116,19 +113,6 @@ class AuditAlong(Callback):
                 file.write(json.dumps(self.lines[-1]) + "\n")
         except OSError as error:
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
-
-
-def check_audit_every(config: RunConfig) -> None:
-    """Refuse `audit_every` where there is nothing to audit.
-
-    Raises:
-        GatewiseError: for an objective whose gradient is not that of the Jensen bound.
-    """
-    if config.audit_every and config.objective != AUDITED:
-        raise GatewiseError(
-            f"audit_every: what is audited is the gradient of the Jensen bound, and the {config.objective} objective "
-            f"has another; leave it out, or choose the objective {AUDITED}"
-        )
 
 
 def some(rows: Rows, count: int, seed: int) -> Rows:

@@ -8,8 +8,9 @@ import torch
 
 from gatewise import __version__
 from gatewise.auditing import Audit, audit
-from gatewise.config.checks import check_gate
-from gatewise.config.run import RunConfig
+from gatewise.config.checks import AUDITED, check_gate
+from gatewise.config.objective import estimator_name, estimator_options, samples_of
+from gatewise.config.run import RunConfig, choose_device
 from gatewise.data import Records
 from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
@@ -18,8 +19,7 @@ from gatewise.reporting import write_report
 from gatewise.reporting.audit import write_audit
 from gatewise.reporting.reading import read_history
 from gatewise.schedules import as_schedule
-from gatewise.training.audit_along import AUDITED, some
-from gatewise.training.model import choose_device, estimator_name, estimator_options, samples_of
+from gatewise.training.audit_along import some
 from gatewise.training.parts import read_parts
 from gatewise.training.prepare import prepare
 from gatewise.training.row_stream import HELD, held_rows

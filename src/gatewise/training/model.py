@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -11,8 +10,6 @@ import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from gatewise import objectives
-from gatewise.config.checks import keeps_few
 from gatewise.config.run import MOST_LAYERS, RunConfig
 from gatewise.data.number_format import NumberFormat
 from gatewise.errors import GatewiseError
@@ -30,10 +27,8 @@ from gatewise.mixture import (
     StudentT,
     mlp,
 )
-from gatewise.objectives import Objective
-from gatewise.objectives.base import EstimatedObjective
 from gatewise.training.numeric_embedding import NumericEmbedding, any_bins
-from gatewise.wording import instead, shown
+from gatewise.wording import shown
 
 HEADS: dict[str, Callable[..., Head]] = {
     "categorical": Categorical,
@@ -230,129 +225,3 @@ class ModelSpec(BaseModel):
             return [ConvExpert(tuple(self.input_shape), outputs, dropout=self.dropout) for _ in range(self.experts)]
         hidden = [] if self.expert == "linear" else self.expert_hidden
         return MLPBank(self.experts, self.features, hidden, outputs, self.dropout)
-
-
-def build_objective(config: RunConfig, features: int, num_classes: int = 2) -> Objective:
-    """The objective, with its estimator where it takes one.
-
-    Args:
-        config: the configuration.
-        features: that an expert sees of a row.
-        num_classes: C.
-
-    Raises:
-        GatewiseError: for unknown names, options that are not taken, or what cannot work together.
-    """
-    known, chosen = objectives.options(config.objective), dict(config.objective_options)
-    _check_options(config, known)
-    if (name := estimator_name(config)) is not None:
-        options = estimator_options(config)
-        try:
-            chosen["estimator"] = objectives.make_estimator(
-                config.objective, name, config.num_experts, features, **options
-            )
-        except (TypeError, RuntimeError) as error:
-            raise GatewiseError(f"estimator_options of {name}: a value of the wrong kind: {error}") from None
-    elif config.temperature is not None:
-        chosen["temperature"] = config.temperature
-    if config.samples is not None and "num_samples" in known:
-        chosen["num_samples"] = config.samples
-    try:
-        objective = objectives.get_fitting(config.objective, config.num_experts, features, num_classes, **chosen)
-    except (TypeError, RuntimeError) as error:
-        raise GatewiseError(f"objective_options of {config.objective}: a value of the wrong kind: {error}") from None
-    objective.check_experts(config.num_experts)
-    return objective
-
-
-NO_OPTIONS = {
-    "estimator": "give the key estimator",
-    "num_samples": "give the key samples",
-    "inference": "a network of your own is given in Python",
-    **dict.fromkeys(("num_experts", "context_dim", "num_classes"), "model and data tell it"),
-}
-"""Options of objectives that a configuration gives otherwise."""
-HARMLESS = {"estimator": "enumeration", "samples": 1}
-"""What an exact objective does anyway."""
-
-
-def _check_options(config: RunConfig, known: Mapping[str, Any]) -> None:
-    """Refuse keys that the objective does not take, and options that have a key of their own."""
-    for option, said in NO_OPTIONS.items():
-        if option in config.objective_options:
-            raise GatewiseError(f"objective_options: {option} is not given there; {said}")
-    taking = takes_estimator(config)
-    taken = {"estimator", "temperature", "baseline", "estimator_options"} if taking else {"temperature"} & known.keys()
-    if "num_samples" in known and (taking or "estimator" not in known):
-        taken = {*taken, "samples"}
-    for key in ("estimator", "temperature", "baseline", "estimator_options", "samples"):
-        if key not in taken and getattr(config, key) not in (None, {}, HARMLESS.get(key)):
-            refusal = objectives.named(config.objective).refusal.format(key)
-            raise GatewiseError(f"the {config.objective} objective {refusal}")
-
-
-def takes_estimator(config: RunConfig) -> bool:
-    """Whether the objective of a configuration takes an estimator.
-
-    Raises:
-        GatewiseError: for an unknown objective.
-    """
-    return objectives.named(config.objective).takes_estimator(**config.objective_options)
-
-
-def estimator_name(config: RunConfig) -> str | None:
-    """The estimator chosen, or the objective's default; None where it takes none.
-
-    Raises:
-        GatewiseError: for an unknown objective.
-    """
-    objective = objectives.named(config.objective)
-    if not takes_estimator(config):
-        return None
-    if config.estimator is None and issubclass(objective, EstimatedObjective):
-        return objective.default_estimator(samples_of(config) or 1)
-    return config.estimator or "enumeration"
-
-
-def samples_of(config: RunConfig) -> int | None:
-    """Draws an example: those chosen, or the objective's default; None where it draws none.
-
-    Raises:
-        GatewiseError: for an unknown objective.
-    """
-    default = objectives.options(config.objective).get("num_samples")
-    return default if config.samples is None else config.samples
-
-
-def estimator_options(config: RunConfig) -> dict[str, Any]:
-    """The options of a configuration's estimator, with its defaults: the temperature's schedule; the support alone.
-
-    Enumeration runs no expert that the gate gave a probability of 0.
-    """
-    options = dict(config.estimator_options)
-    for key in ("temperature", "baseline"):
-        if (value := getattr(config, key)) is not None:
-            options[key] = value
-    if "temperature" in objectives.estimator_options(estimator_name(config) or ""):
-        options.setdefault("temperature", "exponential:1:0.3")
-    if estimator_name(config) == "enumeration" and keeps_few(config):
-        options.setdefault("support_only", True)
-    return options
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises:
-        GatewiseError: for a device that is unknown or not there.
-    """
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device("cuda" if there["cuda"] else "mps" if there["mps"] else "cpu")
-    asked = re.fullmatch(r"(cpu|mps|cuda)|(cuda):([0-9]{1,4})", name)
-    if asked is None:
-        raise GatewiseError(f"unknown device {name!r}{instead(name, ['auto', *there, 'cuda:0'])}")
-    kind = asked[1] or asked[2]
-    if not there[kind] or (asked[3] and int(asked[3]) >= torch.cuda.device_count()):
-        raise GatewiseError(f"device {name!r} is not there on this machine; use --device auto")
-    return torch.device(name)

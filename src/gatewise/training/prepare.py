@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from gatewise.config.objective import build_objective
 from gatewise.config.run import RunConfig
 from gatewise.data import Preprocessing, Records, StoredRows, fit_preprocessing
 from gatewise.data.streaming.records import some_of
@@ -14,7 +15,7 @@ from gatewise.objectives import Objective
 from gatewise.training.epoch import Rows
 from gatewise.training.folder import Model
 from gatewise.training.kinds import KINDS
-from gatewise.training.model import ModelSpec, build_objective
+from gatewise.training.model import ModelSpec
 from gatewise.training.numeric_embedding import quantile_bins
 from gatewise.training.parts import Parts, with_absolute_paths
 from gatewise.training.row_stream import HELD, RowStream, default_buffer

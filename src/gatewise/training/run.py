@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from gatewise.config.run import RunConfig, load_config, read_toml
+from gatewise.config.loading import load_config, read_toml
+from gatewise.config.run import RunConfig, choose_device
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.rare_classes import like_trained
 from gatewise.data.target_columns import target_columns
@@ -22,7 +23,6 @@ from gatewise.training.constant import ConstantFigures
 from gatewise.training.folder import Model, differences
 from gatewise.training.integrity import check_integrity
 from gatewise.training.kinds import KINDS, tally_of
-from gatewise.training.model import choose_device
 from gatewise.training.parts import asked_for, form_of_rows, read_parts, with_known
 from gatewise.training.predict import BATCH_SIZE, Predictions, Trust
 

@@ -3,11 +3,11 @@
 import contextlib
 from pathlib import Path
 
+from gatewise.config.objective import samples_of
 from gatewise.config.run import RunConfig
 from gatewise.training.audit_along import AuditAlong
 from gatewise.training.callbacks import Callback
 from gatewise.training.metrics_file import MetricsFile
-from gatewise.training.model import samples_of
 from gatewise.training.prepare import Prepared
 from gatewise.training.row_stream import held_rows
 from gatewise.training.tensorboard import TensorBoard

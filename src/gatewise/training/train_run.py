@@ -11,21 +11,21 @@ from typing import Any
 
 import torch
 
-from gatewise.config.checks import check_gate
-from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, load_config
+from gatewise.config.checks import check_audit_every, check_gate
+from gatewise.config.loading import load_config
+from gatewise.config.objective import build_objective
+from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, choose_device
 from gatewise.data import StoredRows
 from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
 from gatewise.objectives import regularisers
-from gatewise.training.audit_along import check_audit_every
 from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.training.fitting import fit
 from gatewise.training.heads import with_head
 from gatewise.training.loop import Fit
-from gatewise.training.model import build_objective, choose_device
 from gatewise.training.parts import Parts, read_parts, with_absolute_paths
 from gatewise.training.prepare import Prepared, continued, prepare
 from gatewise.training.row_stream import RowStream, held_rows
