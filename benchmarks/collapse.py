@@ -31,8 +31,8 @@ from sklearn.metrics import adjusted_rand_score
 from gatewise.config import load_config
 from gatewise.data import BUNDLED, teacher, teacher_gate
 from gatewise.metrics import evaluate
-from gatewise.training import Run, train
-from gatewise.training.parts import read_parts
+from gatewise.runs import Run, train
+from gatewise.runs.data import read_parts
 
 LINES = RESULTS / "collapse.jsonl"
 Line = dict[str, Any]

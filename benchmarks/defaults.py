@@ -21,7 +21,7 @@ import numpy as np
 from common import RESULTS, data_file, fill_page, table, write_result
 
 from gatewise.config import load_config
-from gatewise.training import train
+from gatewise.runs import train
 
 LINES = RESULTS / "defaults.jsonl"
 SEEDS = (0, 1, 2)

@@ -29,9 +29,9 @@ from common import data_file, fill_page, table, write_result
 from gatewise.config import LoopConfig, load_config
 from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
+from gatewise.runs.data import Parts, read_parts
+from gatewise.runs.prepare import prepare
 from gatewise.training import fit
-from gatewise.training.parts import Parts, read_parts
-from gatewise.training.prepare import prepare
 
 Settings = dict[str, Any]
 Line = dict[str, Any]

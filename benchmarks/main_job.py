@@ -21,7 +21,7 @@ import torch
 from common import data_file, fill_page, table, write_result
 
 from gatewise.config import load_config
-from gatewise.training import Run, train
+from gatewise.runs import Run, train
 
 Row = dict[str, Any]
 HOLDS = {">=": operator.ge, "<=": operator.le}

@@ -25,7 +25,7 @@ from common import RESULTS, data_file, fill_page, table, write_result
 from gatewise.comparison.intervals import mean_interval
 from gatewise.config import load_config
 from gatewise.config.objective import build_objective
-from gatewise.training import train
+from gatewise.runs import train
 
 SETTINGS: dict[str, Any] = {
     "expert": "linear",

@@ -19,7 +19,7 @@ from typing import Any
 from common import data_file, fill_page, table, write_result
 
 from gatewise.config import RunConfig
-from gatewise.training import Run, train
+from gatewise.runs import Run, train
 
 TABLES = {
     "abalone": ("abalone", "8", "gaussian"),

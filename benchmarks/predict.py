@@ -26,7 +26,8 @@ import torch
 from common import fill_page, table, write_result
 
 from gatewise.config import RunConfig
-from gatewise.training import Predictions, Run, train
+from gatewise.models import Predictions
+from gatewise.runs import Run, train
 
 FEATURES, CLASSES, MISSING = 64, 10, 0.01
 ROWS = (200_000, 1_000_000)

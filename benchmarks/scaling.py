@@ -32,8 +32,8 @@ from torch.nn.parallel import DistributedDataParallel
 from gatewise.config import LoopConfig, load_config
 from gatewise.distributed import ALONE, Group
 from gatewise.objectives import regularisers
-from gatewise.training.parts import read_parts
-from gatewise.training.prepare import Prepared, prepare
+from gatewise.runs.data import read_parts
+from gatewise.runs.prepare import Prepared, prepare
 from gatewise.training.together import Piece
 from gatewise.training.trainer import Trainer
 

@@ -31,8 +31,8 @@ def layer(in_features=4, experts=3, **options):
 
 
 CALLS = {
-    "a dict to train": (lambda: gw.training.train({"data": "iris"}), "config must be a RunConfig, got dict"),
-    "a text to train": (lambda: gw.training.train("iris"), "gw.config.load_config"),
+    "a dict to train": (lambda: gw.runs.train({"data": "iris"}), "config must be a RunConfig, got dict"),
+    "a text to train": (lambda: gw.runs.train("iris"), "gw.config.load_config"),
     "a dict to compare": (lambda: gw.comparison.compare({"data": "iris"}), "base must be a RunConfig, got dict"),
     "a network to fit": (
         lambda: gw.training.fit(nn.Linear(3, 2), gw.objectives.get("marginal"), ROWS, ROWS),
@@ -45,7 +45,7 @@ CALLS = {
     "a text to load": (lambda: gw.config.load_config("run.toml"), "keys must be a Mapping, got str"),
     "a configuration to load": (lambda: gw.config.load_config(CONFIG), "keys must be a Mapping, got RunConfig"),
     "one callback to train": (
-        lambda: gw.training.train(CONFIG, callbacks=gw.training.Callback()),
+        lambda: gw.runs.train(CONFIG, callbacks=gw.training.Callback()),
         "callbacks must be a list, got Callback",
     ),
     "a function to fit for a callback": (lambda: fit(callbacks=[print]), "each of callbacks must be a Callback"),
@@ -59,7 +59,7 @@ CALLS = {
     "a Dataset": (lambda: fit(torch.utils.data.TensorDataset(*ROWS)), "gw.training.rows_of"),
     "validation alone": (lambda: fit(ROWS, ROWS[0]), "validation must be (x, y), two tensors"),
     "true for trust": (
-        lambda: gw.training.Predictions(None, list, trust=True),
+        lambda: gw.models.Predictions(None, list, trust=True),
         "trust must be a Trust, got bool",
     ),
     "one estimator to compare": (

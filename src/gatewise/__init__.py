@@ -62,7 +62,7 @@ NAMES = {
 }
 """Where the names are that are no subpackage, by the part that they are in."""
 CORE = (*NAMES, "estimators", "nn", "noise", "objectives", "registry", "schedules")
-LAZY = ("comparison", "config", "data", "distributed", "sklearn", "testing", "training")
+LAZY = ("comparison", "config", "data", "distributed", "models", "runs", "sklearn", "testing", "training")
 """Subpackages beyond the core, which needs torch alone."""
 
 

@@ -19,9 +19,7 @@ QUICK = ["--epochs", "2", "--experts", "2", "--set", "expert_hidden=[4]", "--job
 @pytest.fixture(autouse=True)
 def plain_reports(monkeypatch):
     """The pictures of a cell's own report take longer than such a training."""
-    monkeypatch.setattr(
-        "gatewise.training.run_folder.write_report", lambda run: (run / "report.html").write_text("report")
-    )
+    monkeypatch.setattr("gatewise.runs.folder.write_report", lambda run: (run / "report.html").write_text("report"))
 
 
 @pytest.fixture

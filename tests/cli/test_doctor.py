@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gatewise as gw
-from gatewise.training import machine
+from gatewise.cli import machine
 
 WANTED = [
     "torch>=2.10",

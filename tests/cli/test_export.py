@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 import torch
 
-from gatewise.training import Run
+from gatewise.runs import Run
 
 
 def test_a_run_becomes_a_file_that_predicts_the_same(gatewise, run_folder, table, tmp_path):

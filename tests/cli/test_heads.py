@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 
 from gatewise.cli import main
-from gatewise.training import Run
+from gatewise.runs import Run
 
 QUICK = ["--epochs", "15", "--experts", "2", "--set", "expert_hidden=[16]"]
 

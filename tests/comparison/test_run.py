@@ -11,7 +11,7 @@ import pytest
 from gatewise import GatewiseError
 from gatewise.cli import main
 from gatewise.comparison import cells, compare, default_folder
-from gatewise.training import Run
+from gatewise.runs import Run
 
 from .conftest import ESTIMATORS, quick
 
@@ -21,9 +21,7 @@ ASKED = {"estimators": ESTIMATORS, "objectives": ["jensen", "marginal"], "seeds"
 @pytest.fixture(autouse=True)
 def plain_reports(monkeypatch):
     """Pictures take longer than such a training; `small` has them."""
-    monkeypatch.setattr(
-        "gatewise.training.run_folder.write_report", lambda run: (run / "report.html").write_text("report")
-    )
+    monkeypatch.setattr("gatewise.runs.folder.write_report", lambda run: (run / "report.html").write_text("report"))
 
 
 @pytest.fixture

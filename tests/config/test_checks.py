@@ -12,8 +12,9 @@ from gatewise.config.checks import check_gate
 from gatewise.config.objective import build_objective
 from gatewise.metrics import evaluate
 from gatewise.mixture import BalanceBias, Gate, mlp
-from gatewise.training import Run, fit, train
-from gatewise.training.model import ModelSpec
+from gatewise.models.spec import ModelSpec
+from gatewise.runs import Run, train
+from gatewise.training import fit
 from gatewise.training.trainer import Trainer
 from tests.chance import seeded
 from tests.training.test_loop import blobs

@@ -175,7 +175,7 @@ def test_one_model_is_trained(files, tmp_path):
     weights = []
     for name in ("polars.csv", "nullable.parquet", "r.csv", "other types.parquet"):
         keys = {"data": str(files / name), "target": "y", "experts": 2, "expert_hidden": [4], "epochs": 2, "starts": 1}
-        gw.training.train(gw.config.load_config(keys), out=tmp_path / name)
+        gw.runs.train(gw.config.load_config(keys), out=tmp_path / name)
         weights.append((tmp_path / name / "model" / "weights.safetensors").read_bytes())
     assert len({*weights}) == 1
 

@@ -13,7 +13,8 @@ import gatewise as gw
 from gatewise.config import RunConfig
 from gatewise.distributed import Group, expert_mesh, gather_experts, shard_experts, shard_mixture
 from gatewise.distributed.dtensor import like
-from gatewise.training import ShardedCheckpoints, fit, resume, train
+from gatewise.runs import resume, train
+from gatewise.training import ShardedCheckpoints, fit
 from gatewise.training.checkpoints import Checkpoints
 
 from .work import CASES, blobs, interrupted, made, passed_over, trained

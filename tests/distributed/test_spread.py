@@ -17,9 +17,10 @@ from gatewise.config import load_config
 from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
 from gatewise.distributed.all_to_all import Arrivals
 from gatewise.distributed.mesh import held
-from gatewise.training import Run, ShardedCheckpoints, resume, train
+from gatewise.runs import Run, resume, train
+from gatewise.runs.expert_parallel import check_expert_parallel
+from gatewise.training import ShardedCheckpoints
 from gatewise.training.checkpoints import MANIFEST, Checkpoints
-from gatewise.training.expert_parallel import check_expert_parallel
 
 from .spread import (
     GONE_ON,

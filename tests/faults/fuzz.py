@@ -32,9 +32,9 @@ from gatewise.data import read, stream
 from gatewise.distributed import ALONE
 from gatewise.errors import GatewiseError
 from gatewise.reporting import write_report
-from gatewise.training import Run, train
-from gatewise.training.parts import read_parts
-from gatewise.training.prepare import prepare
+from gatewise.runs import Run, train
+from gatewise.runs.data import read_parts
+from gatewise.runs.prepare import prepare
 from gatewise.training.together import Shares
 
 SECONDS, MEMORY = 10, 2 * 2**30

@@ -20,7 +20,8 @@ from typing import Any
 from unittest import mock
 
 from gatewise.config import RunConfig
-from gatewise.training import Callback, resume, train
+from gatewise.runs import resume, train
+from gatewise.training import Callback
 from gatewise.training.loop import Loop
 from gatewise.training.trainer import Trainer
 
@@ -86,7 +87,7 @@ def staged() -> Iterator[None]:
     with (
         mock.patch.object(Trainer, "_backward", once_not_finite),
         mock.patch("gatewise.training.loop.time.perf_counter", return_value=0.0),
-        mock.patch("gatewise.training.train_run.time.perf_counter", return_value=0.0),
+        mock.patch("gatewise.runs.train.time.perf_counter", return_value=0.0),
     ):
         yield
 
@@ -139,7 +140,7 @@ def whole(config: RunConfig, run: Path) -> tuple[dict[str, Any], int]:
 
 def interrupted(config: RunConfig, run: Path, step: int) -> dict[str, Any]:
     """What a training leaves that was asked to stop after a step, and then resumed; the folder is free again."""
-    with mock.patch("gatewise.training.run_folder.write_report"):
+    with mock.patch("gatewise.runs.folder.write_report"):
         cut = train(config, run, command="as it was", should_stop=after(step))
     assert cut.summary["interrupted"]
     resume(run)

@@ -42,7 +42,7 @@ from safetensors.torch import load_file, save_file
 from gatewise.cli import main as gatewise
 from gatewise.comparison import compare
 from gatewise.config import RunConfig
-from gatewise.training import train
+from gatewise.runs import train
 from tests.faults.fuzz import Hang, limit_memory, stopwatch
 
 UNFIT = (OSError, LookupError, TypeError, ValueError, RuntimeError, SafetensorError, zipfile.BadZipFile)

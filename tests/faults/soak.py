@@ -18,10 +18,10 @@ import gatewise as gw
 from gatewise.config.run import LoopConfig, RunConfig
 from gatewise.data import Records
 from gatewise.data.preprocessing.array import ArrayPreprocessing
+from gatewise.models.model import Model
+from gatewise.models.predictions import Predictions
+from gatewise.models.spec import ModelSpec
 from gatewise.objectives import regularisers
-from gatewise.training.folder import Model
-from gatewise.training.model import ModelSpec
-from gatewise.training.predict import Predictions
 from gatewise.training.trainer import Trainer
 
 FEATURES, CLASSES, EXPERTS, BATCH = 32, 5, 4, 64

@@ -163,7 +163,7 @@ def test_weights_that_are_no_numbers(gatewise, run):
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory):
     from gatewise.config import RunConfig
-    from gatewise.training import train
+    from gatewise.runs import train
 
     folder = tmp_path_factory.mktemp("begun")
     (folder / "good.csv").write_text(TABLE)

@@ -10,7 +10,7 @@ import torch
 
 from gatewise.config import RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training import Run, train
+from gatewise.runs import Run, train
 from tests.faults import mixed
 
 CHOSEN = ("classes", "again", "three", "wider", "embedded", "labels", "numbers", "images")
@@ -125,7 +125,7 @@ def test_labels_twice(good, tmp_path):
 def test_65536_convolutional_experts_are_not_built(good, tmp_path, monkeypatch):
     run = mixed.copied("images", good, tmp_path / "place")
     built = []
-    monkeypatch.setattr("gatewise.training.model.ModelSpec.build", lambda *_: built.append(1))
+    monkeypatch.setattr("gatewise.models.spec.ModelSpec.build", lambda *_: built.append(1))
     assert "tensors of" in edited(run, good, "model/model.json", ["experts"], value=65536)
     assert not built
 

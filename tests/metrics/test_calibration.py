@@ -18,7 +18,8 @@ from gatewise.metrics import tempered
 from gatewise.metrics.calibration import Calibration, calibration_figures, find_temperature, fit_calibration
 from gatewise.mixture import MixtureOfExperts, MLPBank, mlp
 from gatewise.mixture.information import entropy
-from gatewise.training import Run, Trust, train
+from gatewise.models import Trust
+from gatewise.runs import Run, train
 
 
 def too_sure(classes, by, rows=4000):

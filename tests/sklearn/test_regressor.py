@@ -13,8 +13,8 @@ from sklearn.preprocessing import PolynomialFeatures
 
 import gatewise as gw
 from gatewise.data import Records
-from gatewise.training.folder import Model
-from gatewise.training.kinds import KINDS
+from gatewise.models.model import Model
+from gatewise.models.task import KINDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -9,7 +9,8 @@ from torch import nn
 import gatewise as gw
 from gatewise.config import LoopConfig, RunConfig
 from gatewise.objectives import Regulariser, regularisers
-from gatewise.training import fit, resume, train
+from gatewise.runs import resume, train
+from gatewise.training import fit
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.finite import NotFinite
 from gatewise.training.trainer import Trainer

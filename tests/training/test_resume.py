@@ -18,7 +18,8 @@ from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.files import held
 from gatewise.objectives import regularisers
-from gatewise.training import Callback, fit, resume, train
+from gatewise.runs import resume, train
+from gatewise.training import Callback, fit
 from gatewise.training.checkpoints import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
 
 from .alike import assert_same, without_times

@@ -8,7 +8,8 @@ import torch
 import gatewise as gw
 from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.training import Callback, fit, train
+from gatewise.runs import train
+from gatewise.training import Callback, fit
 from gatewise.training.checkpoints import Checkpoints
 
 from .alike import assert_same, without_times

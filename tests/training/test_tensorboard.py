@@ -7,7 +7,8 @@ import pytest
 
 from gatewise import GatewiseError
 from gatewise.config import load_config
-from gatewise.training import TensorBoard, resume, train
+from gatewise.runs import resume, train
+from gatewise.training import TensorBoard
 from gatewise.training.tensorboard import curve
 
 QUICK = {"data": "iris", "epochs": 6, "experts": 2, "expert_hidden": [8], "tensorboard": True}

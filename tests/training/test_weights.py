@@ -9,7 +9,8 @@ import gatewise as gw
 from gatewise.config import LoopConfig, load_config
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
-from gatewise.training import fit, train
+from gatewise.runs import train
+from gatewise.training import fit
 from gatewise.training.trainer import Trainer
 from gatewise.training.weights import check_weight, class_weights, of_rows
 from tests.training.test_loop import blobs

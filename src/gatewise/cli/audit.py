@@ -21,8 +21,8 @@ from gatewise.config import load_config
 from gatewise.config.loading import parse_estimator
 from gatewise.errors import GatewiseError
 from gatewise.files import named_after
-from gatewise.training import Run
-from gatewise.training.auditing import audit_data, audit_run, make_audit_folder, write_files
+from gatewise.runs import Run
+from gatewise.runs.audit import audit_data, audit_run, make_audit_folder, write_files
 from gatewise.wording import count
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from gatewise.cli.console import console
+from gatewise.cli.machine import examine
 from gatewise.cli.options import Json
-from gatewise.training.machine import examine
 
 
 def doctor(json_: Json = False) -> None:

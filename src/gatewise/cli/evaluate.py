@@ -20,8 +20,8 @@ from gatewise.data import Records, StoredRows
 from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.unlabelled import Labelled, said_of_rows
 from gatewise.errors import GatewiseError
-from gatewise.training import Run
-from gatewise.training.seen_rows import SeenRows
+from gatewise.runs import Run
+from gatewise.runs.seen_rows import SeenRows
 
 
 def evaluate(

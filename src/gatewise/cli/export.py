@@ -8,8 +8,8 @@ import typer
 
 from gatewise.cli.console import console
 from gatewise.cli.options import Json, RunFolder
-from gatewise.training import Run
-from gatewise.training.export import export as write
+from gatewise.models.export import export as write
+from gatewise.runs import Run
 
 
 def export(

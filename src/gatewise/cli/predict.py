@@ -9,7 +9,8 @@ import typer
 from gatewise.cli.options import Calibrated, Device, RunFolder
 from gatewise.data.target_columns import names_of
 from gatewise.data.writers import csv_writer
-from gatewise.training import Run, Trust
+from gatewise.models import Trust
+from gatewise.runs import Run
 
 
 def predict(

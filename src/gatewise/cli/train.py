@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gatewise.cli.console import console
+from gatewise.cli.machine import cores
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
@@ -27,10 +28,10 @@ from gatewise.data.target_columns import joined
 from gatewise.distributed import end_with_launcher, is_leader, launched
 from gatewise.errors import GatewiseError
 from gatewise.reporting.schemas.run import parse_summary
-from gatewise.training import Callback, Run
-from gatewise.training import resume as resume_run
-from gatewise.training import train as train_run
-from gatewise.training.machine import cores
+from gatewise.runs import Run
+from gatewise.runs import resume as resume_run
+from gatewise.runs import train as train_run
+from gatewise.training import Callback
 from gatewise.wording import listing, shown
 
 

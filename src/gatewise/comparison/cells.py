@@ -18,8 +18,8 @@ from gatewise.estimators.registry import ESTIMATORS
 from gatewise.files import read_json, write_text
 from gatewise.objectives.registry import OBJECTIVES
 from gatewise.reporting.schemas.run import parse_summary
-from gatewise.training.parts import Parts
-from gatewise.training.train_run import train
+from gatewise.runs.data import Parts
+from gatewise.runs.train import train
 from gatewise.wording import shortened
 
 FILES = ("config.toml", "metrics.jsonl", "report.html", "model/weights.safetensors", "model/model.json")

@@ -22,12 +22,12 @@ from gatewise.config.template import written
 from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.errors import GatewiseError, check_kind, check_number
 from gatewise.files import LOCK, held, named_after, write_json
+from gatewise.models.task import KINDS
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
-from gatewise.training.kinds import KINDS
-from gatewise.training.parts import Parts, read_parts, with_absolute_paths
-from gatewise.training.prepare import continued, prepare
-from gatewise.training.stored import refuse_streamed
+from gatewise.runs.data import Parts, read_parts, with_absolute_paths
+from gatewise.runs.prepare import continued, prepare
+from gatewise.runs.stored import refuse_streamed
 
 
 @dataclass(frozen=True)

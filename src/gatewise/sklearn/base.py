@@ -26,18 +26,18 @@ from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList
+from gatewise.models.model import Model
 from gatewise.objectives import regularisers
+from gatewise.runs.prepare import assemble
 from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
 from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
 from gatewise.sklearn.watching import Lines, for_python
 from gatewise.training import fit
-from gatewise.training.folder import Model
-from gatewise.training.prepare import assemble
 from gatewise.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from gatewise.training.export import Export
+    from gatewise.models.export import Export
 
 ENOUGH = 200
 """Rows from which `early_stopping="auto"` holds some of them out."""
@@ -109,9 +109,9 @@ class MixtureEstimator(BaseEstimator):
             route: "mixture", or "top1".
 
         Raises:
-            ValueError: if it is not fitted, or as `gatewise.training.export.export`.
+            ValueError: if it is not fitted, or as `gatewise.models.export.export`.
         """
-        from gatewise.training.export import export  # what exports takes a while to import
+        from gatewise.models.export import export  # what exports takes a while to import
 
         check_is_fitted(self)
         model = Model(copy.deepcopy(self.mixture_).cpu().eval(), self.model_.spec, self.model_.preprocessing)

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from gatewise.errors import GatewiseError
 from gatewise.files import read_json, write_json
-from gatewise.training.folder import Model
+from gatewise.models.model import Model
 
 NAME = "estimator.json"
 E = TypeVar("E", bound=BaseEstimator)

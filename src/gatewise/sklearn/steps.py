@@ -8,10 +8,10 @@ from torch import Tensor
 from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
+from gatewise.models.model import Model
 from gatewise.objectives import Objective, regularisers
 from gatewise.training.epoch import Rows, default_batch_size
 from gatewise.training.finite import NotFinite
-from gatewise.training.folder import Model
 from gatewise.training.trainer import Trainer
 
 NO_END = 2**60

@@ -1,4 +1,4 @@
-"""Training: the loop, and a run from data to a folder."""
+"""Training on tensors: `fit`, one step, the loop, resuming, several starts."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,10 +6,7 @@ from gatewise.training.callbacks import Callback
 from gatewise.training.datasets import rows_of
 from gatewise.training.fitting import fit
 from gatewise.training.loop import Fit
-from gatewise.training.predict import Predictions, Trust
-from gatewise.training.run import Run
 from gatewise.training.tensorboard import TensorBoard
-from gatewise.training.train_run import resume, train
 
 if TYPE_CHECKING:
     from gatewise.training.sharded_checkpoints import ShardedCheckpoints
@@ -17,15 +14,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Callback",
     "Fit",
-    "Predictions",
-    "Run",
     "ShardedCheckpoints",
     "TensorBoard",
-    "Trust",
     "fit",
-    "resume",
     "rows_of",
-    "train",
 ]
 
 

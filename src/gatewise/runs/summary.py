@@ -1,0 +1,124 @@
+"""What `summary.json` says of a training."""
+
+from typing import Any
+
+import polars as pl
+import torch
+
+from gatewise import __version__
+from gatewise.config.run import RunConfig
+from gatewise.data import Records, StoredRows
+from gatewise.data.leakage import ROWS, telling_columns
+from gatewise.data.readings import said_of_readings
+from gatewise.data.streaming.records import some_of
+from gatewise.data.unlabelled import said_of_unlabelled
+from gatewise.metrics.constant import constant_answer
+from gatewise.models.model import Model
+from gatewise.models.task import KINDS, Numbers
+from gatewise.objectives import Objective
+from gatewise.runs.data import Parts
+from gatewise.runs.expert_profiles import MOST_ROWS, typical
+from gatewise.runs.judging import can_be_told, judge
+from gatewise.runs.prepare import Prepared
+from gatewise.runs.seen_rows import MOST, SeenRows
+from gatewise.training.epoch import Rows
+from gatewise.training.loop import Fit
+from gatewise.training.row_stream import RowStream, held_rows
+
+
+def summarise(
+    config: RunConfig, parts: Parts, prepared: Prepared, weights: torch.Tensor | None, result: Fit
+) -> dict[str, Any]:
+    """What `summary.json` holds; `weights` are those of the classes in training, or None."""
+    model, objective, mixture = prepared.model, prepared.objective, prepared.model.mixture
+    part, unseen = ("validation", parts.validation) if parts.test is None else ("test", parts.test)
+    x, y = held_rows(prepared.rows["train"])
+    answer = constant_answer(model.spec.head, len(model.spec.classes), y)
+    figures, details = judge(model, prepared.rows, part, answer)
+    shown = some_of(unseen, MOST_ROWS)
+    return {
+        "gatewise": __version__,
+        "config": config.model_dump(),
+        "data": {
+            "name": parts.whole.name,
+            "target": parts.whole.target,
+            "rows": len(parts.whole),
+            "train_rows": len(parts.train),
+            "validation_rows": len(parts.validation),
+            "test_rows": len(parts.test) if parts.test is not None else 0,
+            "columns": len(parts.whole.columns or []) or model.spec.features,
+            "used": model.preprocessing.used(parts.whole),
+            "readings": _said_of_columns(config, parts),
+            "unlabelled": sum(parts.whole.unlabelled.values()),
+            "left_out": said_of_unlabelled(parts.whole.unlabelled, parts.whole.targets, parts.whole.missing),
+            "images": parts.whole.images,
+            "classes": model.spec.classes,
+            "labels": [label.model_dump() for label in model.spec.labels],
+            "guessed": parts.guessed,
+            "rare": parts.rare,
+            "hash": parts.whole.hash(),
+            "test_hash": parts.test.hash() if parts.test is not None else None,
+            "constant": answer,
+            "telling": _telling(model, some_of(parts.train, ROWS)),
+            "test_rows_seen": _seen(x, prepared.rows.get("test")),
+            "streamed": isinstance(parts.whole, StoredRows),
+        },
+        "model": {
+            "head": model.spec.head,
+            "experts": mixture.num_experts,
+            "parameters": sum(p.numel() for p in mixture.parameters()),
+            "evaluations": _most_evaluations(config, objective),
+            "objective": config.objective,
+            "estimator": next((estimator.name for estimator in objective.estimators()), None),
+        },
+        "class_weights": None if weights is None else dict(zip(model.spec.classes, weights.tolist(), strict=True)),
+        "best_epoch": result.best_epoch,
+        "epochs": len(result.history),
+        "validation": figures["validation"],
+        "test": figures.get("test"),
+        **details,
+        "typical": typical(model, shown, *_rows(prepared, part, shown)) if can_be_told(model, shown) else None,
+        "starts": result.starts,
+        "warnings": result.warnings,
+        "reseeded": result.reseeded,
+        "interrupted": result.stopped == "interrupted",
+    }
+
+
+def _telling(model: Model, train: Records) -> list[str]:
+    """The columns that the model uses and that give the answer away."""
+    if not isinstance(train.features, pl.DataFrame):
+        return []
+    used = [name for name in model.preprocessing.column_names or () if name in train.features.columns]
+    numbers = isinstance(KINDS.get(model.spec.head), Numbers)
+    return telling_columns(train.features.select(used), train.known_label_sets(), numbers)
+
+
+def _seen(train: torch.Tensor, test: Rows | RowStream | None) -> int | None:
+    """How many test rows equal rows that were trained on; None where nobody looked."""
+    if test is None or isinstance(test, RowStream) or len(train) > MOST:
+        return None
+    seen = SeenRows.of(train)
+    seen.update(test[0])
+    return seen.seen
+
+
+def _said_of_columns(config: RunConfig, parts: Parts) -> list[str]:
+    """Sentences on columns of text that are of numbers, or nearly, used or not, the target among them."""
+    whole = parts.whole
+    targets = {name: each.reading for name, each in whole.targets.items() if each.reading and parts.head in KINDS}
+    readings = {name: reading for name, reading in whole.readings.items() if name not in config.drop}
+    return said_of_readings(readings | targets, whole.missing, config.as_numbers)
+
+
+def _rows(prepared: Prepared, part: str, shown: Records) -> Rows:
+    """The rows of a part that are shown, as the model takes them."""
+    rows = prepared.rows[part]
+    return prepared.model.rows(shown) if isinstance(rows, RowStream) else rows
+
+
+def _most_evaluations(config: RunConfig, objective: Objective) -> int:
+    """At most so many experts run for a training row: the k of a top-k gate where no others are asked."""
+    most = objective.evaluations(config.num_experts)
+    calls = {call for estimator in objective.estimators() for call in estimator.calls}
+    return min(most, config.gate_top_k) if config.gate_top_k and calls == {"index"} else most
