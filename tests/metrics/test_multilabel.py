@@ -7,8 +7,9 @@ from sklearn.metrics import accuracy_score, average_precision_score, f1_score, h
 
 from gatewise import MixtureOfExperts, MLPBank, objectives
 from gatewise.config import LoopConfig
-from gatewise.metrics.multilabel import LabelTally, predicted_labels
+from gatewise.metrics.multilabel import LabelTally
 from gatewise.mixture import Bernoulli, mlp
+from gatewise.models.task import predicted_labels
 from gatewise.training import fit
 from tests.metrics.tallies import of_two_processes
 

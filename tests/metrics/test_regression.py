@@ -7,9 +7,10 @@ import torch
 
 from gatewise import MixtureOfExperts, MLPBank
 from gatewise.metrics.quantiles import of_scipy
-from gatewise.metrics.regression import NumberTally, crps, gate_and_experts, predicted_numbers
+from gatewise.metrics.regression import NumberTally, crps, gate_and_experts
 from gatewise.mixture import Gaussian, Poisson, StudentT, mlp
 from gatewise.mixture.likelihoods import poisson_deviance
+from gatewise.models.task import predicted_numbers
 from tests.metrics.tallies import of_two_processes
 
 HEADS = {"gaussian": (Gaussian(location=50.0, unit=10.0), 2), "student-t": (StudentT(location=50.0, unit=10.0), 3)}

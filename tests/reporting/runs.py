@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gatewise.runs.pictures import encode
+from gatewise.runs.expert_profiles import encode
 
 
 def make_metrics(experts: int, rows: int, **changes: Any) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from gatewise.config import load_config
 from gatewise.data import Records, fit_preprocessing
 from gatewise.models.model import Model
 from gatewise.models.spec import ModelSpec
-from gatewise.runs.expert_profiles import BUDGET, MOST_EXPERTS, MOST_PICTURES, typical
-from gatewise.runs.typical_values import MOST_VALUES, standing_out
+from gatewise.runs.expert_profiles import BUDGET, MOST_EXPERTS, MOST_PICTURES, MOST_VALUES, standing_out, typical
 
 
 def untrained(records: Records, experts: int = 3) -> Model:

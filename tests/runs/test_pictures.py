@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from gatewise.runs.pictures import SIDE, Pictures, encode
+from gatewise.runs.expert_profiles import SIDE, Pictures, encode
 
 
 def pixels(png: str) -> np.ndarray:

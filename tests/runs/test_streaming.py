@@ -18,10 +18,8 @@ from gatewise.metrics import evaluate
 from gatewise.objectives import regularisers
 from gatewise.runs import Run, resume, train
 from gatewise.runs.audit import audit_data, audit_run
-from gatewise.runs.data import read_parts
-from gatewise.runs.prepare import prepare
-from gatewise.runs.stored import MOST_VALUES, is_streamed
-from gatewise.runs.weighted_rows import weighted
+from gatewise.runs.data import MOST_VALUES, is_streamed, read_parts
+from gatewise.runs.prepare import prepare, weighted
 from gatewise.training import fit
 from gatewise.training.checkpoints import Checkpoints
 from gatewise.training.epoch import batch_sizes
@@ -224,7 +222,7 @@ def test_the_batches_of_processes_are_parts_of_those_of_one(folder):
 def test_where_the_line_is_between_memory_and_disk(folder, monkeypatch):
     assert not is_streamed(config(folder, stream=None))
     assert MOST_VALUES == 100_000_000
-    monkeypatch.setattr("gatewise.runs.stored.MOST_VALUES", ROWS * 8 - 1)
+    monkeypatch.setattr("gatewise.runs.data.MOST_VALUES", ROWS * 8 - 1)
     assert is_streamed(config(folder, stream=None))
     assert not is_streamed(config(folder, stream=False))
     assert not is_streamed(RunConfig(data="digits"))

@@ -10,7 +10,6 @@ import typer
 from gatewise import objectives as known_objectives
 from gatewise.cli.cells import Cells, comparison_table, legend
 from gatewise.cli.console import console
-from gatewise.cli.machine import cores
 from gatewise.cli.options import Json
 from gatewise.cli.settings import gather, take_folder, take_names, take_number
 from gatewise.cli.stopping import stop
@@ -20,6 +19,7 @@ from gatewise.comparison import compare as compare_runs
 from gatewise.config import RunConfig, load_config
 from gatewise.errors import GatewiseError
 from gatewise.reporting.comparison import doubts, parse_comparison, verdict
+from gatewise.runs.environment import cores
 
 
 def compare(

@@ -5,7 +5,7 @@ import platform
 import re
 import shlex
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import torch
 from packaging.requirements import Requirement
 
 import gatewise
+from gatewise.runs.environment import cores, installed_version
 
 USES = {
     "images": "folders of images",
@@ -67,22 +68,9 @@ def _requirements() -> list[str]:
         return []
 
 
-def installed_version(name: str) -> str | None:
-    """The version of a distribution that is installed; None where it is not."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def pip_line(wanted: list[Package]) -> str:
     """The command that brings packages."""
     return shlex.join(["pip", "install", *(f"{package.name}{package.wanted}" for package in wanted)])
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from gatewise.cli.console import console
-from gatewise.cli.machine import cores
 from gatewise.cli.options import Json
 from gatewise.cli.progress import watcher
 from gatewise.cli.settings import gather, parse_setting, take_folder
@@ -31,6 +30,7 @@ from gatewise.reporting.schemas.run import parse_summary
 from gatewise.runs import Run
 from gatewise.runs import resume as resume_run
 from gatewise.runs import train as train_run
+from gatewise.runs.environment import cores
 from gatewise.training import Callback
 from gatewise.wording import listing, shown
 

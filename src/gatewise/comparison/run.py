@@ -25,9 +25,8 @@ from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.models.task import KINDS
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
-from gatewise.runs.data import Parts, read_parts, with_absolute_paths
+from gatewise.runs.data import Parts, read_parts, refuse_streamed, with_absolute_paths
 from gatewise.runs.prepare import continued, prepare
-from gatewise.runs.stored import refuse_streamed
 
 
 @dataclass(frozen=True)

@@ -97,9 +97,3 @@ def _f1(both: Tensor, there: Tensor, told: Tensor) -> Tensor:
     """2 TP / (2 TP + FP + FN), 0 where that has no value."""
     most = there + told
     return torch.where(most > 0, 2 * both / most.clamp_min(1), 0.0)
-
-
-def predicted_labels(mixture: MixtureOfExperts, x: Tensor, route: str, k: int, names: Sequence[str]) -> dict[str, Any]:
-    """The columns of a prediction of labels: of each the probability that it is there."""
-    probs = mixture.predict_mean(x, route, k).cpu().numpy()
-    return {f"p_{name}": probs[:, i] for i, name in enumerate(names)}

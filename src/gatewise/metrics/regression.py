@@ -102,13 +102,3 @@ def crps(gate: np.ndarray, of_experts: distributions.Distribution, y: np.ndarray
 def _absolute(off: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """E|X| of X ~ N(off, scale²)."""
     return 2 * scale * norm.pdf(off / scale) + off * (2 * norm.cdf(off / scale) - 1)
-
-
-def predicted_numbers(mixture: MixtureOfExperts, x: Tensor, route: str, k: int) -> dict[str, Any]:
-    """The columns of a prediction of numbers: `mean`, `sd`, and the quantiles `q05`, `q25`, `q50`, `q75`, `q95`."""
-    gate, of_experts = gate_and_experts(mixture, x, route, k)
-    means, variances = of_experts.mean.numpy(), of_experts.variance.numpy()
-    mean = (gate * means).sum(1)
-    sd = np.sqrt((gate * (variances + (means - mean[:, None]) ** 2)).sum(1))
-    quantiles = {f"q{100 * q:02.0f}": mixture_quantile(gate, of_experts, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
-    return {"mean": mean, "sd": sd, **quantiles}

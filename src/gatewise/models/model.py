@@ -1,9 +1,9 @@
 """A model on disk: weights in safetensors, its shape in JSON, its preprocessing in skops; no pickle."""
 
-import os
-import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -11,14 +11,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gatewise.cli.machine import installed_version
-from gatewise.data import Classes, Preprocessing, Records, load_preprocessing
+from gatewise.config.objective import build_objective
+from gatewise.config.run import RunConfig
+from gatewise.data import Classes, Preprocessing, Records, StoredRows, fit_preprocessing, load_preprocessing
+from gatewise.data.streaming.records import some_of
 from gatewise.errors import GatewiseError
 from gatewise.files import check_regular, read_json, replacing, write_json
 from gatewise.metrics.calibration import Calibration
 from gatewise.mixture import MixtureOfExperts
+from gatewise.models.numeric_embedding import quantile_bins
 from gatewise.models.spec import ModelSpec
 from gatewise.models.task import KINDS
+from gatewise.objectives import Objective
+from gatewise.training.row_stream import HELD
 from gatewise.wording import shown
 
 
@@ -146,26 +151,47 @@ def _unfit(path: Path, why: str) -> GatewiseError:
     return GatewiseError(f"{path} does not fit model.json beside it: {why}; restore the folder, or train the run again")
 
 
-def environment() -> dict[str, object]:
-    """What a run ran on: `environment.json`."""
-    packages = ("gatewise", "torch", "numpy", "polars", "scikit-learn", "safetensors", "skops")
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processors": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: installed_version(name) for name in packages},
-    }
+def assemble(
+    config: RunConfig,
+    train: Records | StoredRows,
+    classes: Sequence[str],
+    device: torch.device,
+    head: str = "categorical",
+    target: Mapping[str, Any] | None = None,
+) -> tuple[Model, Objective]:
+    """A model for the rows to train on, as it is before training, and its objective.
+
+    For a `head` of `gatewise.models.spec.HEADS` that is not categorical there are no classes; `target` then has the
+    keys of `ModelSpec` that describe the targets.
+
+    Raises:
+        GatewiseError: for rows or a configuration that no model can be built for.
+    """
+    columns = {key: getattr(config, key) for key in ("keep", "drop", "outliers")}
+    preprocessing = fit_preprocessing(train, config.numeric, **columns)
+    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, target)
+    spec, bins = with_embedding(spec, config, preprocessing, train)
+    model = Model(spec.build(bins).to(device), spec, preprocessing)
+    return model, build_objective(config, spec.features, len(classes))
 
 
-def differences(there: dict[str, object]) -> list[str]:
-    """What `environment.json` of a run says otherwise than this machine: Python, threads, the device and packages."""
-    now = environment()
-    packages = there.get("packages")
-    before = {"python": there.get("python"), "threads": there.get("threads"), "cuda": there.get("cuda")}
-    before |= packages if isinstance(packages, dict) else {}
-    today = {name: now[name] for name in ("python", "threads", "cuda")} | now["packages"]  # pyrefly: ignore
-    return [
-        f"{name} {today[name]}, then {before[name]}" for name in today if name in before and before[name] != today[name]
-    ]
+def with_embedding(
+    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records | StoredRows
+) -> tuple[ModelSpec, list[torch.Tensor] | None]:
+    """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
+
+    Raises:
+        GatewiseError: for images, convolutions, or rows without a number.
+    """
+    if config.numeric_embedding == "none":
+        return spec, None
+    if len(preprocessing.input_shape) != 1 or "conv" in (config.expert, config.gate):
+        raise GatewiseError("numeric_embedding is for numbers in columns, not for images; leave it out")
+    if not (numbers := preprocessing.numbers):
+        raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
+    bins = None
+    if config.numeric_embedding == "piecewise-linear":
+        rows = torch.from_numpy(preprocessing.transform(some_of(train, HELD))[:, :numbers])
+        bins = quantile_bins(rows, config.numeric_bins)
+    counts = [len(edges) - 1 for edges in bins or []]
+    return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins

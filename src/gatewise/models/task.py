@@ -17,9 +17,11 @@ from gatewise.data.number_format import PLAIN
 from gatewise.data.preprocessing.one_pass import Moments
 from gatewise.data.preprocessing.outliers import median_and_spread
 from gatewise.data.targets import check_mixed, number_format_of, target_labels, target_numbers, two_valued
+from gatewise.errors import GatewiseError
 from gatewise.metrics.base import TargetTally
-from gatewise.metrics.multilabel import LabelTally, predicted_labels
-from gatewise.metrics.regression import NumberTally, predicted_numbers
+from gatewise.metrics.multilabel import LabelTally
+from gatewise.metrics.quantiles import mixture_quantile
+from gatewise.metrics.regression import NumberTally, gate_and_experts
 from gatewise.mixture import MixtureOfExperts
 from gatewise.models.spec import ModelSpec
 
@@ -162,3 +164,35 @@ KINDS: dict[str, Kind] = {
 def tally_of(spec: ModelSpec, mixture: MixtureOfExperts, batches: Iterable[Sequence[Tensor]]) -> TargetTally:
     """What all figures of a mixture without classes are made from, over pairs of x and y."""
     return KINDS[spec.head].tally(spec, mixture).all_of(batches)
+
+
+def with_head(config: RunConfig, head: str) -> RunConfig:
+    """The configuration for a head, with its own defaults for what is not set: see docs/heads.md.
+
+    Raises:
+        GatewiseError: for what needs classes.
+    """
+    if head not in KINDS:
+        return config.model_copy(update={"head": head})
+    kind = KINDS[head]
+    if config.class_weight is not None:
+        raise GatewiseError(f"class_weight is for classes, and the head {head} predicts {kind.name}; leave it out")
+    if config.objective_options.get("posterior") == "amortised":
+        raise GatewiseError(f"posterior = 'amortised' guesses from classes, and the head {head} has none; leave it out")
+    return config.model_copy(update={"head": head, **kind.defaults(config)})
+
+
+def predicted_numbers(mixture: MixtureOfExperts, x: Tensor, route: str, k: int) -> dict[str, Any]:
+    """The columns of a prediction of numbers: `mean`, `sd`, and the quantiles `q05`, `q25`, `q50`, `q75`, `q95`."""
+    gate, of_experts = gate_and_experts(mixture, x, route, k)
+    means, variances = of_experts.mean.numpy(), of_experts.variance.numpy()
+    mean = (gate * means).sum(1)
+    sd = np.sqrt((gate * (variances + (means - mean[:, None]) ** 2)).sum(1))
+    quantiles = {f"q{100 * q:02.0f}": mixture_quantile(gate, of_experts, q) for q in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    return {"mean": mean, "sd": sd, **quantiles}
+
+
+def predicted_labels(mixture: MixtureOfExperts, x: Tensor, route: str, k: int, names: Sequence[str]) -> dict[str, Any]:
+    """The columns of a prediction of labels: of each the probability that it is there."""
+    probs = mixture.predict_mean(x, route, k).cpu().numpy()
+    return {f"p_{name}": probs[:, i] for i, name in enumerate(names)}

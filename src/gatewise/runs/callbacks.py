@@ -1,19 +1,25 @@
 """The audit along training: how the bias and variance of the estimator change as the gate and λ do."""
 
+import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 
 from gatewise.auditing import audit
 from gatewise.auditing.statistics import FEWEST
+from gatewise.config.objective import samples_of
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
+from gatewise.runs.prepare import Prepared
 from gatewise.training.callbacks import Callback
 from gatewise.training.epoch import Rows
+from gatewise.training.row_stream import held_rows
+from gatewise.training.tensorboard import TensorBoard
 
 AUDIT_ROWS = 256
 """Rows that an audit along training looks at."""
@@ -126,3 +132,73 @@ def some(rows: Rows, count: int, seed: int) -> Rows:
     x, y = rows
     chosen = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:count].sort().values
     return x[chosen], y[chosen]
+
+
+class MetricsFile(Callback):
+    """Appends a line after each epoch; a context manager that closes the file.
+
+    Args:
+        path: the file.
+
+    Raises:
+        GatewiseError: if the file cannot be written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.file = self._holding([])
+
+    def __enter__(self) -> "MetricsFile":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.file.close()
+
+    def on_choice(self, start: int, history: list[dict[str, Any]], said: str) -> None:
+        """Hold the lines of the start that goes on."""
+        self.on_restart(history)
+
+    def on_restart(self, history: list[dict[str, Any]]) -> None:
+        """Hold the lines of `history`, and no others."""
+        self.file.close()
+        self.file = self._holding(history)
+
+    def _holding(self, history: list[dict[str, Any]]) -> TextIO:
+        """The file with these lines in it, open for more."""
+        write_text(self.path, "".join(json.dumps(metrics) + "\n" for metrics in history))
+        try:
+            return self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def on_epoch(self, metrics: dict[str, Any]) -> None:
+        """Write the epoch's line and flush it."""
+        try:
+            self.file.write(json.dumps(metrics) + "\n")
+            self.file.flush()
+        except OSError as error:
+            raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def run_watchers(config: RunConfig, folder: Path, prepared: Prepared, files: contextlib.ExitStack) -> list[Callback]:
+    """What a training of this configuration is watched by, with its files open until `files` is closed."""
+    audits = _audits(config, folder, prepared)
+    metrics = files.enter_context(MetricsFile(folder / "metrics.jsonl"))
+    return [metrics, *audits, *_events(config, folder)]
+
+
+def _audits(config: RunConfig, folder: Path, prepared: Prepared) -> list[AuditAlong]:
+    """The audit along training, where it is wanted."""
+    if not config.audit_every:
+        return []
+    model, rows = prepared.model.mixture, held_rows(prepared.rows["train"])
+    path = folder / "audits.jsonl"
+    draws = samples_of(config) or 1
+    return [AuditAlong(path, config.audit_every, model, prepared.objective, draws, rows, config.seed)]
+
+
+def _events(config: RunConfig, folder: Path) -> list[TensorBoard]:
+    """What writes event files, where they are wanted."""
+    if not config.tensorboard:
+        return []
+    return [TensorBoard(folder / "tensorboard", config.to_toml())]

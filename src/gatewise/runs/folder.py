@@ -10,9 +10,9 @@ from gatewise.config.run import RunConfig
 from gatewise.distributed import Group
 from gatewise.errors import GatewiseError
 from gatewise.files import LOCK, held, named_after, read_json, sweep, write_json, write_text
-from gatewise.models.model import environment
 from gatewise.reporting import write_report
 from gatewise.runs.data import Parts
+from gatewise.runs.environment import environment
 from gatewise.training.checkpoints import Checkpoints
 
 

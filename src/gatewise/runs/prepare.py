@@ -1,27 +1,22 @@
 """A run before its first step: the model, its objective, and the rows as they see them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from gatewise.config.objective import build_objective
 from gatewise.config.run import RunConfig
-from gatewise.data import Preprocessing, Records, StoredRows, fit_preprocessing
-from gatewise.data.streaming.records import some_of
-from gatewise.errors import GatewiseError
-from gatewise.models.model import Model
-from gatewise.models.numeric_embedding import quantile_bins
-from gatewise.models.spec import ModelSpec
+from gatewise.data import Classes, Records, StoredRows
+from gatewise.models.model import Model, assemble
 from gatewise.models.task import KINDS
 from gatewise.objectives import Objective
-from gatewise.runs.data import Parts, with_absolute_paths
+from gatewise.runs.data import Parts, classes_of, targets_of, with_absolute_paths
 from gatewise.runs.run import Run
 from gatewise.runs.start_from import started_model, taken_over
-from gatewise.runs.stored import classes_of, targets_of
 from gatewise.training.epoch import Rows
-from gatewise.training.row_stream import HELD, RowStream, default_buffer
+from gatewise.training.row_stream import RowStream, default_buffer
+from gatewise.training.weights import balanced, class_weights, of_rows
 
 
 @dataclass(frozen=True)
@@ -64,52 +59,6 @@ def _fresh(config: RunConfig, parts: Parts, device: torch.device) -> tuple[Model
     return assemble(config, parts.train, classes_of(parts.whole).names, device)
 
 
-def assemble(
-    config: RunConfig,
-    train: Records | StoredRows,
-    classes: Sequence[str],
-    device: torch.device,
-    head: str = "categorical",
-    target: Mapping[str, Any] | None = None,
-) -> tuple[Model, Objective]:
-    """A model for the rows to train on, as it is before training, and its objective.
-
-    For a `head` of `gatewise.models.spec.HEADS` that is not categorical there are no classes; `target` then has the
-    keys of `ModelSpec` that describe the targets.
-
-    Raises:
-        GatewiseError: for rows or a configuration that no model can be built for.
-    """
-    columns = {key: getattr(config, key) for key in ("keep", "drop", "outliers")}
-    preprocessing = fit_preprocessing(train, config.numeric, **columns)
-    spec = ModelSpec.from_config(config, preprocessing.input_shape, tuple(classes), head, target)
-    spec, bins = with_embedding(spec, config, preprocessing, train)
-    model = Model(spec.build(bins).to(device), spec, preprocessing)
-    return model, build_objective(config, spec.features, len(classes))
-
-
-def with_embedding(
-    spec: ModelSpec, config: RunConfig, preprocessing: Preprocessing, train: Records | StoredRows
-) -> tuple[ModelSpec, list[torch.Tensor] | None]:
-    """The spec with the numbers that are embedded and their bins, and the bins' edges from the rows to train on.
-
-    Raises:
-        GatewiseError: for images, convolutions, or rows without a number.
-    """
-    if config.numeric_embedding == "none":
-        return spec, None
-    if len(preprocessing.input_shape) != 1 or "conv" in (config.expert, config.gate):
-        raise GatewiseError("numeric_embedding is for numbers in columns, not for images; leave it out")
-    if not (numbers := preprocessing.numbers):
-        raise GatewiseError(f"{train.name}: no column of numbers to embed; leave numeric_embedding out")
-    bins = None
-    if config.numeric_embedding == "piecewise-linear":
-        rows = torch.from_numpy(preprocessing.transform(some_of(train, HELD))[:, :numbers])
-        bins = quantile_bins(rows, config.numeric_bins)
-    counts = [len(edges) - 1 for edges in bins or []]
-    return spec.model_copy(update={"numbers": numbers, "bin_counts": counts}), bins
-
-
 def continued(config: RunConfig) -> RunConfig:
     """The configuration with what the run that it starts from decides; as it is where it starts from none.
 
@@ -120,3 +69,35 @@ def continued(config: RunConfig) -> RunConfig:
         return config
     config = with_absolute_paths(config)
     return taken_over(config, Run.load(config.start_from or ""))
+
+
+def weights_of_classes(config: RunConfig, classes: Classes, train: Rows | RowStream) -> Tensor | None:
+    """The weights `[C]` that the configuration asks for; None where it asks for none.
+
+    Raises:
+        GatewiseError: as `gatewise.training.weights.class_weights` does.
+    """
+    if isinstance(train, RowStream) and config.class_weight == "balanced":
+        return balanced(counts_of(train, classes).float())
+    y = torch.zeros(0, dtype=torch.int64) if isinstance(train, RowStream) else train[1]
+    return class_weights(config.class_weight, classes.names, y)
+
+
+def weighted(
+    rows: Rows | RowStream, weights: Tensor | None, classes: Classes
+) -> tuple[Rows | RowStream, Tensor | None]:
+    """Rows and the weight of each, `[N]`, where classes have weights `[C]`; streamed rows bring theirs along."""
+    if not isinstance(rows, RowStream):
+        return rows, of_rows(weights, rows[1])
+    if weights is None:
+        return rows, None
+    counts = counts_of(rows, classes)
+    # relative to the mean over the rows, as `fit` makes them
+    mean = (weights.double() * counts).sum() / counts.sum()
+    return replace(rows, class_weight=(weights.double() / mean).float()), None
+
+
+def counts_of(rows: RowStream, classes: Classes) -> Tensor:
+    """How many rows each class has, float64 `[C]`."""
+    counts, _ = rows.rows.label_counts
+    return torch.tensor([counts.get(name, 0) for name in classes.names], dtype=torch.float64)

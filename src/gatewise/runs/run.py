@@ -18,11 +18,12 @@ from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
 from gatewise.metrics import Evaluation, Tally, evaluate_batches
 from gatewise.metrics.constant import ConstantFigures
-from gatewise.models.model import Model, differences
+from gatewise.models.model import Model
 from gatewise.models.predictions import BATCH_SIZE, Predictions, Trust
 from gatewise.models.task import KINDS, tally_of
 from gatewise.reporting.schemas.run import parse_summary
 from gatewise.runs.data import asked_for, form_of_rows, read_parts, with_known
+from gatewise.runs.environment import differences
 from gatewise.runs.integrity import check_integrity
 from gatewise.training.batches import prefetched, rebatched
 

@@ -20,17 +20,16 @@ from gatewise.distributed import Group, joined, own_device
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
-from gatewise.models.head_defaults import with_head
+from gatewise.models.task import with_head
 from gatewise.objectives import regularisers
+from gatewise.runs.callbacks import run_watchers
 from gatewise.runs.data import Parts, read_parts, with_absolute_paths
 from gatewise.runs.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.runs.folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
-from gatewise.runs.prepare import Prepared, continued, prepare
+from gatewise.runs.prepare import Prepared, continued, prepare, weighted, weights_of_classes
 from gatewise.runs.run import Run, config_of
-from gatewise.runs.run_watchers import run_watchers
 from gatewise.runs.seen_rows import MOST, SeenRows
 from gatewise.runs.summary import summarise
-from gatewise.runs.weighted_rows import weighted, weights_of_classes
 from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.fitting import fit
 from gatewise.training.loop import Fit

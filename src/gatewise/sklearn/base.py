@@ -26,9 +26,8 @@ from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList
-from gatewise.models.model import Model
+from gatewise.models.model import Model, assemble
 from gatewise.objectives import regularisers
-from gatewise.runs.prepare import assemble
 from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
 from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch

@@ -15,9 +15,8 @@ from gatewise.data import MISSING, Records
 from gatewise.errors import GatewiseError
 from gatewise.metrics.quantiles import mixture_quantile, routed
 from gatewise.mixture import DistributionHead, MixtureOfExperts
-from gatewise.models.head_defaults import with_head
 from gatewise.models.spec import HEADS
-from gatewise.models.task import KINDS, Numbers, as_targets, scaling
+from gatewise.models.task import KINDS, Numbers, as_targets, scaling, with_head
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
 from gatewise.sklearn.parameters import to_config
