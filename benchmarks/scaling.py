@@ -34,8 +34,8 @@ from gatewise.distributed import ALONE, Group
 from gatewise.objectives import regularisers
 from gatewise.runs.data import read_parts
 from gatewise.runs.prepare import Prepared, prepare
-from gatewise.training.together import Piece
-from gatewise.training.trainer import Trainer
+from gatewise.training.data_parallel import Piece
+from gatewise.training.step import Trainer
 
 CASES = {"MNIST": ("mnist.npz", 1024), "digits": (None, 64)}
 """The file of a data set that is not bundled, and the rows of a batch."""

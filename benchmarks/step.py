@@ -22,7 +22,7 @@ from timing import Machine, interval
 import gatewise as gw
 from gatewise.config import LoopConfig, RunConfig
 from gatewise.objectives import regularisers
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 
 FEATURES, HIDDEN, CLASSES = 256, [512, 512], 10
 BATCHES, NUMBERS = (256, 1024, 4096), (8, 16, 32, 64, 128, 256)

@@ -15,7 +15,7 @@ from gatewise.mixture import BalanceBias, Gate, mlp
 from gatewise.models.spec import ModelSpec
 from gatewise.runs import Run, train
 from gatewise.training import fit
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 from tests.chance import seeded
 from tests.training.test_loop import blobs
 

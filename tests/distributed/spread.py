@@ -15,7 +15,7 @@ from gatewise.distributed import Group, expert_mesh, gather_experts, shard_exper
 from gatewise.distributed.dtensor import like
 from gatewise.runs import resume, train
 from gatewise.training import ShardedCheckpoints, fit
-from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.checkpoints.folder import Checkpoints
 
 from .work import CASES, blobs, interrupted, made, passed_over, trained
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gatewise.distributed import ALONE
-from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.checkpoints.folder import Checkpoints
 
 from .work import CASES, PROCESSES, interrupted, passed_over, stored, streamed, together, trained, validated
 

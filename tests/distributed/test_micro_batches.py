@@ -2,7 +2,7 @@ import pytest
 
 import gatewise as gw
 from gatewise.distributed import Group, micro_batches
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 
 from .work import made
 

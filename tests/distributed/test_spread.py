@@ -20,7 +20,7 @@ from gatewise.distributed.mesh import held
 from gatewise.runs import Run, resume, train
 from gatewise.runs.expert_parallel import check_expert_parallel
 from gatewise.training import ShardedCheckpoints
-from gatewise.training.checkpoints import MANIFEST, Checkpoints
+from gatewise.training.checkpoints.folder import MANIFEST, Checkpoints
 
 from .spread import (
     GONE_ON,

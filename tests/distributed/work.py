@@ -20,10 +20,10 @@ from gatewise.data.streaming.records import SplitByPlace
 from gatewise.distributed import Group, gather_experts, shard_experts
 from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, fit
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.finite import NotFinite
-from gatewise.training.row_stream import RowStream
-from gatewise.training.trainer import Trainer
+from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.input.datasets import RowStream
+from gatewise.training.nonfinite import NotFinite
+from gatewise.training.step import Trainer
 from tests.training.alike import without_times
 
 importlib.import_module("torch._dynamo")  # the first optimiser does it, in each process that is forked before

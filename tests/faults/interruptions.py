@@ -23,7 +23,7 @@ from gatewise.config import RunConfig
 from gatewise.runs import resume, train
 from gatewise.training import Callback
 from gatewise.training.loop import Loop
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 
 from .kills import members, timeless
 

@@ -22,7 +22,7 @@ from gatewise.models.model import Model
 from gatewise.models.predictions import Predictions
 from gatewise.models.spec import ModelSpec
 from gatewise.objectives import regularisers
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 
 FEATURES, CLASSES, EXPERTS, BATCH = 32, 5, 4, 64
 

@@ -17,7 +17,7 @@ from gatewise.data.readers.parquet import stream_parquet
 from gatewise.models import Predictions
 from gatewise.models.predictions import predictions
 from gatewise.runs import Run, train
-from gatewise.training.batches import prefetched, rebatched
+from gatewise.training.input.batching import prefetched, rebatched
 
 ROWS = 300
 

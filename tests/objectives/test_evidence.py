@@ -8,7 +8,7 @@ import gatewise as gw
 from gatewise.config import LoopConfig
 from gatewise.objectives import Evidence, InferenceNetwork, Marginal
 from gatewise.objectives.evidence import LogRatio
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 from tests.chance import seeded
 from tests.estimators.cases import CASES as ESTIMATOR_CASES
 from tests.mixture.models import CLASSES, EXPERTS, FEATURES, ROWS, bank_mixture, counting_mixture, data

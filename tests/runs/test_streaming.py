@@ -21,10 +21,10 @@ from gatewise.runs.audit import audit_data, audit_run
 from gatewise.runs.data import MOST_VALUES, is_streamed, read_parts
 from gatewise.runs.prepare import prepare, weighted
 from gatewise.training import fit
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.epoch import batch_sizes
-from gatewise.training.row_stream import RowStream, default_buffer
-from gatewise.training.together import Shares
+from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.data_parallel import Shares
+from gatewise.training.input.datasets import RowStream, default_buffer
+from gatewise.training.input.epoch import batch_sizes
 from tests.training.alike import assert_same, without_times
 
 ROWS = 600

@@ -9,7 +9,7 @@ QUICK = {"n_experts": 2, "expert_hidden": (8,), "dropout": 0.0, "epochs": 8, "ba
 
 REASON = (
     "repeated rows fall into other mini-batches and move the mean by which columns are standardised; on whole "
-    "batches tests/training/test_weights.py finds weights and repetition equal"
+    "batches tests/training/input/test_sample_weights.py finds weights and repetition equal"
 )
 EXPECTED_FAILURES = {f"check_sample_weight_equivalence_on_{kind}_data": REASON for kind in ("dense", "sparse")}
 

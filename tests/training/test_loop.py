@@ -8,8 +8,8 @@ from gatewise.mixture import mlp
 from gatewise.objectives import regularisers
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.training import Callback, fit
-from gatewise.training.epoch import batch_bounds, default_batch_size
-from gatewise.training.trainer import Trainer
+from gatewise.training.input.epoch import batch_bounds, default_batch_size
+from gatewise.training.step import Trainer
 
 
 def blobs(rows=400, seed=0):

@@ -20,7 +20,7 @@ from gatewise.files import held
 from gatewise.objectives import regularisers
 from gatewise.runs import resume, train
 from gatewise.training import Callback, fit
-from gatewise.training.checkpoints import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
+from gatewise.training.checkpoints.folder import MANIFEST, STATE, TENSORS, Checkpoint, Checkpoints
 
 from .alike import assert_same, without_times
 

@@ -23,7 +23,7 @@ from gatewise.models.numeric_embedding import quantile_bins
 from gatewise.models.spec import ModelSpec
 from gatewise.models.task import KINDS
 from gatewise.objectives import Objective
-from gatewise.training.row_stream import HELD
+from gatewise.training.input.datasets import HELD
 from gatewise.wording import shown
 
 

@@ -20,7 +20,7 @@ from gatewise.metrics import tempered
 from gatewise.mixture.information import entropy
 from gatewise.models.model import Model
 from gatewise.models.task import KINDS, Kind
-from gatewise.training.batches import prefetched, rebatched
+from gatewise.training.input.batching import prefetched, rebatched
 from gatewise.wording import instead, shown
 
 BATCH_SIZE = 4096

@@ -23,7 +23,7 @@ from gatewise.runs.data import read_parts
 from gatewise.runs.prepare import prepare
 from gatewise.runs.run import Run
 from gatewise.schedules import as_schedule
-from gatewise.training.row_stream import HELD, held_rows
+from gatewise.training.input.datasets import HELD, held_rows
 
 
 def audit_run(run: Run, *, rows: int = 512, data: str | None = None, **options: Any) -> tuple[Audit, dict[str, Any]]:

@@ -17,8 +17,8 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.runs.prepare import Prepared
 from gatewise.training.callbacks import Callback
-from gatewise.training.epoch import Rows
-from gatewise.training.row_stream import held_rows
+from gatewise.training.input.datasets import held_rows
+from gatewise.training.input.epoch import Rows
 from gatewise.training.tensorboard import TensorBoard
 
 AUDIT_ROWS = 256

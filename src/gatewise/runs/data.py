@@ -20,7 +20,7 @@ from gatewise.data.target_columns import joined
 from gatewise.data.targets import MOST_LABELS, check_mixed, guess_by_counts, guess_head, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.models.task import KINDS
-from gatewise.training.warm_start import NOT_STREAMED
+from gatewise.training.collapse.warm_start import NOT_STREAMED
 from gatewise.wording import shown
 
 MOST_VALUES = 100_000_000

@@ -10,7 +10,7 @@ from gatewise.config.run import RunConfig
 from gatewise.distributed import Group
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
-from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.checkpoints.folder import Checkpoints
 
 ALONE_KEYS = {
     "audit_every": "an audit runs in one process",
@@ -71,6 +71,6 @@ class ExpertParallel:
         """Where the run keeps its state: in one form for all processes that may go on with it."""
         if self.config.expert_parallel == 1:
             return Checkpoints(folder)
-        from gatewise.training.sharded_checkpoints import ShardedCheckpoints  # see gatewise.training.__getattr__
+        from gatewise.training.checkpoints.sharded import ShardedCheckpoints  # see gatewise.training.__getattr__
 
         return ShardedCheckpoints(folder, self.group)

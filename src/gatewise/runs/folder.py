@@ -13,7 +13,7 @@ from gatewise.files import LOCK, held, named_after, read_json, sweep, write_json
 from gatewise.reporting import write_report
 from gatewise.runs.data import Parts
 from gatewise.runs.environment import environment
-from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.checkpoints.folder import Checkpoints
 
 
 def make_folder(out: str | Path | None, data: str) -> Path:

@@ -14,9 +14,9 @@ from gatewise.objectives import Objective
 from gatewise.runs.data import Parts, classes_of, targets_of, with_absolute_paths
 from gatewise.runs.run import Run
 from gatewise.runs.start_from import started_model, taken_over
-from gatewise.training.epoch import Rows
-from gatewise.training.row_stream import RowStream, default_buffer
-from gatewise.training.weights import balanced, class_weights, of_rows
+from gatewise.training.input.datasets import RowStream, default_buffer
+from gatewise.training.input.epoch import Rows
+from gatewise.training.input.sample_weights import balanced, class_weights, of_rows
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def weights_of_classes(config: RunConfig, classes: Classes, train: Rows | RowStr
     """The weights `[C]` that the configuration asks for; None where it asks for none.
 
     Raises:
-        GatewiseError: as `gatewise.training.weights.class_weights` does.
+        GatewiseError: as `gatewise.training.input.sample_weights.class_weights` does.
     """
     if isinstance(train, RowStream) and config.class_weight == "balanced":
         return balanced(counts_of(train, classes).float())

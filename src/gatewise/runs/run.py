@@ -25,7 +25,7 @@ from gatewise.reporting.schemas.run import parse_summary
 from gatewise.runs.data import asked_for, form_of_rows, read_parts, with_known
 from gatewise.runs.environment import differences
 from gatewise.runs.integrity import check_integrity
-from gatewise.training.batches import prefetched, rebatched
+from gatewise.training.input.batching import prefetched, rebatched
 
 Watch = Callable[[Records, Tensor, Tensor], None]
 """Sees rows and targets as the mixture takes them."""

@@ -12,8 +12,8 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts, add_expert, remove_expert
 from gatewise.models.model import Model
 from gatewise.models.spec import ModelSpec
-from gatewise.training.reseeding import NOISE
-from gatewise.training.row_stream import HELD
+from gatewise.training.collapse.reseeding import NOISE
+from gatewise.training.input.datasets import HELD
 
 if TYPE_CHECKING:
     from gatewise.runs.run import Run

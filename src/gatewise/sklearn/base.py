@@ -30,10 +30,10 @@ from gatewise.models.model import Model, assemble
 from gatewise.objectives import regularisers
 from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
-from gatewise.sklearn.steps import device_of, loop_config, new_trainer, one_epoch
+from gatewise.sklearn.partial_fit import device_of, loop_config, new_trainer, one_epoch
 from gatewise.sklearn.watching import Lines, for_python
 from gatewise.training import fit
-from gatewise.training.trainer import Trainer
+from gatewise.training.step import Trainer
 
 if TYPE_CHECKING:
     from gatewise.models.export import Export

@@ -21,7 +21,7 @@ from gatewise.errors import GatewiseError
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import check_labels, fitting_records
 from gatewise.sklearn.parameters import to_config
-from gatewise.training.weights import class_weights, of_rows
+from gatewise.training.input.sample_weights import class_weights, of_rows
 from gatewise.wording import shown
 
 

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from gatewise.training.callbacks import Callback
-from gatewise.training.datasets import rows_of
-from gatewise.training.fitting import fit
+from gatewise.training.fit import fit
+from gatewise.training.input.dataset_rows import rows_of
 from gatewise.training.loop import Fit
 from gatewise.training.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
-    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
+    from gatewise.training.checkpoints.sharded import ShardedCheckpoints
 
 __all__ = [
     "Callback",
@@ -25,6 +25,6 @@ def __getattr__(name: str) -> Any:
     """`ShardedCheckpoints`, imported when it is first asked for: torch's part in it takes a second."""
     if name != "ShardedCheckpoints":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from gatewise.training.sharded_checkpoints import ShardedCheckpoints
+    from gatewise.training.checkpoints.sharded import ShardedCheckpoints
 
     return ShardedCheckpoints

@@ -15,24 +15,17 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.epoch import (
-    Rows,
-    batch_sizes,
-    default_batch_size,
-    default_epochs,
-    default_patience,
-    seeds,
-)
-from gatewise.training.finite import NotFinite
-from gatewise.training.health import Health
-from gatewise.training.loop_state import capture, parameter_of, restore
-from gatewise.training.reseeding import Reseeding, in_words
-from gatewise.training.row_stream import RowStream, count_of, held_rows
-from gatewise.training.starts import Starts
-from gatewise.training.trainer import Trainer
+from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.collapse.monitor import Health
+from gatewise.training.collapse.reseeding import Reseeding, in_words
+from gatewise.training.collapse.warm_start import warm_start
+from gatewise.training.input.datasets import RowStream, count_of, held_rows
+from gatewise.training.input.epoch import Rows, batch_sizes, default_batch_size, default_epochs, default_patience, seeds
+from gatewise.training.nonfinite import NotFinite
+from gatewise.training.restarts import Starts
+from gatewise.training.state import capture, parameter_of, restore
+from gatewise.training.step import Trainer
 from gatewise.training.validation import figures_of
-from gatewise.training.warm_start import warm_start
 
 
 @dataclass

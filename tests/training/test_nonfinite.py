@@ -11,9 +11,9 @@ from gatewise.config import LoopConfig, RunConfig
 from gatewise.objectives import Regulariser, regularisers
 from gatewise.runs import resume, train
 from gatewise.training import fit
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.finite import NotFinite
-from gatewise.training.trainer import Trainer
+from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.nonfinite import NotFinite
+from gatewise.training.step import Trainer
 
 BAD = 7.0
 """The first number of a row on which something goes wrong."""

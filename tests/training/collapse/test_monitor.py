@@ -1,6 +1,6 @@
 import pytest
 
-from gatewise.training.health import Health
+from gatewise.training.collapse.monitor import Health
 
 GOOD = {"train_effective_experts": 3.5, "train_experts_used": 4, "train_mutual_information": 0.4}
 

@@ -15,12 +15,8 @@ from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
 from gatewise.objectives import Objective, Regulariser
-from gatewise.training.epoch import batch_bounds, seeds
-from gatewise.training.finite import Before, NotFinite, trace
-from gatewise.training.parameter_groups import parameter_groups, rate_at
-from gatewise.training.row_stream import RowStream
-from gatewise.training.terms import Terms
-from gatewise.training.together import (
+from gatewise.training.collapse.warm_start import WarmStart
+from gatewise.training.data_parallel import (
     Piece,
     Shares,
     copies_of,
@@ -31,7 +27,11 @@ from gatewise.training.together import (
     point_at,
     seed_dropout,
 )
-from gatewise.training.warm_start import WarmStart
+from gatewise.training.input.datasets import RowStream
+from gatewise.training.input.epoch import batch_bounds, seeds
+from gatewise.training.nonfinite import Before, NotFinite, trace
+from gatewise.training.optim import parameter_groups, rate_at
+from gatewise.training.terms import Terms
 
 
 class Trainer:

@@ -11,8 +11,8 @@ from gatewise.config import LoopConfig
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
 from gatewise.training import Callback, fit
-from gatewise.training.reseeding import Reseeding
-from gatewise.training.trainer import Trainer
+from gatewise.training.collapse.reseeding import Reseeding
+from gatewise.training.step import Trainer
 from tests.training.test_loop import blobs
 
 DEAD = 2

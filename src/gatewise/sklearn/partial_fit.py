@@ -10,9 +10,9 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.models.model import Model
 from gatewise.objectives import Objective, regularisers
-from gatewise.training.epoch import Rows, default_batch_size
-from gatewise.training.finite import NotFinite
-from gatewise.training.trainer import Trainer
+from gatewise.training.input.epoch import Rows, default_batch_size
+from gatewise.training.nonfinite import NotFinite
+from gatewise.training.step import Trainer
 
 NO_END = 2**60
 """Steps of a training whose end nobody knows: schedules stay where they begin."""

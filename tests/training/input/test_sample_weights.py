@@ -11,8 +11,8 @@ from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
 from gatewise.runs import train
 from gatewise.training import fit
-from gatewise.training.trainer import Trainer
-from gatewise.training.weights import check_weight, class_weights, of_rows
+from gatewise.training.input.sample_weights import check_weight, class_weights, of_rows
+from gatewise.training.step import Trainer
 from tests.training.test_loop import blobs
 
 EXACT = ["marginal", "jensen", "evidence", "hard-em"]

@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from gatewise.distributed import ALONE, Group
 from gatewise.distributed.dtensor import is_sharded, like, local
 from gatewise.errors import GatewiseError
-from gatewise.training.checkpoints import (
+from gatewise.training.checkpoints.folder import (
     MANIFEST,
     STATE,
     Checkpoint,

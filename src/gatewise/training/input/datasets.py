@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from gatewise.data import Records, StoredRows
-from gatewise.training.batches import prefetched, rebatched
-from gatewise.training.epoch import Rows
-from gatewise.training.together import Shares
+from gatewise.training.data_parallel import Shares
+from gatewise.training.input.batching import prefetched, rebatched
+from gatewise.training.input.epoch import Rows
 
 BATCH = 4096
 """Rows at a time, where their order is that of the files."""

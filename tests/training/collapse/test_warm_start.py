@@ -7,8 +7,8 @@ from gatewise.config import LoopConfig
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import Sparsemax
 from gatewise.training import fit
-from gatewise.training.trainer import Trainer
-from gatewise.training.warm_start import SMOOTHING, WarmStart, clusters, warm_start
+from gatewise.training.collapse.warm_start import SMOOTHING, WarmStart, clusters, warm_start
+from gatewise.training.step import Trainer
 from tests.mixture.models import EXPERTS, bank_mixture, counting_mixture, data
 from tests.training.test_loop import blobs, small
 

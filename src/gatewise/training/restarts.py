@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from gatewise.errors import GatewiseError
-from gatewise.training.checkpoints import Checkpoint
-from gatewise.training.epoch import seeds
-from gatewise.training.loop_state import capture, restore
+from gatewise.training.checkpoints.folder import Checkpoint
+from gatewise.training.input.epoch import seeds
+from gatewise.training.state import capture, restore
 
 if TYPE_CHECKING:
     from gatewise.training.loop import Loop

@@ -11,12 +11,12 @@ from gatewise.errors import GatewiseError, check_kind, check_kinds
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback, check_callbacks
-from gatewise.training.checkpoints import Checkpoints
-from gatewise.training.epoch import Rows
+from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.input.datasets import RowStream, count_of
+from gatewise.training.input.epoch import Rows
+from gatewise.training.input.sample_weights import check_weight
 from gatewise.training.loop import Fit, Loop
-from gatewise.training.row_stream import RowStream, count_of
-from gatewise.training.starts import Starts
-from gatewise.training.weights import check_weight
+from gatewise.training.restarts import Starts
 
 
 def fit(
@@ -46,7 +46,7 @@ def fit(
         mixture: the model; trained in place on the device it is on.
         objective: what is maximised, from `gatewise.objectives`.
         train: x `[N, ...]` and classes y int64 `[N]`; of a Dataset, `gatewise.training.rows_of(dataset)`. Or a
-            `gatewise.training.row_stream.RowStream`, with `num_classes` where they have classes.
+            `gatewise.training.input.datasets.RowStream`, with `num_classes` where they have classes.
         validation: the same, for early stopping; None: all epochs are trained, and the last weights are kept.
         config: see `LoopConfig`.
         weight: of the training rows, `[N]`, >= 0: how much each counts in the objective, relative to their mean.
@@ -56,7 +56,7 @@ def fit(
         callbacks: see `Callback`.
         should_stop: asked after every step; true ends training with what there is.
         assignment: for a warm start of one's own: the expert of each training row, int64 `[N]`, held fixed for the
-            first `config.warm_start_epochs` (see `gatewise.training.warm_start`).
+            first `config.warm_start_epochs` (see `gatewise.training.collapse.warm_start`).
         checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
             training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
         group: the processes that train together: all call this with the same arguments but the watchers, and end with

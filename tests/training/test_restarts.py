@@ -10,7 +10,7 @@ from gatewise.config import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.runs import train
 from gatewise.training import Callback, fit
-from gatewise.training.checkpoints import Checkpoints
+from gatewise.training.checkpoints.folder import Checkpoints
 
 from .alike import assert_same, without_times
 

@@ -7,8 +7,8 @@ from torch import nn
 import gatewise as gw
 from gatewise.config import LoopConfig
 from gatewise.errors import GatewiseError
-from gatewise.training.parameter_groups import FASTEST, REACH, gate_rate, rate_at
-from gatewise.training.trainer import Trainer
+from gatewise.training.optim import FASTEST, REACH, gate_rate, rate_at
+from gatewise.training.step import Trainer
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A state on disk, complete or absent, whole or sharded."""

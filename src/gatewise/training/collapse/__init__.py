@@ -1,0 +1,1 @@
+"""What keeps experts alive: the monitor, the warm start, re-initialisation."""
