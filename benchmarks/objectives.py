@@ -22,7 +22,7 @@ import joblib
 import torch
 from common import RESULTS, data_file, fill_page, table, write_result
 
-from gatewise.comparison.intervals import mean_interval
+from gatewise.comparison.summary import mean_interval
 from gatewise.config import load_config
 from gatewise.config.objective import build_objective
 from gatewise.runs import train

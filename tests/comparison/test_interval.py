@@ -1,7 +1,7 @@
 import pytest
 from scipy import stats
 
-from gatewise.comparison.intervals import mean_interval
+from gatewise.comparison.summary import mean_interval
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [0.3, 0.1, 0.2], [5.0, -1.0, 2.5, 2.5, 7.0]])

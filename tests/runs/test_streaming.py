@@ -23,8 +23,8 @@ from gatewise.runs.prepare import prepare, weighted
 from gatewise.training import fit
 from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.data_parallel import Shares
+from gatewise.training.input.batching import batch_sizes
 from gatewise.training.input.datasets import RowStream, default_buffer
-from gatewise.training.input.epoch import batch_sizes
 from tests.training.alike import assert_same, without_times
 
 ROWS = 600

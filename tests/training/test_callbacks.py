@@ -9,7 +9,7 @@ from gatewise import GatewiseError
 from gatewise.config import load_config
 from gatewise.runs import resume, train
 from gatewise.training import TensorBoard
-from gatewise.training.tensorboard import curve
+from gatewise.training.callbacks import curve
 
 QUICK = {"data": "iris", "epochs": 6, "experts": 2, "expert_hidden": [8], "tensorboard": True}
 LINE = {"epoch": 1, "step": 7, "seconds": 0.5, "temperature": None, "train_loss": 1.25, "validation_nll": 0.75}

@@ -8,7 +8,7 @@ from gatewise.mixture import mlp
 from gatewise.objectives import regularisers
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.training import Callback, fit
-from gatewise.training.input.epoch import batch_bounds, default_batch_size
+from gatewise.training.input.batching import batch_bounds, default_batch_size
 from gatewise.training.step import Trainer
 
 

@@ -13,9 +13,8 @@ import torch
 from gatewise import __version__
 from gatewise.comparison.cells import Cell, Rows
 from gatewise.comparison.combinations import Combination, check, combine
-from gatewise.comparison.intervals import CONFIDENCE
 from gatewise.comparison.parallel import train_cells
-from gatewise.comparison.summary import Outcome, tabulate
+from gatewise.comparison.summary import CONFIDENCE, Outcome, tabulate
 from gatewise.config.checks import check_gate
 from gatewise.config.run import MAKE_ONE, RunConfig, choose_device
 from gatewise.config.template import written

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.special import stdtrit
+
 from gatewise.comparison.cells import FIGURES, Cell
 from gatewise.comparison.combinations import Combination
-from gatewise.comparison.intervals import mean_interval
 from gatewise.config.objective import samples_of
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,18 @@ def _data(done: list[Outcome]) -> dict[str, Any] | None:
     told = done[0].summary["data"]
     keys = ("name", "target", "rows", "train_rows", "validation_rows", "test_rows", "columns", "classes", "hash")
     return {key: told.get(key) for key in keys}
+
+
+def mean_interval(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean, and the ends of its 95 % t interval: mean ± t(n-1) s / √n; None for the ends of a single number.
+
+    Args:
+        values: at least one number.
+    """
+    count = len(values)
+    mean = math.fsum(values) / count
+    if count == 1:
+        return {"mean": mean, "low": None, "high": None}
+    variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / count)
+    return {"mean": mean, "low": mean - half, "high": mean + half}

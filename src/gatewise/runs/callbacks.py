@@ -16,10 +16,9 @@ from gatewise.files import write_text
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective
 from gatewise.runs.prepare import Prepared
-from gatewise.training.callbacks import Callback
+from gatewise.training.callbacks import Callback, TensorBoard
+from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import held_rows
-from gatewise.training.input.epoch import Rows
-from gatewise.training.tensorboard import TensorBoard
 
 AUDIT_ROWS = 256
 """Rows that an audit along training looks at."""

@@ -14,8 +14,8 @@ from gatewise.objectives import Objective
 from gatewise.runs.data import Parts, classes_of, targets_of, with_absolute_paths
 from gatewise.runs.run import Run
 from gatewise.runs.start_from import started_model, taken_over
+from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import RowStream, default_buffer
-from gatewise.training.input.epoch import Rows
 from gatewise.training.input.sample_weights import balanced, class_weights, of_rows
 
 

@@ -24,8 +24,8 @@ from gatewise.runs.data import Parts
 from gatewise.runs.expert_profiles import MOST_ROWS, typical
 from gatewise.runs.prepare import Prepared
 from gatewise.runs.seen_rows import MOST, SeenRows
+from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import RowStream, batches_of, held_rows
-from gatewise.training.input.epoch import Rows
 from gatewise.training.loop import Fit
 
 

@@ -30,11 +30,10 @@ from gatewise.runs.prepare import Prepared, continued, prepare, weighted, weight
 from gatewise.runs.run import Run, config_of
 from gatewise.runs.seen_rows import MOST, SeenRows
 from gatewise.runs.summary import summarise
-from gatewise.training.callbacks import Callback, check_callbacks
+from gatewise.training.callbacks import Callback, check_callbacks, check_tensorboard
 from gatewise.training.fit import fit
 from gatewise.training.input.datasets import RowStream, held_rows
 from gatewise.training.loop import Fit
-from gatewise.training.tensorboard import check_tensorboard
 
 FREE = ("skip_nonfinite", "checkpoint_seconds")
 """Keys that may be set anew when training goes on."""

@@ -10,7 +10,7 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.models.model import Model
 from gatewise.objectives import Objective, regularisers
-from gatewise.training.input.epoch import Rows, default_batch_size
+from gatewise.training.input.batching import Rows, default_batch_size
 from gatewise.training.nonfinite import NotFinite
 from gatewise.training.step import Trainer
 

@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gatewise.training.callbacks import Callback
+from gatewise.training.callbacks import Callback, TensorBoard
 from gatewise.training.fit import fit
-from gatewise.training.input.dataset_rows import rows_of
+from gatewise.training.input.datasets import rows_of
 from gatewise.training.loop import Fit
-from gatewise.training.tensorboard import TensorBoard
 
 if TYPE_CHECKING:
     from gatewise.training.checkpoints.sharded import ShardedCheckpoints

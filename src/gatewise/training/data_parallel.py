@@ -11,7 +11,6 @@ from gatewise.distributed import Copies, Group, MicroBatch, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import MixtureOfExperts
-from gatewise.noise import SharedGenerator
 from gatewise.objectives import Objective
 
 
@@ -98,24 +97,6 @@ def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> 
                 "processes do not have; train with one process, or choose other options"
             )
     return Copies([mixture, objective], group)
-
-
-def noise_source(seed: int, device: torch.device, group: Group) -> torch.Generator:
-    """The estimator's noise: of several processes one and the same."""
-    source = torch.Generator if group.size == 1 else SharedGenerator
-    return source(device).manual_seed(seed)
-
-
-def point_at(generator: torch.Generator, part: MicroBatch) -> None:
-    """Let noise that the processes share be that of this part's rows."""
-    if isinstance(generator, SharedGenerator):
-        generator.first, generator.total = part.first, part.total
-
-
-def seed_dropout(seed: int, step: int, group: Group) -> None:
-    """Let each of several processes draw its own dropout, by the step, so that it is known where training goes on."""
-    if group.size > 1:
-        torch.manual_seed((seed + step * group.size + group.rank) % 2**63)
 
 
 def over_all(copies: Copies, seen: Tensor, statistics: GateStatistics, objective: Objective) -> Tensor:

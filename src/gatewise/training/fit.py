@@ -12,8 +12,8 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback, check_callbacks
 from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import RowStream, count_of
-from gatewise.training.input.epoch import Rows
 from gatewise.training.input.sample_weights import check_weight
 from gatewise.training.loop import Fit, Loop
 from gatewise.training.restarts import Starts

@@ -19,10 +19,11 @@ from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.collapse.monitor import Health
 from gatewise.training.collapse.reseeding import Reseeding, in_words
 from gatewise.training.collapse.warm_start import warm_start
+from gatewise.training.input.batching import Rows, batch_sizes, default_batch_size, default_epochs, default_patience
 from gatewise.training.input.datasets import RowStream, count_of, held_rows
-from gatewise.training.input.epoch import Rows, batch_sizes, default_batch_size, default_epochs, default_patience, seeds
 from gatewise.training.nonfinite import NotFinite
 from gatewise.training.restarts import Starts
+from gatewise.training.seeding import seeds
 from gatewise.training.state import capture, parameter_of, restore
 from gatewise.training.step import Trainer
 from gatewise.training.validation import figures_of

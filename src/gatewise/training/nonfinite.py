@@ -9,12 +9,11 @@ from torch import Tensor
 from gatewise.config.run import LoopConfig
 from gatewise.distributed.dtensor import first_expert, is_sharded, local
 from gatewise.errors import GatewiseError
-from gatewise.training.checkpoints.folder import random_states, set_random_states
+from gatewise.training.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
     from gatewise.training.data_parallel import Piece
-    from gatewise.training.step import Trainer
-    from gatewise.training.terms import Terms
+    from gatewise.training.step import Terms, Trainer
 
 
 BEYOND = "the norm of the gradient is beyond what float32 holds"

@@ -9,7 +9,7 @@ from torch import nn
 
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints.folder import Checkpoint
-from gatewise.training.input.epoch import seeds
+from gatewise.training.seeding import seeds
 from gatewise.training.state import capture, restore
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from gatewise.distributed.dtensor import is_sharded
 from gatewise.errors import GatewiseError
-from gatewise.training.checkpoints.folder import Checkpoint, random_states, set_random_states
+from gatewise.training.checkpoints.folder import Checkpoint
+from gatewise.training.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
     from gatewise.training.loop import Loop

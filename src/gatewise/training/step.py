@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,25 +14,40 @@ from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.distributed.dtensor import clip, total_norm
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
-from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK
+from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK, Observed
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.collapse.warm_start import WarmStart
-from gatewise.training.data_parallel import (
-    Piece,
-    Shares,
-    copies_of,
-    noise_source,
-    over_all,
-    own_rows,
-    pieces_of,
-    point_at,
-    seed_dropout,
-)
+from gatewise.training.data_parallel import Piece, Shares, copies_of, over_all, own_rows, pieces_of
+from gatewise.training.input.batching import batch_bounds
 from gatewise.training.input.datasets import RowStream
-from gatewise.training.input.epoch import batch_bounds, seeds
 from gatewise.training.nonfinite import Before, NotFinite, trace
 from gatewise.training.optim import parameter_groups, rate_at
-from gatewise.training.terms import Terms
+from gatewise.training.seeding import noise_source, point_at, seed_dropout, seeds
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the loss of a batch is made of.
+
+    Attributes:
+        observed: the mixture at the batch.
+        value: the mean (weighted) objective, a scalar.
+        penalties: of the regularisers, scalars.
+        control: the loss of what the estimator learns, a scalar, or None.
+    """
+
+    observed: Observed
+    value: Tensor
+    penalties: list[Tensor]
+    control: Tensor | None
+
+    @property
+    def loss(self) -> Tensor:
+        """The mean loss of the mixture, without that of the estimator."""
+        loss = -self.value
+        for penalty in self.penalties:
+            loss = loss + penalty
+        return loss
 
 
 class Trainer:

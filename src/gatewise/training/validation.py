@@ -11,8 +11,8 @@ from gatewise.metrics.classification import evaluate_batches
 from gatewise.metrics.multilabel import LabelTally
 from gatewise.metrics.regression import NumberTally
 from gatewise.mixture import Bernoulli, Categorical, DistributionHead, MixtureOfExperts
+from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import BATCH, RowStream, count_of
-from gatewise.training.input.epoch import Rows
 
 
 def figures_of(
