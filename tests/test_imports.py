@@ -1,6 +1,7 @@
 """What imports what: `import gatewise` needs torch alone, and nothing imports what is above it."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,12 @@ def part_of(path: Path) -> str:
     return path.relative_to(SOURCE).parts[0].removesuffix(".py")
 
 
+def is_module(name: str) -> bool:
+    """Whether a full name is one of gatewise's modules."""
+    path = SOURCE.parent / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def imports(source: str) -> set[str]:
     """Full names of the modules imported anywhere in a file, but for those under `if TYPE_CHECKING`."""
     found: set[str] = set()
@@ -110,9 +117,11 @@ def imports(source: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are written in full"
-            found.add(node.module)
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            among = {name for name in names if is_module(name)}
+            found |= among if len(among) == len(names) else {node.module, *among}
             if node.module == "gatewise":
-                found |= {f"gatewise.{alias.name}" for alias in node.names}
+                found |= {"gatewise", *names}
         pending.extend(ast.iter_child_nodes(node))
     return found
 
@@ -159,6 +168,68 @@ def test_nothing_imports_what_is_above_it(path):
     for other in parts_imported(path.read_text()) - {part}:
         assert LAYERS[other] < LAYERS[part], f"{part} imports {other}"
         assert other != "data" or part not in CORE, f"{part} imports data"
+
+
+NEVER = {
+    "data": {"torch", "gatewise.config"},
+    "metrics": {"gatewise.auditing", "gatewise.reporting"},
+    "auditing": {"gatewise.metrics", "gatewise.reporting"},
+    "reporting": {"gatewise.config", "gatewise.data", "gatewise.models", "gatewise.runs", "gatewise.training"},
+    "training": {
+        *(
+            "gatewise.data.preprocessing",
+            "gatewise.data.readers",
+            "gatewise.models",
+            "gatewise.reporting",
+            "gatewise.runs",
+        )
+    },
+    "models": {"gatewise.runs"},
+    "sklearn": {"gatewise.cli", "gatewise.reporting", "gatewise.runs"},
+}
+"""What a package must not know, by the modules that it never imports."""
+INSIDE_TRAINING = (
+    *("fit", "loop", "restarts", "state", "step", "nonfinite", "validation", "callbacks", "input.datasets"),
+    *("data_parallel", "checkpoints.sharded", "checkpoints.folder", "input.batching", "input.sample_weights"),
+    *("collapse.monitor", "collapse.reseeding", "collapse.warm_start", "optim", "seeding"),
+)
+"""Its modules, each above what it imports."""
+
+
+def modules() -> dict[str, set[str]]:
+    """Each module of gatewise, and those that it imports or whose names it does."""
+    names = {name_of(path): path for path in files()}
+    return {name: (imports(path.read_text()) & names.keys()) - {name} for name, path in names.items()}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(("gatewise", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("part", sorted(NEVER))
+def test_a_package_does_not_know_what_it_need_not(part):
+    for path in files():
+        if part_of(path) == part:
+            for other in imports(path.read_text()):
+                assert not any(f"{other}.".startswith(f"{never}.") for never in NEVER[part]), f"{path} imports {other}"
+
+
+def test_no_two_modules_import_each_other():
+    """A topological order exists; `graphlib` names a circle where it does not."""
+    order = [*graphlib.TopologicalSorter(modules()).static_order()]
+    assert order.index("gatewise.expectation") < order.index("gatewise.training.loop")
+    with pytest.raises(graphlib.CycleError):
+        list(graphlib.TopologicalSorter({"a": {"b"}, "b": {"a"}}).static_order())
+
+
+def test_inside_training_no_arrow_goes_back():
+    inside = {f"gatewise.training.{name}": place for place, name in enumerate(INSIDE_TRAINING)}
+    packages = {name_of(path) for path in files() if path.name == "__init__.py"}
+    for name, wanted in modules().items():
+        if name.startswith("gatewise.training.") and name not in packages:
+            assert name in inside, f"say in INSIDE_TRAINING where {name} stands"
+            for other in wanted & inside.keys():
+                assert inside[name] < inside[other], f"{name} imports {other}"
 
 
 @pytest.mark.parametrize("part", sorted(TORCH_ALONE))

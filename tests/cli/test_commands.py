@@ -262,7 +262,7 @@ def test_stopped_predictions_leave_nothing_half(run_folder, table, tmp_path, num
     script = f"""
 import os, signal, sys
 from gatewise.cli import main
-from gatewise.training import Run
+from gatewise.runs import Run
 one = Run.stream
 def endless(self, *args, **keys):
     while True:

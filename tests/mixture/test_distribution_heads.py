@@ -163,7 +163,7 @@ def test_targets_that_cannot_be(head, y, said):
 )
 def test_what_is_not_looked_at_has_no_probability(head, y, monkeypatch):
     """On an accelerator nobody waits for a look: log p is -inf or NaN, at which training stops in a line."""
-    monkeypatch.setattr("gatewise.mixture.distribution_heads.can_look", lambda y: False)
+    monkeypatch.setattr("gatewise.mixture.heads.can_look", lambda y: False)
     targets = torch.full((2, LABELS) if head.event_dims else (2,), y)
     found = head.log_prob(torch.zeros(2, head.outputs or LABELS), targets)
     assert not found.isfinite().any()

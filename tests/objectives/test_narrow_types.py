@@ -67,4 +67,4 @@ def test_a_regulariser_takes_its_means_in_float32(name, dtype):
 def test_the_entropy_of_a_gate_in_16_bits_is_summed_in_float32():
     probs = torch.full((1000,), 1e-3).bfloat16()
     right = -(probs.double() * probs.double().log()).sum()
-    assert gw.mixture.usage.entropy(probs).item() == pytest.approx(right.item(), rel=1e-5)
+    assert gw.mixture.information.entropy(probs).item() == pytest.approx(right.item(), rel=1e-5)

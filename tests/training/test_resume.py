@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gatewise.training.checkpoints.os.fsync", full)
+    monkeypatch.setattr("gatewise.training.checkpoints.folder.os.fsync", full)
     with pytest.raises(GatewiseError, match=r"cannot write the checkpoint .*: No space left on device; the one before"):
         checkpoints.save(numbered(2))
     assert [path.name for path in checkpoints.folder.iterdir()] == ["step-000000000001"]
