@@ -125,8 +125,12 @@ def _with_weights(spec: ModelSpec, path: Path) -> MixtureOfExperts:
         raise _unfit(path, f"it has {len(weights)} tensors of {numbers} numbers, and its model more")
     # bins cannot be made without memory; the other embedding has the same width
     other = {"numeric_embedding": "periodic"} if spec.numeric_embedding == "piecewise-linear" else {}
-    with torch.device("meta"):  # takes no memory
-        _check_forms(spec.model_copy(update=other).build(), weights, path, but="embedding." if other else None)
+    try:
+        with torch.device("meta"):  # takes no memory
+            sketch = spec.model_copy(update=other).build()
+    except GatewiseError as error:
+        raise GatewiseError(f"{path.with_name('model.json')} does not describe a model: {error}") from None
+    _check_forms(sketch, weights, path, but="embedding." if other else None)
     mixture = spec.build()
     _check_forms(mixture, weights, path)
     for name, value in weights.items():
