@@ -7,7 +7,8 @@ of another run or a strange one in a JSON or TOML file, another tensor or type i
 parameter in the preprocessing. One command is then run on it in this process, with 2 GiB of memory more than it has
 after its imports and 10 seconds of a processor, and may start no other process. Its pictures are painted always, and
 written in one of ten inputs, as that takes more time than all else. What fails is written to `--keep` as JSON, which
-`tests/faults/corpus` takes as it is.
+`tests/faults/corpus` takes as it is. Input N is the same whichever `--first` it is reached from, so that pieces can be
+run beside each other.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import hashlib
 import io
 import itertools
 import json
-import os
 import random
 import shutil
 import sys
@@ -28,7 +28,7 @@ import traceback
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +99,21 @@ def write_data(folder: Path) -> None:
     np.savez(folder / "images.npz", x=arrays.normal(size=(40, 6, 6)), y=np.arange(40) % 2)
 
 
-def make_runs(folder: Path, names: Iterable[str] = RUNS) -> None:
-    """Train these of `RUNS` in the folder, and a comparison."""
+def make_run(folder: Path, name: str) -> None:
+    """Train one of `RUNS` on the tables in the folder."""
+    config = RunConfig(**QUICK | RUNS[name] | {"data": str(folder / RUNS[name]["data"])})
+    steps = itertools.chain([False] * (5 if name == "stopped later" else 3), itertools.repeat("stopped" in name))
+    train(config, folder / name, should_stop=steps.__next__)
+
+
+def make_runs(folder: Path) -> None:
+    """Train all of `RUNS` in the folder, and a comparison."""
     write_data(folder)
-    for name in names:
-        keys = RUNS[name]
-        config = RunConfig(**QUICK | keys | {"data": str(folder / keys["data"])})
-        steps = itertools.chain([False] * (5 if name == "stopped later" else 3), itertools.repeat("stopped" in name))
-        train(config, folder / name, should_stop=steps.__next__)
+    for name in RUNS:
+        make_run(folder, name)
     with quiet():
-        for name in {"audited", "classes"} & {*names}:
-            _exit_of(["audit", str(folder / name), *AUDIT])
+        _exit_of(["audit", str(folder / "audited"), *AUDIT])
+        _exit_of(["audit", str(folder / "classes"), *AUDIT])
     compare(RunConfig(**QUICK | {"data": str(folder / "a.csv"), "target": "y", "epochs": 1}), folder / "compared",
             estimators=["enumeration"], seeds=2)  # fmt: skip
 
@@ -360,6 +364,8 @@ def fault(words: list[str]) -> tuple[str | None, bool]:
         ours = [frame for frame in where if "/gatewise/" in frame.filename] or where
         last = " ".join(str(error).split())[:100]
         return f"{type(error).__name__} at {Path(ours[-1].filename).name}:{ours[-1].lineno}: {last}", False
+    if status in STOPPED:  # the command has heard the signal, and it was meant for all
+        sys.exit(status)
     said = [line for line in err.getvalue().splitlines() if line.startswith("gatewise: ")]
     if STARTED:
         return f"it starts a process: {STARTED[0]}", False
@@ -368,6 +374,8 @@ def fault(words: list[str]) -> tuple[str | None, bool]:
     return (None if status in (0, 2) else f"status {status}: {err.getvalue()[-200:]!r}"), status == 2
 
 
+STOPPED = (129, 130, 143)
+"""Statuses of a command that a signal has stopped."""
 STARTED: list[str] = []
 """Processes that were begun since the last input."""
 
@@ -403,7 +411,7 @@ def draw_input(
     draw: random.Random, good: Path, place: Path, names: Sequence[str] = (*RUNS,)
 ) -> tuple[dict[str, Any], list[str]]:
     """Make an input of good runs in the folder `run` of a place; what it is, and the command to run there."""
-    if draw.random() < 0.02:
+    if (good / "compared").exists() and draw.random() < 0.02:
         return _draw_compared(draw, good, place)
     name = draw.choice(names)
     run, edits = copied(name, good, place), []
@@ -460,20 +468,23 @@ def redo(kept: dict[str, Any], good: Path, place: Path) -> list[str]:
 
 def fuzz(inputs: int, seed: int, keep: Path, first: int = 0) -> tuple[Counter[str], Counter[str]]:
     """Try so many; counts of what was wrong by place, and of what was refused by command."""
-    base = Path(tempfile.mkdtemp(prefix="mixed-"))
-    good, place, faults, refused = base / "good", base / "place", Counter(), Counter()
-    good.mkdir()
-    with quiet():
-        make_runs(good)
-    sys.addaudithook(_watch)
-    limit_memory()
-    before, begun = Path.cwd(), time.process_time()
-    for number in range(first, first + inputs):
+    with tempfile.TemporaryDirectory(prefix="mixed-") as base:
+        good, place = Path(base, "good"), Path(base, "place")
+        good.mkdir()
+        with quiet():
+            make_runs(good)
+        sys.addaudithook(_watch)
+        limit_memory()
+        return _tried(range(first, first + inputs), seed, keep, good, place)
+
+
+def _tried(numbers: range, seed: int, keep: Path, good: Path, place: Path) -> tuple[Counter[str], Counter[str]]:
+    faults, refused = Counter(), Counter()
+    begun = time.process_time()
+    for number in numbers:
         kept, words = draw_input(random.Random(f"{seed} {number}"), good, place)
-        os.chdir(place)
-        with pictures(written=number % 10 == 0):
+        with contextlib.chdir(place), pictures(written=number % 10 == 0):
             wrong, refusal = fault(words)
-        os.chdir(before)
         command = " ".join(words[:1])
         refused[f"{command}{'' if refusal else ' done'}"] += 1
         if wrong is not None:
@@ -483,9 +494,8 @@ def fuzz(inputs: int, seed: int, keep: Path, first: int = 0) -> tuple[Counter[st
                 print(f"{number}: {command}: {wrong}", flush=True)
             faults[f"{command}: {wrong}"] += 1
         if (number + 1) % 500 == 0:
-            each = (time.process_time() - begun) / (number + 1 - first)
+            each = (time.process_time() - begun) / (number + 1 - numbers.start)
             print(f"{number + 1} inputs, {sum(faults.values())} faults, {1e3 * each:.0f} ms each", flush=True)
-    shutil.rmtree(base, ignore_errors=True)
     return faults, refused
 
 

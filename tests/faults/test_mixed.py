@@ -1,8 +1,11 @@
 """Files of a run folder that do not fit each other: refused in one line that names them, before anything is built."""
 
+import contextlib
 import json
+import random
 import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +13,11 @@ import torch
 
 from gatewise.config import RunConfig
 from gatewise.errors import GatewiseError
-from gatewise.runs import Run, train
+from gatewise.runs import Run
 from tests.faults import mixed
 
 CHOSEN = ("classes", "again", "three", "wider", "embedded", "labels", "numbers", "images")
+CORPUS = Path(__file__).parent / "corpus"
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +26,7 @@ def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     mixed.write_data(folder)
     for name in CHOSEN:
-        keys = mixed.RUNS[name]
-        train(RunConfig(**mixed.QUICK | keys | {"data": str(folder / keys["data"]), "epochs": 1}), folder / name)
+        mixed.make_run(folder, name)
     return folder
 
 
@@ -106,6 +109,8 @@ def test_weights_of_another_form(run, good, form, said):
         (["head"], "gaussian", "does not fit 2 classes"),
         (["gate_map"], "sparsemax", "does not fit model.json"),
         (["gate_temperature"], 2.0, "does not fit model.json"),
+        (["gate_temperature"], 0.0, "model.json does not describe a model: the gate's temperature must be"),
+        (["gate_top_k"], 99, "model.json does not describe a model: a top-k gate of 2 experts"),
         (["dropout"], 0.4, "config.toml and"),
         (["numeric_embedding"], "periodic", "numeric_embedding of 0 numbers"),
     ],
@@ -254,3 +259,25 @@ def test_a_loaded_preprocessing_is_the_one_that_was_saved(good):
         records = loaded.read(str(good / mixed.RUNS[name]["data"]), require_target=False)
         inputs = loaded.model.inputs(records)
         assert torch.equal(type(loaded.model).load(again).inputs(records), inputs)
+
+
+def test_mixtures_are_taken_or_refused_in_a_line(good, tmp_path):
+    """The short form of `python -m tests.faults.mixed`, by other draws."""
+    refusals = 0
+    for number in range(60):
+        kept, words = mixed.draw_input(random.Random(f"short {number}"), good, tmp_path / "place", CHOSEN)
+        with contextlib.chdir(tmp_path / "place"), mixed.pictures(written=False):
+            wrong, refused = mixed.fault(words)
+        assert wrong is None, json.dumps(kept)
+        refusals += refused
+    assert 10 < refusals < 50
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.glob("mixed-*.json")), ids=lambda path: path.name)
+def test_what_was_found_is_taken_or_refused_in_a_line(good, tmp_path, path):
+    kept = json.loads(path.read_text())
+    if not (good / kept["run"]).exists():
+        mixed.make_run(good, kept["run"])
+    words = mixed.redo(kept, good, tmp_path / "place")
+    with contextlib.chdir(tmp_path / "place"), mixed.pictures(written=False):
+        assert mixed.fault(words)[0] is None
