@@ -1,4 +1,4 @@
-"""What is computed in more digits than it is given in: sums, means and states never in 16 bits.
+"""Working precision: sums, means and states are computed in more digits than 16-bit types have.
 
 In bfloat16 a sum over outcomes is off by 1 %, a difference of values near 100 by .5, and a mean that moves in small
 steps stands still.

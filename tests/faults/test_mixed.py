@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from gatewise.config import RunConfig
 from gatewise.errors import GatewiseError
 from gatewise.runs import Run
 from tests.faults import mixed

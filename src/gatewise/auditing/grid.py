@@ -1,4 +1,4 @@
-"""Which estimators an audit tries, at which temperatures and numbers of samples."""
+"""The grid of settings that an audit tries: estimators, temperatures, numbers of samples."""
 
 import copy
 import inspect

@@ -1,4 +1,4 @@
-"""What an audit measures on: one batch, f at every category, the exact gradient, and a real step to time."""
+"""The problem of an audit: one batch, f at every category, the exact gradient, and a real step to time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What a sample of an estimator cannot tell: categories that it ought to have chosen, and did not."""
+"""Rare categories: those that an estimator ought to have chosen, and that a sample of it never shows."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which estimator to use, and why, from the rows of an audit."""
+"""The recommendation: one estimator and the reason, from the rows of an audit."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What an audit found, and the forms in which a person looks at it."""
+"""The result of an audit, and the forms in which a person looks at it."""
 
 import base64
 import html

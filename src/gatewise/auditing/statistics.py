@@ -1,4 +1,4 @@
-"""What repeated gradient estimates tell of their expectation and their spread, with intervals.
+"""Statistics of repeated gradient estimates: bias, scale, cosine and error, with intervals.
 
 ĝ_r, r = 1..R, are independent estimates of a gradient g, all vectors of D numbers; b = E ĝ - g, Σ = Cov ĝ.
 """

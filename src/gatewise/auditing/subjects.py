@@ -1,4 +1,4 @@
-"""What can be audited: a mixture on rows, or any f under logits."""
+"""Subjects of an audit: a mixture on rows, or any f under logits."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""How long things take on this machine."""
+"""Timing of experts and of steps on this machine."""
 
 import statistics
 import time

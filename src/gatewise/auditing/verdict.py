@@ -1,4 +1,4 @@
-"""What an audit says, in words."""
+"""The verdict of an audit, in words."""
 
 from collections.abc import Mapping
 from typing import Any

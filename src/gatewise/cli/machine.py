@@ -1,4 +1,4 @@
-"""What gatewise finds on this machine: versions, devices, threads, and what is missing."""
+"""The machine as gatewise finds it: versions, devices, threads, and packages that are missing."""
 
 import os
 import platform

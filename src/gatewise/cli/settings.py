@@ -1,4 +1,4 @@
-"""Where the keys of a configuration come from: a TOML file, --set, and flags; the later wins."""
+"""Keys of a configuration from a TOML file, from --set and from flags; the later wins."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

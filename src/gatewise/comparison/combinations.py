@@ -1,4 +1,4 @@
-"""Which objectives and estimators are compared, from text to configurations.
+"""Combinations of objectives and estimators to compare, from text to configurations.
 
 How an estimator with options is written: `gatewise.config.estimator_text`.
 """

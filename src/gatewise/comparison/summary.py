@@ -1,4 +1,4 @@
-"""What `comparison.json` holds: each cell, and each combination over its seeds."""
+"""The summary in `comparison.json`: each cell, and each combination over its seeds."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a user may say: the configuration, read, checked and written."""
+"""The configuration: all that a user may say, read, checked and written."""
 
 from gatewise.config.loading import load_config
 from gatewise.config.run import LoopConfig, RunConfig

@@ -1,4 +1,4 @@
-"""What stands for a missing value, unless the user says otherwise."""
+"""Texts that stand for a missing value, unless the user says otherwise."""
 
 MISSING = ("", "?")
 """In any column, and in the target."""

@@ -1,4 +1,4 @@
-"""How the numbers of a column of text are written: the decimal mark, marks of thousands, a currency or percent sign.
+"""Number formats of a column of text: the decimal mark, marks of thousands, a currency or percent sign.
 
 What each value may be read as is looked at in parts (`Evidence`), and one way of writing that all values agree on is
 the column's `NumberFormat`. Nothing is guessed from a part of the rows. A single comma before three digits is a mark of

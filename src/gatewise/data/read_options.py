@@ -1,4 +1,4 @@
-"""How a source is written, where it does not say so itself: the form of a CSV file, the size of images."""
+"""Options of reading a source that does not say it itself: the form of a CSV file, the size of images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

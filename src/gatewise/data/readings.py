@@ -1,4 +1,4 @@
-"""What a column of text was read as: numbers in whatever clothes, or categories, and what is to be said of it.
+"""Readings of columns of text: numbers in whatever clothes, or categories, and what is to be said of it.
 
 A column of which all values agree on one way of writing numbers is of numbers. One of which only most are numbers is of
 categories, which is said with what the others are and the setting that reads it.

@@ -1,4 +1,4 @@
-"""Which columns the target is: one, or several with commas between their names."""
+"""The columns of the target: one, or several with commas between their names."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""What a column of text holds where all of its values agree: true and false, codes, dates, times of day, durations.
+"""Types of columns of text whose values all agree: true and false, codes, dates, times of day, durations.
 
 Formats without types write these as text, each writer in its own way; formats with types have types for them. What they
 mean is the same: true and false are 1 and 0, a duration is its seconds, and digits after a zero are a code, whose zeros

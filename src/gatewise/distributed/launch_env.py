@@ -1,4 +1,4 @@
-"""How this process was started: by torchrun, by `gatewise train --processes`, or by itself."""
+"""The environment that a launcher gives a process: torchrun, `gatewise train --processes`, or none."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Which process holds what: a mesh with one axis for the rows and one for the experts."""
+"""The device mesh: one axis for the rows and one for the experts."""
 
 import torch
 import torch.distributed as dist

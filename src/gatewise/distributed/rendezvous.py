@@ -1,4 +1,4 @@
-"""How processes find each other, however often they were started before."""
+"""The rendezvous of processes, however often they were started before."""
 
 import contextlib
 import os

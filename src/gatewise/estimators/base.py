@@ -1,4 +1,4 @@
-"""What all estimators share: the facts they state, and the form of those that draw points."""
+"""Base classes of all estimators: the facts they state, and the form of those that draw points."""
 
 from typing import ClassVar
 

@@ -1,4 +1,4 @@
-"""What the estimators share that take an inner derivative of f."""
+"""Inner derivatives of f, for the estimators that take one."""
 
 import torch
 from torch import Tensor

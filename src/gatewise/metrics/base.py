@@ -1,4 +1,4 @@
-"""What is summed over rows of a mixture whose head is a distribution, whatever its targets are."""
+"""Accumulators over the rows of a mixture whose head is a distribution, whatever its targets are."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence

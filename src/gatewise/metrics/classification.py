@@ -1,4 +1,4 @@
-"""How well a mixture predicts, by the whole mixture and by its best expert alone, and what its gate does."""
+"""Classification metrics, of the whole mixture and of its best expert alone, and of what its gate does."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence

@@ -1,4 +1,4 @@
-"""What the gate did over training rows: of an epoch, of a step, over micro-batches and processes."""
+"""Gate statistics over training rows: of an epoch, of a step, over micro-batches and processes."""
 
 from collections.abc import Callable
 

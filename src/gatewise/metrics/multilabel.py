@@ -1,4 +1,4 @@
-"""How well a mixture predicts several labels at once: the likelihood, what is right of each label and of whole rows."""
+"""Metrics of several labels at once: the likelihood, what is right of each label and of whole rows."""
 
 from collections.abc import Sequence
 from typing import Any

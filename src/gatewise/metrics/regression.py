@@ -1,4 +1,4 @@
-"""How well a mixture predicts numbers: the likelihood, the error, and whether its intervals hold what they promise."""
+"""Metrics of predicted numbers: the likelihood, the error, and whether intervals hold what they promise."""
 
 import math
 from typing import Any

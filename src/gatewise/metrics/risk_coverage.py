@@ -1,4 +1,4 @@
-"""How right a classifier is on the rows that it is surest of: risk against coverage, in memory that no rows add to."""
+"""Risk against coverage: the error on the rows that a classifier is surest of, in memory that no rows add to."""
 
 import math
 

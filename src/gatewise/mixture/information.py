@@ -1,4 +1,4 @@
-"""What a gate does with its experts: entropies, mutual information, how many are in use."""
+"""Information measures of a gate: entropies, mutual information, how many experts are in use."""
 
 from typing import NamedTuple
 

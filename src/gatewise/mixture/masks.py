@@ -1,4 +1,4 @@
-"""What keeps a masked expert, be its answers NaN, out of values and gradients: a product with 0 would not."""
+"""Masks that keep an expert's answers, be they NaN, out of values and gradients: a product with 0 would not."""
 
 from collections.abc import Iterable
 

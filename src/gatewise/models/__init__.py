@@ -1,4 +1,4 @@
-"""What a run folder holds as its model, and what predicts: read, built, saved, exported."""
+"""Models on disk and in use: built, saved, read, exported, and what predicts."""
 
 from gatewise.models.model import Model
 from gatewise.models.predictions import Predictions, Trust

@@ -1,4 +1,4 @@
-"""What the targets of a head are, where they are no classes: everything in a run that differs by it.
+"""Tasks: everything in a run that differs by the kind of its targets, where they are no classes.
 
 A head that is added to `gatewise.models.spec.HEADS` gets its line in `KINDS`.
 """

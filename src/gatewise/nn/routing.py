@@ -1,4 +1,4 @@
-"""What a layer's router decided: which experts run for each token, with which weights, and what that costs or teaches.
+"""The routing of a layer: which experts run for each token, with which weights, and what that costs or teaches.
 
 A layer returns it and keeps nothing. So no tensor of a past step holds its graph alive, a forward pass that activation
 checkpointing repeats leaves no second trace, and whoever wants statistics of several steps adds them up.

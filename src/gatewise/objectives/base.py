@@ -1,4 +1,4 @@
-"""What all objectives share."""
+"""Base classes of all objectives."""
 
 import inspect
 from collections.abc import Iterator

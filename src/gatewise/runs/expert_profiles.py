@@ -1,4 +1,4 @@
-"""What is typical of each expert: the images that the gate gives it most surely, or the values that stand out."""
+"""Profiles of experts: the images that the gate gives each most surely, or the values that stand out."""
 
 import base64
 import struct

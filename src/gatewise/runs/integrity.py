@@ -1,4 +1,4 @@
-"""Whether the files of a run folder are those of one run: looked at once, before anything is done with them."""
+"""The integrity of a run folder: its files are those of one run, looked at before anything is done with them."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Which rows were trained on: a hash of each, kept with the run, so that figures of such rows are not believed."""
+"""Rows that were trained on: a hash of each, kept with the run, so that figures of such rows are not believed."""
 
 from pathlib import Path
 

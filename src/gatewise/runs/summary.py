@@ -1,4 +1,4 @@
-"""What `summary.json` says of a training."""
+"""The summary of a training, in `summary.json`, with its held-out evaluation."""
 
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What the estimators share: rows and weights in, one training, and what the mixture says of rows."""
+"""The base of the estimators: rows and weights in, one training, and what the mixture says of rows."""
 
 import contextlib
 import copy

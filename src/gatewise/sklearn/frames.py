@@ -1,4 +1,4 @@
-"""What scikit-learn's users hand over, as records: arrays stay arrays, data frames become tables."""
+"""Arrays and data frames of scikit-learn's users as records: arrays stay arrays, data frames become tables."""
 
 import warnings
 from collections import Counter

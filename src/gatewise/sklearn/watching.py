@@ -1,4 +1,4 @@
-"""What an estimator says while it is fitted, in the words of Python."""
+"""Progress and warnings of an estimator that is fitted, in the words of Python."""
 
 import re
 from typing import Any

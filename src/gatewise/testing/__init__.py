@@ -1,4 +1,4 @@
-"""What every gradient estimator keeps, as checks for your own: the contract tests that gatewise runs on its own.
+"""The contract of every gradient estimator as checks for your own: the tests that gatewise runs on its own.
 
     from gatewise.testing import check_gradient_estimator, independent_draws
 

@@ -1,4 +1,4 @@
-"""What a check is given, and what a check is."""
+"""The subject of a check, and the form of a check."""
 
 import copy
 from collections.abc import Callable

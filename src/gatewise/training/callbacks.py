@@ -1,4 +1,4 @@
-"""What can watch a training: a small fixed set of hooks."""
+"""Callbacks of a training: a small fixed set of hooks, and event files for TensorBoard."""
 
 from collections.abc import Iterable
 from pathlib import Path

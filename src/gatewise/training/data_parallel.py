@@ -1,4 +1,4 @@
-"""What one process has of a training step: its rows of every micro-batch; and what all of them put together."""
+"""Data parallel steps: the rows of every micro-batch that a process has, and the sums over all of them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

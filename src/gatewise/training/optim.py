@@ -1,4 +1,4 @@
-"""Which parameters learn how fast, and which of them decay."""
+"""Parameter groups of the optimiser: which learn how fast, and which of them decay."""
 
 import itertools
 from collections.abc import Iterator

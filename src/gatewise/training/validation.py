@@ -1,4 +1,4 @@
-"""What an epoch is judged by."""
+"""Validation: the figures that an epoch is judged by."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""What one pass over a table's rows tells of its columns, in memory that rows do not add to."""
+"""Statistics of a table's columns by one pass over its rows, in memory that rows do not add to."""
 
 from collections.abc import Iterable
 from typing import Any

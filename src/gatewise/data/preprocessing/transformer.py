@@ -1,4 +1,4 @@
-"""What makes numbers of a table's columns: scikit-learn's ColumnTransformer, made, and read from a file of skops.
+"""scikit-learn's ColumnTransformer for a table: made, and read from a file of skops.
 
 A file may come from a stranger, and an estimator of scikit-learn holds more than what it has learned: how many
 processes it starts, types of its output, functions that it calls. So nothing that a file holds is used but arrays of

@@ -1,4 +1,4 @@
-"""How a bank of stacked perceptrons runs each expert on its own rows: the ways, and which is chosen when.
+"""Execution strategies of a bank of stacked perceptrons, each expert on its own rows, and the choice among them.
 
 The figures behind the choice are measured by `benchmarks/ways.py`; see docs/sparse-execution.md.
 """

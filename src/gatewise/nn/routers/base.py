@@ -1,4 +1,4 @@
-"""What all routers share: a linear map to scores in full precision, and the facts they state."""
+"""The base of all routers: a linear map to scores in full precision, and the facts they state."""
 
 import math
 from typing import ClassVar

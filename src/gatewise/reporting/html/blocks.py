@@ -1,4 +1,4 @@
-"""What a section of the page is made of. The template shows each by its `kind`."""
+"""Blocks of a section of the page. The template shows each by its `kind`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Where the pages' templates come from."""
+"""The environment of the pages' templates."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -1,1 +1,1 @@
-"""What is read from JSON, one model a file."""
+"""Schemas of the JSON that pages read, one model a file."""

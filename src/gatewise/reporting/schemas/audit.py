@@ -1,4 +1,4 @@
-"""What the report of a run reads of audit.json and audits.jsonl, checked before anything is drawn."""
+"""The schema of audit.json and audits.jsonl, checked before anything is drawn."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the page reads of a comparison, checked before anything is drawn."""
+"""The schema of comparison.json, checked before anything is drawn."""
 
 from typing import Any, Literal
 

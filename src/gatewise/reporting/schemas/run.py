@@ -1,4 +1,4 @@
-"""What the report reads of a run: summary.json and the epochs of metrics.jsonl, checked before anything is drawn."""
+"""The schema of summary.json and of the epochs in metrics.jsonl, checked before anything is drawn."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

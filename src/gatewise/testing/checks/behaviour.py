@@ -1,4 +1,4 @@
-"""What an estimator keeps between calls: its noise, its state, its schedules; and that it compiles, maps and moves."""
+"""Checks of what lasts between calls: noise, state, schedules; and that it compiles, maps and moves."""
 
 import warnings
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What an estimator asks of f, and what it says that this cost."""
+"""Checks of what an estimator asks of f, and what it says that this cost."""
 
 from collections.abc import Callable
 

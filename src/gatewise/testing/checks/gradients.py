@@ -1,4 +1,4 @@
-"""What the gradient of an estimate reaches, and what it does not."""
+"""Checks of what the gradient of an estimate reaches, and what it does not."""
 
 import torch
 from torch import Tensor

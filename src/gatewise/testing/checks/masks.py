@@ -1,4 +1,4 @@
-"""What becomes of categories that cannot be chosen."""
+"""Checks of categories that cannot be chosen."""
 
 from collections.abc import Callable, Iterator
 

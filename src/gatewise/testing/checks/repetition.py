@@ -1,4 +1,4 @@
-"""What activation checkpointing repeats, what `functional_call` is given, and what is thrown away."""
+"""Checks under activation checkpointing and `functional_call`, and of passes that are thrown away."""
 
 import functools
 from collections.abc import Callable

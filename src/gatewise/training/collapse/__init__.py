@@ -1,1 +1,1 @@
-"""What keeps experts alive: the monitor, the warm start, re-initialisation."""
+"""Against collapse of the gate: the monitor, the warm start, re-initialisation of dead experts."""
