@@ -136,6 +136,10 @@ class Judged(BaseModel):
     train_experts_used: int
     train_effective_experts: float
     train_mutual_information: float
+    # where there are validation rows
+    validation_experts_used: int = 0
+    validation_effective_experts: float = 0.0
+    validation_mutual_information: float = 0.0
 
 
 class Reseeded(BaseModel):
