@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatewise.config.loading import parse_value, read_toml
-from gatewise.config.run import OTHER_NAMES, RunConfig
+from gatewise.config.loading import key_meant, parse_value, read_toml
+from gatewise.config.run import RunConfig
 from gatewise.errors import GatewiseError
 
 TEXTS = {key for key, field in RunConfig.model_fields.items() if field.annotation in (str, str | None, list[str])}
@@ -119,5 +119,5 @@ def as_setting(words: Sequence[str], flag: str) -> list[str] | None:
 
 def flag_meant(flag: str) -> str | None:
     """The flag of the key that other software calls as this flag says, such as --lr for --learning-rate."""
-    given = flag.lstrip("-").replace("-", "_")
-    return next((f"--{key.replace('_', '-')}" for key, others in OTHER_NAMES.items() if given in others), None)
+    key = key_meant(flag.lstrip("-").replace("-", "_"))
+    return None if key is None else f"--{key.replace('_', '-')}"

@@ -38,9 +38,14 @@ def parse_value(text: str) -> Any:
         return text
 
 
+def key_meant(given: str) -> str | None:
+    """The key that other software calls so; None where there is none."""
+    return next((key for key, others in OTHER_NAMES.items() if given in others), None)
+
+
 def key_instead(given: str) -> str:
     """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
-    meant = next((key for key, others in OTHER_NAMES.items() if given in others), None)
+    meant = key_meant(given)
     return f"; did you mean {meant!r}?" if meant else instead(given, RunConfig.model_fields)
 
 

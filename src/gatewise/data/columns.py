@@ -132,9 +132,14 @@ def plain(column: pl.Series, missing: Sequence[str], place: Place, reading: int 
         return as_moments(column)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return strip_missing(column.cast(pl.String), missing)
-    raise GatewiseError(
-        f"{place(0)}: column {shown(column.name)} holds {dtype} values; turn it into numbers or text, or leave it out "
-        f"with --set 'drop={column.name}'"
+    raise GatewiseError(f"{place(0)}: {no_use_of(column.name, dtype)}")
+
+
+def no_use_of(name: str, kind: object) -> str:
+    """What is said of a column of a type that is neither numbers nor text nor points in time."""
+    return (
+        f"column {shown(name)} holds {kind} values; turn it into numbers or text, or leave it out with "
+        f"--set 'drop={name}'"
     )
 
 

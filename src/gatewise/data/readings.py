@@ -65,10 +65,12 @@ def reading_of_type(types: TypeEvidence, decimal: str | None) -> Reading | None:
     return Reading(form, type=types.type, others=(types.example,))
 
 
-def readings_of_durations(kinds: Mapping[str, pl.DataType], decimal: str | None) -> dict[str, Reading]:
+def readings_of_durations(kinds: Mapping[str, pl.DataType], form: Form) -> dict[str, Reading]:
     """How columns of the type `Duration` are read: as seconds, also where a later file has them as text."""
-    form = NumberFormat(decimal or ".", texts="duration")
-    return {name: Reading(form, type="duration") for name, kind in kinds.items() if kind == pl.Duration}
+    if form.reading == 1:
+        return {}
+    reading = Reading(NumberFormat(form.decimal or ".", texts="duration"), type="duration")
+    return {name: reading for name, kind in kinds.items() if kind == pl.Duration}
 
 
 def reading_of(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture.frozen import Resting
 from gatewise.mixture.grouped.dispatch import Dispatch
-from gatewise.mixture.masks import attached, blind, unmasked, without_gradient
+from gatewise.mixture.masks import attached, blind, chosen, unmasked, without_gradient
 
 
 class Experts(nn.Module):
@@ -48,8 +48,7 @@ class Experts(nn.Module):
 
     def only_where(self, possible: Tensor, x: Tensor) -> Tensor:
         """As `where`, each expert run on its possible rows alone."""
-        numbers = torch.arange(self.num_experts, device=possible.device)
-        plan = self.plan(torch.where(possible, numbers, -1).T, x, distinct=True)
+        plan = self.plan(chosen(possible), x, distinct=True)
         return plan.spread(plan.run(self.grouped, x)).transpose(0, 1)
 
     def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:

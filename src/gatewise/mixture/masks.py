@@ -11,6 +11,11 @@ def unmasked(possible: Tensor, answers: Tensor) -> Tensor:
     return torch.where(possible.view(*possible.shape, *[1] * (answers.dim() - 2)), answers, 0.0)
 
 
+def chosen(possible: Tensor) -> Tensor:
+    """The numbers of the experts that are `possible`, bool `[B, K]`, as a dispatch asks for them: `[K, B]`, else -1."""
+    return torch.where(possible, torch.arange(possible.shape[1], device=possible.device), -1).T
+
+
 def without_gradient(masked: Tensor, x: Tensor) -> Tensor:
     """x, whose gradient is 0 where `masked`, also where what comes back is NaN."""
     return torch.where(masked, x.detach(), x) if x.requires_grad and torch.is_grad_enabled() else x

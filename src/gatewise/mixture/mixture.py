@@ -10,7 +10,7 @@ from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
 from gatewise.mixture.heads import Categorical, DistributionHead, Head, widest
 from gatewise.mixture.information import Uncertainty, routed_log_gate, split_entropy
-from gatewise.mixture.masks import blind
+from gatewise.mixture.masks import blind, chosen
 from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
@@ -271,8 +271,7 @@ class Observed:
         # processes that share experts must run them in the same way; and a compiler, or vmap, cannot look
         together = experts.collective or experts.whole_batch or blind(possible)
         if not together and not bool(possible.all()):
-            numbers = torch.arange(self.mixture.num_experts, device=possible.device)
-            return self._of(torch.where(possible, numbers, -1).T, distinct=True).T
+            return self._of(chosen(possible), distinct=True).T
         outputs = experts.where(possible, self.features) if together else experts(self.features)
         y = self.y.unsqueeze(1).expand(*outputs.shape[:2], *self.y.shape[1:])
         answers = self.mixture.head.log_prob(outputs, y)

@@ -1,4 +1,4 @@
-"""From the run folder's files to its report.html."""
+"""The files of a run folder as its page reads them."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The audit along training: how the bias and variance of the estimator change as the gate and λ do."""
+"""Callbacks of a run: its metrics file, and the audit along training."""
 
 import contextlib
 import json

@@ -61,8 +61,7 @@ def fitting_records(estimator: BaseEstimator, X: Any, config: RunConfig) -> Reco
         raise GatewiseError(for_python(str(error))) from None
     for told in said_of_readings(readings, missing, form.as_numbers):
         warnings.warn(for_python(told), DataConversionWarning, stacklevel=4)
-    if form.reading > 1:
-        readings = readings_of_durations(table.schema, form.decimal) | readings
+    readings = readings_of_durations(table.schema, form) | readings
     return replace(records, features=features, readings=readings, row_numbers=tuple(row_numbers(table)))
 
 

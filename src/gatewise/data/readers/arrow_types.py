@@ -6,8 +6,8 @@ import polars as pl
 import pyarrow
 import pyarrow.compute
 
+from gatewise.data.columns import no_use_of
 from gatewise.errors import GatewiseError
-from gatewise.wording import shown
 
 DAILY, MONTHLY = "D", "M"
 """Frequencies of pandas' periods that begin at a midnight."""
@@ -30,10 +30,7 @@ def frame_of_arrow(table: pyarrow.Table) -> pl.DataFrame:
             # polars panics on some types, and a panic is no Exception
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
-            raise GatewiseError(
-                f"column {shown(name)} holds {column.type} values; turn it into numbers or text, or leave it out "
-                f"with --set 'drop={name}'"
-            ) from None
+            raise GatewiseError(no_use_of(name, column.type)) from None
     return pl.DataFrame(columns)
 
 

@@ -88,7 +88,7 @@ def read_parquet(
         decimal=form.decimal,
         reading=form.reading,
         date_format=form.date_format,
-        readings=readings_of_durations(schema, form.decimal) | readings if form.reading > 1 else readings,
+        readings=readings_of_durations(schema, form) | readings,
         row_numbers=tuple(dict.fromkeys([*indices, *row_numbers(features)])) if form.reading > 1 else (),
     )
     return with_labels(records, pl.concat(targets) if targets else None, form, place_of_all, require_target)

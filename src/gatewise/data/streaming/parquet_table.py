@@ -95,7 +95,7 @@ class StoredTable:
             schema = frame_of(opened.schema_arrow.empty_table().select(looked_at), looked_at).schema
         kinds = (pl.String, *TEXTS) if form.reading > 1 else (pl.String,)
         texts = tuple(name for name, kind in schema.items() if kind in kinds)
-        durations = readings_of_durations(schema, form.decimal) if form.reading > 1 else {}
+        durations = readings_of_durations(schema, form)
         blocks, start = [], 0
         for file in files:
             with opened_file(file) as opened:

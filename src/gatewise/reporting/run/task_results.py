@@ -1,4 +1,4 @@
-"""The results of a run that predicts numbers."""
+"""The results of a run that predicts numbers, or several labels at once."""
 
 from collections.abc import Sequence
 
