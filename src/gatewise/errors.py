@@ -1,8 +1,11 @@
-"""The one exception that means: the input is at fault, and this line says how to mend it."""
+"""The one exception that means: the input is at fault, and this line says how to mend it; and checks of arguments."""
 
+import math
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TypeVar
+
+from gatewise.wording import instead
 
 Wanted = TypeVar("Wanted")
 
@@ -22,10 +25,38 @@ def check_kind(value: object, kind: type, name: str, advice: str) -> None:
         raise GatewiseError(f"{name} must be {article} {kind.__name__}, got {type(value).__name__}; {advice}")
 
 
-def check_number(value: object, name: str, advice: str) -> None:
-    """Raises GatewiseError for what is no whole number, or true or false."""
-    if isinstance(value, bool) or not isinstance(value, Integral):
-        raise GatewiseError(f"{name} must be a whole number, got {value!r}; {advice}")
+def check_choice(value: object, choices: Iterable[str], what: str) -> None:
+    """Raises GatewiseError for a value that is none of the choices, with the nearest of them.
+
+    >>> check_choice("sparsmax", ["softmax", "sparsemax"], "gate map")
+    Traceback (most recent call last):
+    gatewise.errors.GatewiseError: unknown gate map 'sparsmax'; did you mean 'sparsemax'?
+    """
+    if value not in (known := list(choices)):
+        raise GatewiseError(f"unknown {what} {value!r}{instead(str(value), known)}")
+
+
+def check_interval(value: object, interval: str, name: str, advice: str = "", whole: bool = False) -> None:
+    """Raises GatewiseError for no number in an interval such as "[0, 1)" or "(0, inf)"; true and false are no numbers.
+
+    >>> check_interval(1.5, "[0, 1)", "decay")
+    Traceback (most recent call last):
+    gatewise.errors.GatewiseError: decay must be a number in [0, 1), got 1.5
+    >>> check_interval(0, "[1, inf)", "k", "leave it out for all", whole=True)
+    Traceback (most recent call last):
+    gatewise.errors.GatewiseError: k must be a whole number of at least 1, got 0; leave it out for all
+    """
+    low, high = map(float, interval[1:-1].split(","))
+    number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    above = number and (low < value if interval[0] == "(" else low <= value)  # pyrefly: ignore[unsupported-operation]
+    if above and (value < high if interval[-1] == ")" else value <= high):  # pyrefly: ignore[unsupported-operation]
+        return
+    kind = f"a {'whole ' * whole}number"
+    if math.isinf(high):
+        wanted = kind if math.isinf(low) else f"{kind} {'above' if interval[0] == '(' else 'of at least'} {low:g}"
+    else:
+        wanted = f"{kind} in {interval}"
+    raise GatewiseError(f"{name} must be {wanted}, got {value!r}" + f"; {advice}" * bool(advice))
 
 
 def check_kinds(values: Iterable[Wanted], kind: type[Wanted], name: str, advice: str) -> list[Wanted]:

@@ -203,8 +203,8 @@ def test_the_command_it_gives_repeats_it(small, tmp_path, capsys):
 
 
 REFUSED = {
-    "no seeds": ({"seeds": 0}, {}, "seeds and jobs must be at least 1"),
-    "no jobs": ({"jobs": 0}, {}, "seeds and jobs must be at least 1"),
+    "no seeds": ({"seeds": 0}, {}, "seeds must be a whole number of at least 1, got 0"),
+    "no jobs": ({"jobs": 0}, {}, "jobs must be at least 1, or -1 for one on each core"),
     "a seed too large": ({}, {"seed": 2**32 - 1}, "begin with a smaller seed"),
     "a model that cannot be": ({}, {"expert": "conv"}, "images"),
     "unknown regulariser": ({}, {"regulariser": {"entropy": 1.0}}, "unknown regulariser"),

@@ -19,7 +19,7 @@ from gatewise.config.checks import check_gate
 from gatewise.config.run import MAKE_ONE, RunConfig, choose_device
 from gatewise.config.template import written
 from gatewise.data.missing_values import MISSING_NUMBERS
-from gatewise.errors import GatewiseError, check_kind, check_number
+from gatewise.errors import GatewiseError, check_interval, check_kind
 from gatewise.files import LOCK, held, named_after, write_json
 from gatewise.models.task import KINDS
 from gatewise.objectives import regularisers
@@ -87,13 +87,15 @@ def compare(
     """
     started = time.perf_counter()
     check_kind(base, RunConfig, "base", MAKE_ONE)
-    check_number(seeds, "seeds", "say how many there are; the first is the configuration's seed")
+    check_interval(
+        seeds, "[1, inf)", "seeds", "say how many there are; the first is the configuration's seed", whole=True
+    )
     if jobs is not None:
-        check_number(jobs, "jobs", "say how many cells are trained at once")
+        check_interval(jobs, "(-inf, inf)", "jobs", "say how many cells are trained at once", whole=True)
     if watcher is not None:
         check_kind(watcher, Watcher, "watcher", "make a class of gw.comparison.Watcher")
-    if seeds < 1 or jobs == 0:
-        raise GatewiseError("seeds and jobs must be at least 1")
+    if jobs == 0:
+        raise GatewiseError("jobs must be at least 1, or -1 for one on each core")
     if base.seed + seeds > 2**32:
         raise GatewiseError(f"{seeds} seeds from {base.seed} on go beyond {2**32 - 1}; begin with a smaller seed")
     base = continued(base).model_copy(update={"threads": base.threads or 1})

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError, check_kind, check_number
+from gatewise.errors import GatewiseError, check_interval, check_kind
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.frozen import Resting
 from gatewise.mixture.mlp import MLPBank
@@ -66,14 +66,14 @@ class MoELayer(Resting):
         shared: nn.Module | None = None,
     ):
         super().__init__()
-        check_number(in_features, "in_features", "it is the last size of x")
+        check_interval(in_features, "[1, inf)", "in_features", "it is the last size of x", whole=True)
         if k is not None:
-            check_number(k, "k", "say how many experts a token has")
+            check_interval(k, "[1, inf)", "k", "say how many experts a token has", whole=True)
         self.in_features = in_features
         if isinstance(experts, int):
             widths = _widths(4 * in_features if hidden is None else hidden)
             if out_features is not None:
-                check_number(out_features, "out_features", "it is the last size of the output")
+                check_interval(out_features, "[1, inf)", "out_features", "the last size of the output", whole=True)
             experts = MLPBank(experts, in_features, widths, out_features or in_features, dropout or 0.0)
         else:
             _refuse("experts that are given", hidden=hidden, out_features=out_features, dropout=dropout)
@@ -178,7 +178,7 @@ def _widths(hidden: int | Sequence[int]) -> list[int]:
     """The widths of the bank's hidden layers."""
     widths = list(hidden) if isinstance(hidden, Sequence) else [hidden]
     for width in widths:
-        check_number(width, "hidden", "give a width, or a list of widths")
+        check_interval(width, "[1, inf)", "hidden", "give a width, or a list of widths", whole=True)
     return widths
 
 
