@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_one_line(gatewise, numbers, regression, tmp_path):
     for words, said in (
         ([*train, "--target", "kind", "--head", "gaussian"], "which is no number; the head gaussian predicts numbers"),
         ([*train, "--target", "y", "--head", "poisson"], "which is no count"),
-        ([*train, "--target", "y", "--head", "gamma"], "head: input should be"),
+        ([*train, "--target", "y", "--head", "gamma"], "head: unknown head 'gamma'"),
         ([*train, "--target", "y", "--set", "class_weight=balanced"], "class_weight is for classes"),
         (["export", regression], "has the head gaussian"),
         (["evaluate", regression, "--calibrated"], "--calibrated is for classes"),

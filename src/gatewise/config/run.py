@@ -16,6 +16,7 @@ from gatewise.data.read_options import Form, as_separator
 from gatewise.data.readers.text_files import as_encoding
 from gatewise.data.target_columns import joined, names_of
 from gatewise.errors import GatewiseError
+from gatewise.mixture.heads import HEADS
 from gatewise.schedules import as_schedule
 from gatewise.wording import instead
 
@@ -128,8 +129,9 @@ class RunConfig(LoopConfig):
         description="the column to predict, its number where there is no header; several with commas between them, a "
         "name with a comma of its own then in double quotes",
     )
-    head: Literal["categorical", "gaussian", "student-t", "poisson", "bernoulli"] | None = Field(
+    head: str | None = Field(
         None,
+        examples=["categorical"],
         description="what the target is: classes, numbers, numbers with outliers, counts, labels that are there or "
         "not; unset: guessed from it",
     )
@@ -313,6 +315,13 @@ class RunConfig(LoopConfig):
         if not names or not all(isinstance(name, str | int) and not isinstance(name, bool) for name in names):
             return value
         return joined([str(name) for name in names]) if isinstance(value, list) else str(value)
+
+    @field_validator("head")
+    @classmethod
+    def _registered_head(cls, value: str | None) -> str | None:
+        if value is not None:
+            HEADS.named(value)
+        return value
 
     @field_validator("missing")
     @classmethod

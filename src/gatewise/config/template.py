@@ -15,6 +15,7 @@ from gatewise import estimators, objectives
 from gatewise.config.loading import key_instead
 from gatewise.config.run import LoopConfig, RunConfig
 from gatewise.errors import GatewiseError
+from gatewise.mixture.heads import HEADS
 
 WIDTH = 104
 HEADINGS = {
@@ -51,6 +52,8 @@ def names_for(key: str) -> list[str]:
     if key == "estimator":
         own = {name for objective in objectives.names() for name in objectives.named(objective).own_estimators.names()}
         return sorted({*estimators.names(), *own})
+    if key == "head":
+        return HEADS.names()
     return list(objectives.REGULARISERS) if key == "regulariser" else []
 
 

@@ -1,4 +1,7 @@
-"""Heads: what the numbers that an expert puts out mean, as a likelihood."""
+"""Heads: what the numbers that an expert puts out mean, as a likelihood; and their registry.
+
+To add your own, subclass `DistributionHead`, give it a `name`, and decorate it with `register`.
+"""
 
 import math
 from typing import Any, ClassVar, Protocol
@@ -9,10 +12,19 @@ from torch import Tensor, distributions
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.likelihoods import HALF_LOG_2PI, log_softmax, poisson_log_prob, student_t_log_prob
+from gatewise.registry import Registry
 
 
 class Head(Protocol):
-    """p(y | outputs of one expert)."""
+    """p(y | outputs of one expert).
+
+    Attributes:
+        task: what kind of targets it is for: "classification", "regression", "counts" or "multilabel".
+        outputs: O, numbers that an expert puts out for a row; None: one a class or label.
+    """
+
+    task: ClassVar[str]
+    outputs: ClassVar[int | None]
 
     def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
         """log p(y), `[...]`, for outputs `[..., O]` and targets `[...]`."""
@@ -23,12 +35,23 @@ class Head(Protocol):
         ...
 
 
+HEADS: Registry[Head] = Registry("head")
+"""By the names of configurations and command line."""
+
+register, named, names = HEADS.register, HEADS.named, HEADS.names
+
+
+@register
 class Categorical:
     """Classes 0..C-1 with the outputs as logits; computed in float32 at least.
 
     log p and its slopes are right to 1e-5 of their own size, also where p is within 1e-30 of 1; what is smaller than
     float32's least normal number, 1.2e-38, to that.
     """
+
+    name = "categorical"
+    task = "classification"
+    outputs = None
 
     def log_prob(self, outputs: Tensor, y: Tensor) -> Tensor:
         """log p(y), `[...]`, for logits `[..., C]` and integer classes y `[...]`.
@@ -72,9 +95,14 @@ class DistributionHead:
     Attributes:
         outputs: O, numbers that an expert puts out for a row; None: one a label.
         event_dims: dimensions of one row's target: 0 for a number, 1 for a vector of labels.
+        task: "regression", "counts" or "multilabel": what targets are read as, what is measured and reported.
+        robust: whether targets are counted from their median in interquartile ranges, which outliers do not move, and
+            not from their mean in standard deviations: where it takes a `location` and a `unit`.
     """
 
     outputs: ClassVar[int | None]
+    task: ClassVar[str] = "regression"
+    robust: ClassVar[bool] = False
     event_dims: ClassVar[int] = 0
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
@@ -145,6 +173,7 @@ class _Scaled(DistributionHead):
         return self.location + self.unit * location, self.unit * (F.softplus(raw) + self.floor)
 
 
+@register
 class Gaussian(_Scaled):
     """A Gaussian whose mean o_1 and scale softplus(o_2) + floor an expert puts out.
 
@@ -157,6 +186,7 @@ class Gaussian(_Scaled):
         GatewiseError: for a floor or a unit that is not above 0.
     """
 
+    name = "gaussian"
     outputs = 2
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
@@ -168,6 +198,7 @@ class Gaussian(_Scaled):
         return log_scale - HALF_LOG_2PI - z * z / 2
 
 
+@register
 class StudentT(_Scaled):
     """Student's t with location, scale and degrees of freedom 2 + softplus(o_3), for targets with outliers.
 
@@ -177,7 +208,9 @@ class StudentT(_Scaled):
     Reference: Lange, Little and Taylor 1989.
     """
 
+    name = "student-t"
     outputs = 3
+    robust = True
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """t(location + unit o_1, unit scale, degrees of freedom)."""
@@ -189,6 +222,7 @@ class StudentT(_Scaled):
         return log_scale + student_t_log_prob(z, 2 + F.softplus(outputs[..., 2]))
 
 
+@register
 class Poisson(DistributionHead):
     """A Poisson distribution of counts with rate unit (softplus(o_1) + 1e-6): it cannot overflow, and is never 0.
 
@@ -201,6 +235,8 @@ class Poisson(DistributionHead):
     Reference: Loader 2000, "Fast and accurate computation of binomial probabilities", for log p.
     """
 
+    name = "poisson"
+    task = "counts"
     outputs = 1
 
     def __init__(self, unit: float = 1.0):
@@ -223,9 +259,12 @@ class Poisson(DistributionHead):
             )
 
 
+@register
 class Bernoulli(DistributionHead):
     """Several labels of a row, each there or not, independent given the expert: the outputs are L logits."""
 
+    name = "bernoulli"
+    task = "multilabel"
     outputs = None
     event_dims = 1
 

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -13,31 +13,10 @@ from torch import Tensor, nn
 from gatewise.config.run import MOST_LAYERS, RunConfig
 from gatewise.data.number_format import NumberFormat
 from gatewise.errors import GatewiseError
-from gatewise.mixture import (
-    Bernoulli,
-    Categorical,
-    ConvExpert,
-    ConvGate,
-    Gate,
-    Gaussian,
-    Head,
-    MixtureOfExperts,
-    MLPBank,
-    Poisson,
-    StudentT,
-    mlp,
-)
+from gatewise.mixture import ConvExpert, ConvGate, Gate, Head, MixtureOfExperts, MLPBank, mlp
+from gatewise.mixture.heads import HEADS
 from gatewise.models.numeric_embedding import NumericEmbedding, any_bins
 from gatewise.wording import shown
-
-HEADS: dict[str, Callable[..., Head]] = {
-    "categorical": Categorical,
-    "gaussian": Gaussian,
-    "student-t": StudentT,
-    "poisson": Poisson,
-    "bernoulli": Bernoulli,
-}
-"""What a model may predict, by name."""
 
 MOST_NUMBERS = 2**32
 """Numbers of a row, at most."""
@@ -89,9 +68,7 @@ class ModelSpec(BaseModel):
     numbers: int = Field(0, ge=0, le=2**20)
     bin_counts: list[Size] = []
     labels: list[Label] = []
-    head: Literal["categorical", "gaussian", "student-t", "poisson", "bernoulli"] = Field(
-        "categorical", validate_default=True
-    )
+    head: str = Field("categorical", validate_default=True)
     target_location: float = 0.0
     target_unit: float = Field(1.0, gt=0)
     target_format: NumberFormat | None = None
@@ -123,11 +100,11 @@ class ModelSpec(BaseModel):
     @field_validator("head")
     @classmethod
     def _fits_classes(cls, value: str, info: ValidationInfo) -> str:
-        """Two classes for a categorical head, a label for one of labels, and neither for another."""
-        classes, labels = info.data.get("classes"), info.data.get("labels")
-        if classes is not None and (value == "categorical") != (len(classes) >= 2):
+        """Two classes for a head of classes, a label for one of labels, and neither for another."""
+        classes, labels, task = info.data.get("classes"), info.data.get("labels"), HEADS.named(value).task
+        if classes is not None and (task == "classification") != (len(classes) >= 2):
             raise ValueError(f"the head {value} does not fit {len(classes)} classes")
-        if labels is not None and (getattr(HEADS[value], "outputs", 0) is None) != bool(labels):
+        if labels is not None and (task == "multilabel") != bool(labels):
             raise ValueError(f"the head {value} does not fit {len(labels)} labels")
         return value
 
@@ -197,7 +174,7 @@ class ModelSpec(BaseModel):
         return embedding if trunk is None else nn.Sequential(embedding, *trunk)
 
     def _head(self) -> Head:
-        made, scaling = HEADS[self.head], {"location": self.target_location, "unit": self.target_unit}
+        made, scaling = HEADS.named(self.head), {"location": self.target_location, "unit": self.target_unit}
         taken = inspect.signature(made).parameters
         return made(**{name: value for name, value in scaling.items() if name in taken})
 
@@ -220,7 +197,7 @@ class ModelSpec(BaseModel):
         )
 
     def _experts(self) -> MLPBank | list[ConvExpert]:
-        outputs = getattr(HEADS[self.head], "outputs", None) or len(self.classes or self.labels)
+        outputs = HEADS.named(self.head).outputs or len(self.classes or self.labels)
         if self.expert == "conv":
             return [ConvExpert(tuple(self.input_shape), outputs, dropout=self.dropout) for _ in range(self.experts)]
         hidden = [] if self.expert == "linear" else self.expert_hidden

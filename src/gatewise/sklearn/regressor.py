@@ -15,7 +15,7 @@ from gatewise.data import MISSING, Records
 from gatewise.errors import GatewiseError
 from gatewise.metrics.quantiles import mixture_quantile, routed
 from gatewise.mixture import DistributionHead, MixtureOfExperts
-from gatewise.models.spec import HEADS
+from gatewise.mixture.heads import HEADS
 from gatewise.models.task import KINDS, Numbers, as_targets, scaling, with_head
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
 from gatewise.sklearn.frames import fitting_records
@@ -224,7 +224,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     def _numbers(self, y: Any) -> np.ndarray:
         """Targets as float64 `[N]`, which the head takes."""
-        y, head = finite_numbers(y), HEADS[self.head]()
+        y, head = finite_numbers(y), HEADS.named(self.head)()
         assert isinstance(head, DistributionHead)
         head.check(torch.from_numpy(y))
         return y
