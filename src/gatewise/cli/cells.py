@@ -9,7 +9,7 @@ from gatewise.cli.progress import Lines
 from gatewise.cli.stopping import stop
 from gatewise.comparison import Watcher
 from gatewise.comparison.summary import Outcome
-from gatewise.reporting.schemas.comparison import Combination, Comparison, Interval
+from gatewise.reporting.schemas.comparison import CombinationSchema, ComparisonSchema, Interval
 from gatewise.wording import NONE, count, number
 
 
@@ -77,7 +77,7 @@ class Cells(Watcher):
             self.status.update(f"{self.total - self.told} of {self.total} cells to go")
 
 
-def comparison_table(comparison: Comparison) -> Table:
+def comparison_table(comparison: ComparisonSchema) -> Table:
     """A row a combination, best first; beneath each mean ± half of its interval."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("", min_width=16, overflow="fold")
@@ -88,7 +88,7 @@ def comparison_table(comparison: Comparison) -> Table:
     return table
 
 
-def legend(comparison: Comparison) -> str:
+def legend(comparison: ComparisonSchema) -> str:
     """What the table's order, rows and intervals are."""
     part, seeds = comparison.judged, len(comparison.seeds)
     told = f"best {part} NLL first; all on {comparison.rows_judged} {part} rows; "
@@ -97,7 +97,7 @@ def legend(comparison: Comparison) -> str:
     return told + f"± half of the {100 * comparison.confidence:.0f} % t interval over {seeds} seeds"
 
 
-def _row(comparison: Comparison, combination: Combination) -> list[str]:
+def _row(comparison: ComparisonSchema, combination: CombinationSchema) -> list[str]:
     figures = comparison.figures(combination)
     seeds = str(combination.seeds_done)
     if combination.seeds_failed:

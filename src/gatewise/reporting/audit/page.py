@@ -7,7 +7,7 @@ from typing import Any
 from gatewise.auditing.verdict import verdict
 from gatewise.files import write_text
 from gatewise.reporting.audit.pictures import pictures
-from gatewise.reporting.html.blocks import Command, Paragraph, Row, Section, Table
+from gatewise.reporting.html.blocks import Command, Paragraph, Section, Table, TableRow
 from gatewise.reporting.html.templates import ENVIRONMENT
 from gatewise.wording import count, number, percent
 
@@ -53,7 +53,7 @@ def _table(audit: Audit) -> Section:
         "distinct evaluations an example. ms: forward and backward of one batch on this machine."
     )
     ordered = [audit["rows"][place] for place in audit.get("order", range(len(audit["rows"])))]
-    rows = [Row(row["label"], _cells(row), _aside(row)) for row in ordered]
+    rows = [TableRow(row["label"], _cells(row), _aside(row)) for row in ordered]
     how = "In order of the error by evaluations" if "order" in audit else "By rising mean squared error"
     if any(row["evaluations_at_most"] > audit["max_evaluations"] for row in ordered):
         how += f"; those that run more than {audit['max_evaluations']} come after"
@@ -65,7 +65,7 @@ def _table(audit: Audit) -> Section:
 def _left_out(audit: Audit) -> list[Section]:
     if not audit["skipped"]:
         return []
-    rows = [Row(refused["estimator"], [refused["reason"]]) for refused in audit["skipped"]]
+    rows = [TableRow(refused["estimator"], [refused["reason"]]) for refused in audit["skipped"]]
     return [Section("Not audited", [Table("What could not be asked", ["estimator", "why"], rows, numeric=False)])]
 
 

@@ -9,7 +9,7 @@ from gatewise.reporting.html.blocks import Picture
 from gatewise.reporting.html.svg import draw
 from gatewise.reporting.plots.learning_curves import History
 from gatewise.reporting.plots.overlays import NAME, WIDTH, Course, course_picture, line, style
-from gatewise.reporting.schemas.comparison import Comparison
+from gatewise.reporting.schemas.comparison import ComparisonSchema
 from gatewise.reporting.schemas.fields import as_array
 from gatewise.wording import count, number, short
 
@@ -48,7 +48,7 @@ COURSES = (
 )
 
 
-def forest(comparison: Comparison) -> Picture | None:
+def forest(comparison: ComparisonSchema) -> Picture | None:
     """A row a combination: a dot for each seed's NLL, and the mean with its interval."""
     shown = [(each, figures) for each in comparison.finished if (figures := comparison.figures(each)) is not None]
     if not shown:
@@ -81,12 +81,12 @@ def forest(comparison: Comparison) -> Picture | None:
     return Picture(draw("forest", label, WIDTH, 60 + 38 * len(shown), paint), "NLL of every seed", caption)
 
 
-def curves(comparison: Comparison, histories: Mapping[str, History]) -> list[Picture | None]:
+def curves(comparison: ComparisonSchema, histories: Mapping[str, History]) -> list[Picture | None]:
     """The course of every cell; `histories` has the epochs by the cell's folder."""
     return [_course(comparison, histories, course) for course in COURSES]
 
 
-def _course(comparison: Comparison, histories: Mapping[str, History], course: Course) -> Picture | None:
+def _course(comparison: ComparisonSchema, histories: Mapping[str, History], course: Course) -> Picture | None:
     finished = comparison.finished
     lines = [
         line(place, histories.get(cell.folder, []), course)

@@ -10,7 +10,7 @@ from gatewise.reporting.comparison.verdict import doubts, verdict
 from gatewise.reporting.html.templates import ENVIRONMENT
 from gatewise.reporting.plots.learning_curves import History
 from gatewise.reporting.reading import read_history, read_object
-from gatewise.reporting.schemas.comparison import Comparison, parse_comparison
+from gatewise.reporting.schemas.comparison import ComparisonSchema, parse_comparison
 
 
 def render_comparison(comparison: dict[str, Any], histories: Mapping[str, History]) -> str:
@@ -41,7 +41,7 @@ def write_comparison(folder: Path) -> Path:
     return page
 
 
-def _page(comparison: Comparison, histories: Mapping[str, History]) -> str:
+def _page(comparison: ComparisonSchema, histories: Mapping[str, History]) -> str:
     return ENVIRONMENT.get_template("comparison.html.jinja").render(
         comparison=comparison,
         findings=verdict(comparison),

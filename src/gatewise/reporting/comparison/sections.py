@@ -4,25 +4,25 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from gatewise.reporting.comparison.figures import curves, forest
-from gatewise.reporting.html.blocks import Command, Link, Noted, Paragraph, Row, Section, Table
+from gatewise.reporting.html.blocks import Command, Link, Noted, Paragraph, Section, Table, TableRow
 from gatewise.reporting.plots.learning_curves import History
-from gatewise.reporting.schemas.comparison import CellRow, Combination, Comparison, Interval
+from gatewise.reporting.schemas.comparison import CellSchema, CombinationSchema, ComparisonSchema, Interval
 from gatewise.wording import NONE, count, number, percent, setting, short
 
 NAME = 120  # letters
 
 
-def repeat(comparison: Comparison) -> Section:
+def repeat(comparison: ComparisonSchema) -> Section:
     """What it takes to get these numbers again."""
     note = "Cells that are finished are not trained again: the same command goes on where it was stopped."
     return Section("How to repeat it", [Command(comparison.command), Paragraph(note)])
 
 
-def results(comparison: Comparison) -> Section:
+def results(comparison: ComparisonSchema) -> Section:
     """One row a combination: how good, then at what cost."""
     told = _note(comparison)
-    good = [Row(short(each.name, NAME), _quality(comparison, each)) for each in comparison.combinations]
-    cost = [Row(short(each.name, NAME), _cost(comparison, each)) for each in comparison.combinations]
+    good = [TableRow(short(each.name, NAME), _quality(comparison, each)) for each in comparison.combinations]
+    cost = [TableRow(short(each.name, NAME), _cost(comparison, each)) for each in comparison.combinations]
     return Section(
         "Results",
         [
@@ -43,21 +43,21 @@ def results(comparison: Comparison) -> Section:
     )
 
 
-def learning(comparison: Comparison, histories: Mapping[str, History]) -> Section:
+def learning(comparison: ComparisonSchema, histories: Mapping[str, History]) -> Section:
     """The seeds of each combination side by side, and the course of every cell."""
     pictures = [forest(comparison), *curves(comparison, histories)]
     drawn = [picture for picture in pictures if picture is not None]
     return Section("Seeds and learning curves", drawn or [Paragraph("No cell was finished: there is nothing to draw.")])
 
 
-def cells(comparison: Comparison) -> Section:
+def cells(comparison: ComparisonSchema) -> Section:
     """Every training, and the way to its own report."""
     header = ["", "seed", "NLL", "accuracy", "epochs, best", "seconds", "report"]
     rows = [_cell(comparison, cell) for cell in comparison.cells]
     return Section("Cells", [Table("Every training", header, rows, wide=True)])
 
 
-def _note(comparison: Comparison) -> str:
+def _note(comparison: ComparisonSchema) -> str:
     level = f"{100 * comparison.confidence:.0f}\N{NO-BREAK SPACE}%"
     seeds = count(len(comparison.seeds), "seed")
     over = f"Means over {seeds}, ± half of the {level} t interval of the mean"
@@ -72,7 +72,7 @@ def _note(comparison: Comparison) -> str:
     )
 
 
-def _quality(comparison: Comparison, combination: Combination) -> list[str | Noted]:
+def _quality(comparison: ComparisonSchema, combination: CombinationSchema) -> list[str | Noted]:
     figures = comparison.figures(combination)
     if figures is None:
         return [NONE] * 5
@@ -88,7 +88,7 @@ def _quality(comparison: Comparison, combination: Combination) -> list[str | Not
     ]
 
 
-def _cost(comparison: Comparison, combination: Combination) -> list[str]:
+def _cost(comparison: ComparisonSchema, combination: CombinationSchema) -> list[str]:
     figures = comparison.figures(combination)
     used = NONE if figures is None else f"{number(figures.experts_used.mean, 1)} of {combination.experts}"
     run = NONE if combination.evaluations is None else f"{combination.evaluations} of {combination.experts}"
@@ -108,12 +108,12 @@ def spread(interval: Interval, digits: int = 4) -> str | Noted:
     return mean if interval.half is None else Noted(mean, f"± {number(interval.half, digits)}")
 
 
-def _cell(comparison: Comparison, cell: CellRow) -> Row:
+def _cell(comparison: ComparisonSchema, cell: CellSchema) -> TableRow:
     metrics = comparison.metrics(cell)
     name = short(cell.combination, NAME)
     if cell.status == "failed" or metrics is None:
-        return Row(name, [str(cell.seed), *[NONE] * 4, "failed"], short(cell.reason or "", 300))
+        return TableRow(name, [str(cell.seed), *[NONE] * 4, "failed"], short(cell.reason or "", 300))
     epochs = f"{cell.epochs or 0}, {cell.best_epoch or 0}"
     link = Link("report", quote(f"{cell.folder}/report.html"))
     figures = [number(metrics.nll, 4), percent(metrics.accuracy), epochs, number(cell.seconds, 1)]
-    return Row(name, [setting(cell.seed), *figures, link])
+    return TableRow(name, [setting(cell.seed), *figures, link])

@@ -1,7 +1,7 @@
 """The verdict on a comparison, and what could void it, in words."""
 
 from gatewise.mixture.information import COLLAPSED, STILL
-from gatewise.reporting.schemas.comparison import Combination, Comparison, Interval
+from gatewise.reporting.schemas.comparison import CombinationSchema, ComparisonSchema, Interval
 from gatewise.wording import Finding, count, duration, listed, number, percent, short
 
 FEW_SEEDS = 5
@@ -9,7 +9,7 @@ FEW_ROWS = 500
 LONGEST = 80  # letters of a name
 
 
-def verdict(comparison: Comparison) -> list[Finding]:
+def verdict(comparison: ComparisonSchema) -> list[Finding]:
     """What was compared, which is best, whether the seeds tell it from the others, and whether the gates choose."""
     finished = comparison.finished
     if not finished:
@@ -18,7 +18,7 @@ def verdict(comparison: Comparison) -> list[Finding]:
     return [*found, *_cheaper(comparison, finished), *_gates(comparison, finished)]
 
 
-def doubts(comparison: Comparison) -> list[str]:
+def doubts(comparison: ComparisonSchema) -> list[str]:
     """What could void the verdict: too little of something, and what went wrong."""
     return [
         *_failures(comparison),
@@ -34,11 +34,11 @@ def told_apart(difference: Interval) -> bool:
     return difference.low is not None and difference.low > 0
 
 
-def _called(combination: Combination) -> str:
+def _called(combination: CombinationSchema) -> str:
     return short(combination.name, LONGEST)
 
 
-def _compared(comparison: Comparison) -> Finding:
+def _compared(comparison: ComparisonSchema) -> Finding:
     data = comparison.data
     on = "" if data is None else f" on {short(data.name, LONGEST)} ({count(data.train_rows, 'row')} for training)"
     return Finding(
@@ -48,7 +48,7 @@ def _compared(comparison: Comparison) -> Finding:
     )
 
 
-def _best(comparison: Comparison, best: Combination) -> Finding:
+def _best(comparison: ComparisonSchema, best: CombinationSchema) -> Finding:
     figures = comparison.figures(best)
     assert figures is not None  # it is one of those finished
     nll = number(figures.nll.mean, 4)
@@ -59,14 +59,14 @@ def _best(comparison: Comparison, best: Combination) -> Finding:
     )
 
 
-def _between(comparison: Comparison, interval: Interval) -> str:
+def _between(comparison: ComparisonSchema, interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return ""
     ends = f"{number(interval.low, 4)} to {number(interval.high, 4)}"
     return f" ({100 * comparison.confidence:.0f}\N{NO-BREAK SPACE}% interval {ends})"
 
 
-def _apart(comparison: Comparison, finished: list[Combination]) -> list[Finding]:
+def _apart(comparison: ComparisonSchema, finished: list[CombinationSchema]) -> list[Finding]:
     """The best against the next, then against all others that it is not told from."""
     if len(finished) == 1:
         return [Finding("fact", "No other combination was finished, so there is nothing to compare it with.")]
@@ -89,7 +89,7 @@ def _apart(comparison: Comparison, finished: list[Combination]) -> list[Finding]
     return found
 
 
-def _cheaper(comparison: Comparison, finished: list[Combination]) -> list[Finding]:
+def _cheaper(comparison: ComparisonSchema, finished: list[CombinationSchema]) -> list[Finding]:
     """The one that runs the fewest experts of those that are as good as the seeds can tell."""
     best = finished[0]
     alike = [each for each in finished[1:] if each.difference and not told_apart(each.difference)]
@@ -106,7 +106,7 @@ def _cheaper(comparison: Comparison, finished: list[Combination]) -> list[Findin
     ]
 
 
-def _gates(comparison: Comparison, finished: list[Combination]) -> list[Finding]:
+def _gates(comparison: ComparisonSchema, finished: list[CombinationSchema]) -> list[Finding]:
     """Which gates collapsed, stopped choosing, or left experts dead."""
     choosing = [combination for combination in finished if combination.experts > 1]
     if not choosing:
@@ -131,7 +131,7 @@ def _gates(comparison: Comparison, finished: list[Combination]) -> list[Finding]
     return found or [Finding("good", "No gate collapsed, and every combination uses all its experts with every seed.")]
 
 
-def _failures(comparison: Comparison) -> list[str]:
+def _failures(comparison: ComparisonSchema) -> list[str]:
     failed: dict[tuple[str, str], list[str]] = {}
     for cell in comparison.cells:
         if cell.status == "failed":
@@ -147,7 +147,7 @@ def _failures(comparison: Comparison) -> list[str]:
     return told
 
 
-def _seeds(comparison: Comparison) -> list[str]:
+def _seeds(comparison: ComparisonSchema) -> list[str]:
     seeds = len(comparison.seeds)
     if seeds == 1:
         return ["One seed: no interval can be given, and no difference here can be told from chance. Add seeds."]
@@ -159,7 +159,7 @@ def _seeds(comparison: Comparison) -> list[str]:
     return []
 
 
-def _rows(comparison: Comparison) -> list[str]:
+def _rows(comparison: ComparisonSchema) -> list[str]:
     rows, told = comparison.rows_judged, []
     if comparison.data is not None and comparison.judged == "validation":
         told.append("There were no test rows: the validation rows chose each cell's epoch too, so the NLL flatters.")
@@ -171,7 +171,7 @@ def _rows(comparison: Comparison) -> list[str]:
     return told
 
 
-def _limits(comparison: Comparison) -> list[str]:
+def _limits(comparison: ComparisonSchema) -> list[str]:
     done = [cell for cell in comparison.cells if cell.status == "done"]
     cut = [cell.combination for cell in done if cell.still_improving]
     if not cut:
@@ -184,7 +184,7 @@ def _limits(comparison: Comparison) -> list[str]:
     ]
 
 
-def _versions(comparison: Comparison) -> list[str]:
+def _versions(comparison: ComparisonSchema) -> list[str]:
     done = [cell for cell in comparison.cells if cell.status == "done"]
     versions = sorted({cell.gatewise or "unknown" for cell in done})
     told = [f"The cells were trained by different versions of gatewise: {listed(versions)}."] if versions[1:] else []
@@ -194,7 +194,7 @@ def _versions(comparison: Comparison) -> list[str]:
     return told
 
 
-def summary_line(comparison: Comparison) -> str:
+def summary_line(comparison: ComparisonSchema) -> str:
     """How much was trained, in how long."""
     done = sum(cell.status == "done" for cell in comparison.cells)
     return f"{done} of {count(len(comparison.cells), 'cell')} done in {duration(comparison.seconds)}"

@@ -43,7 +43,7 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of a table: its name, one cell for each column, and a phrase that explains the name."""
 
     name: str
@@ -60,7 +60,7 @@ class Table:
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[TableRow]
     numeric: bool = True
     wide: bool = False
     kind: ClassVar[str] = "table"

@@ -1,7 +1,7 @@
 """The section on what is typical of each expert."""
 
-from gatewise.reporting.html.blocks import Gallery, Paragraph, Row, Section, Table, Thumbnail
-from gatewise.reporting.schemas.run import Image, Summary, TypicalExpert, Value
+from gatewise.reporting.html.blocks import Gallery, Paragraph, Section, Table, TableRow, Thumbnail
+from gatewise.reporting.schemas.run import ExpertProfile, Image, Summary, Value
 from gatewise.wording import number, percent, short
 
 TITLE = "What is typical of each expert"
@@ -40,19 +40,19 @@ def _left_out(summary: Summary) -> str:
     return f" The {shown} experts of {experts} that have most weight." if shown < experts else ""
 
 
-def _title(expert: TypicalExpert) -> str:
+def _title(expert: ExpertProfile) -> str:
     return f"Expert {expert.expert}"
 
 
-def _note(expert: TypicalExpert) -> str:
+def _note(expert: ExpertProfile) -> str:
     return "" if expert.share is None else f"{percent(expert.share)} of the gate's weight"
 
 
-def _gallery(expert: TypicalExpert) -> Gallery:
+def _gallery(expert: ExpertProfile) -> Gallery:
     return Gallery(_title(expert), _note(expert), [_thumbnail(expert, image) for image in expert.images])
 
 
-def _thumbnail(expert: TypicalExpert, image: Image) -> Thumbnail:
+def _thumbnail(expert: ExpertProfile, image: Image) -> Thumbnail:
     wrong = image.predicted != image.label
     true, guess = short(image.label, CAPTION), short(image.predicted, CAPTION)
     alt = f"A row of class {short(image.label, TOLD)}, given to expert {expert.expert} with probability "
@@ -61,19 +61,19 @@ def _thumbnail(expert: TypicalExpert, image: Image) -> Thumbnail:
     return Thumbnail(image.png, alt, caption, wrong)
 
 
-def _table(expert: TypicalExpert) -> Table | Paragraph:
+def _table(expert: ExpertProfile) -> Table | Paragraph:
     header = ["", "here", "all rows", "difference"]
-    rows = [_row(value) for value in expert.values] or [Row("nothing stands out", ["", "", ""])]
+    rows = [_row(value) for value in expert.values] or [TableRow("nothing stands out", ["", "", ""])]
     note = _note(expert)
     return Table(f"{_title(expert)}{f', {note}' if note else ''}", header, rows)
 
 
-def _row(value: Value) -> Row:
+def _row(value: Value) -> TableRow:
     name, far = short(value.column, TOLD), number(value.deviations, 1)
     cells = [_rounded(each, _spread(value)) for each in (value.mean, value.overall)]
     if value.value is not None:
         name, cells = f"{name} = {short(value.value, TOLD)}", [percent(value.mean), percent(value.overall)]
-    return Row(name, [*cells, far if far.startswith("−") or value.deviations is None else f"+{far}"])
+    return TableRow(name, [*cells, far if far.startswith("−") or value.deviations is None else f"+{far}"])
 
 
 def _spread(value: Value) -> float:

@@ -4,12 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from gatewise.reporting.html.blocks import Block, Command, Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.html.blocks import Block, Command, Paragraph, Section, Stack, Table, TableRow
 from gatewise.reporting.plots.bars import bound_gaps, expert_use, reliability_diagram
 from gatewise.reporting.plots.heat_maps import confusion_matrix, experts_by_class, experts_by_label
 from gatewise.reporting.plots.learning_curves import History, learning_pictures
 from gatewise.reporting.run.task_results import results_of_labels, results_of_numbers
-from gatewise.reporting.schemas.run import Calibration, Kept, Metrics, Reseeded, Summary, Tempered
+from gatewise.reporting.schemas.run import (
+    CalibrationSchema,
+    CoverageSchema,
+    Metrics,
+    ReseedingSchema,
+    Summary,
+    TemperatureSchema,
+)
 from gatewise.wording import count, number, percent, printable, setting, short
 
 WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}
@@ -57,7 +64,7 @@ def results(summary: Summary) -> Section:
 def _each_class(part: str, metrics: Metrics) -> Table:
     """The classes one by one."""
     rows = [
-        Row(
+        TableRow(
             short(each.name, 60), [number(each.rows, 0), *map(number, (each.recall, each.precision, each.f1, each.auc))]
         )
         for each in metrics.classes[:MOST_ROWS]
@@ -115,12 +122,12 @@ def repeat(summary: Summary, environment: Mapping[str, Any]) -> Section:
     data = summary.data
     of = "of the files, whose rows were streamed" if data.streamed else "equal for equal rows, from whatever file"
     facts = [
-        Row("gatewise", [summary.gatewise], "the version that trained"),
-        Row("seed", [setting(summary.config.get("seed"))], "where the random numbers start"),
-        Row("data", [short(data.name, 200)], f"{count(data.rows, 'row')}: {_split(summary)}"),
-        Row("data hash", [data.hash], f"SHA-256, {of}"),
+        TableRow("gatewise", [summary.gatewise], "the version that trained"),
+        TableRow("seed", [setting(summary.config.get("seed"))], "where the random numbers start"),
+        TableRow("data", [short(data.name, 200)], f"{count(data.rows, 'row')}: {_split(summary)}"),
+        TableRow("data hash", [data.hash], f"SHA-256, {of}"),
     ]
-    config = [Row(short(key, 80), [short(setting(value), 500)]) for key, value in summary.config.items()]
+    config = [TableRow(short(key, 80), [short(setting(value), 500)]) for key, value in summary.config.items()]
     half = -(-len(config) // 2)
     halves = {"Configuration": config[:half], "Configuration, continued": config[half:]}
     return Section(
@@ -139,7 +146,7 @@ def _versions(environment: Mapping[str, Any]) -> list[Table]:
     known = {key: environment.get(key) for key in ("python", "platform", "cuda", "processors", "threads")}
     known |= packages if isinstance(packages, dict) else {}
     rows = [
-        Row(short(printable(name), 80), [short(setting(value), 200)])
+        TableRow(short(printable(name), 80), [short(setting(value), 200)])
         for name, value in known.items()
         if value is not None and name != "gatewise"
     ]
@@ -156,17 +163,17 @@ def _parts(summary: Summary) -> list[tuple[str, Metrics]]:
     return [*test, ("validation", summary.validation)]
 
 
-def _answer(name: str, mixture: float | None, top1: float | None, shown: Callable[[float | None], str]) -> Row:
-    return Row(name, [shown(mixture), shown(top1)])
+def _answer(name: str, mixture: float | None, top1: float | None, shown: Callable[[float | None], str]) -> TableRow:
+    return TableRow(name, [shown(mixture), shown(top1)])
 
 
-def _measures(summary: Summary) -> tuple[list[Row], list[Row]]:
+def _measures(summary: Summary) -> tuple[list[TableRow], list[TableRow]]:
     """The other measures, of the gate and of calibration, each with a phrase for a newcomer."""
     experts, parts = summary.model.experts, [metrics for _, metrics in _parts(summary)]
     most = number(math.log(experts), 2)
 
-    def row(name: str, key: str, note: str, digits: int = 3) -> Row:
-        return Row(name, [number(getattr(metrics, key), digits) for metrics in parts], note)
+    def row(name: str, key: str, note: str, digits: int = 3) -> TableRow:
+        return TableRow(name, [number(getattr(metrics, key), digits) for metrics in parts], note)
 
     gate = [
         row("Jensen bound", "jensen", "the experts' log-likelihoods, averaged by the gate: at most the mixture's own"),
@@ -223,7 +230,7 @@ def _warm(summary: Summary) -> str:
     return f"Warm start: for {lasted} each row's expert was given, {how}, and not chosen by the gate."
 
 
-def _reseeded(reseeded: Sequence[Reseeded]) -> str:
+def _reseeded(reseeded: Sequence[ReseedingSchema]) -> str:
     if not reseeded:
         return ""
     shown = "; ".join(
@@ -243,30 +250,31 @@ def trust(summary: Summary) -> list[Block]:
     return [*drawn, *([Stack(tables)] if tables else [])]
 
 
-def _calibration(found: Calibration) -> Table:
+def _calibration(found: CalibrationSchema) -> Table:
     rows = [*_route("mixture", found.mixture), *_route("top-1", found.top1)]
     fitted = f"Temperature fitted on {count(found.fitted_on, 'validation row')}; for predict and evaluate --calibrated"
     return Table(fitted, ["", "before", "after"], rows)
 
 
-def _route(name: str, found: Tempered) -> list[Row]:
+def _route(name: str, found: TemperatureSchema) -> list[TableRow]:
     before, after = found.before, found.after
     note = f"temperature {number(found.temperature)}"
     if found.temperature == 1.0:
         note += ": the validation rows gain nothing by another"
     return [
-        Row(f"ECE, {name}", [number(before.ece), number(after.ece)], note),
-        Row(f"Brier score, {name}", [number(before.brier), number(after.brier)]),
-        Row(f"NLL, {name}", [number(before.nll), number(after.nll)]),
+        TableRow(f"ECE, {name}", [number(before.ece), number(after.ece)], note),
+        TableRow(f"Brier score, {name}", [number(before.brier), number(after.brier)]),
+        TableRow(f"NLL, {name}", [number(before.nll), number(after.nll)]),
     ]
 
 
-def _coverage(kept: list[Kept]) -> Table:
+def _coverage(kept: list[CoverageSchema]) -> Table:
     rows = [
-        Row(percent(each.kept), [percent(each.accuracy), number(each.abstain_above, 4)], _asked(each)) for each in kept
+        TableRow(percent(each.kept), [percent(each.accuracy), number(each.abstain_above, 4)], _asked(each))
+        for each in kept
     ]
     return Table("If it abstains where it is least sure", ["rows kept", "accuracy", "threshold, nats"], rows)
 
 
-def _asked(kept: Kept) -> str:
+def _asked(kept: CoverageSchema) -> str:
     return "" if kept.coverage is None or kept.kept is None else f"at least {percent(kept.coverage)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gatewise.reporting.html.blocks import Paragraph, Row, Section, Stack, Table
+from gatewise.reporting.html.blocks import Paragraph, Section, Stack, Table, TableRow
 from gatewise.reporting.schemas.run import Metrics
 from gatewise.wording import measure, number, percent, short
 
@@ -49,11 +49,11 @@ NUMBERS_MEASURES = (
 )
 
 
-def results_of_numbers(parts: Sequence[tuple[str, Metrics]], gate: Sequence[Row]) -> Section:
+def results_of_numbers(parts: Sequence[tuple[str, Metrics]], gate: Sequence[TableRow]) -> Section:
     """How well numbers are predicted, on each part of the rows that was not trained on."""
     header = ["", *(part for part, _ in parts)]
     rows = [
-        Row(name, [show(getattr(metrics, key)) for _, metrics in parts], note)
+        TableRow(name, [show(getattr(metrics, key)) for _, metrics in parts], note)
         for name, key, note, show in NUMBERS_MEASURES
         if any(getattr(metrics, key) is not None for _, metrics in parts)
     ]
@@ -67,11 +67,13 @@ def results_of_numbers(parts: Sequence[tuple[str, Metrics]], gate: Sequence[Row]
     )
 
 
-def results_of_labels(parts: Sequence[tuple[str, Metrics]], gate: Sequence[Row]) -> Section:
+def results_of_labels(parts: Sequence[tuple[str, Metrics]], gate: Sequence[TableRow]) -> Section:
     """How well labels are predicted, on each part of the rows that was not trained on."""
     header = ["", *(part for part, _ in parts)]
     answers = [row for part, metrics in parts for row in _answers(part, metrics)]
-    others = [Row(name, [show(getattr(m, key)) for _, m in parts], note) for name, key, note, show in LABELS_MEASURES]
+    others = [
+        TableRow(name, [show(getattr(m, key)) for _, m in parts], note) for name, key, note, show in LABELS_MEASURES
+    ]
     tables = [Table("Who answers", ["", "mixture", "top-1"], answers), Table("Labels together", header, others)]
     return Section(
         "Results",
@@ -84,17 +86,19 @@ def results_of_labels(parts: Sequence[tuple[str, Metrics]], gate: Sequence[Row])
     )
 
 
-def _answers(part: str, metrics: Metrics) -> list[Row]:
+def _answers(part: str, metrics: Metrics) -> list[TableRow]:
     return [
-        Row(f"accuracy, {part}", [percent(metrics.accuracy), percent(metrics.accuracy_top1)]),
-        Row(f"NLL, {part}", [number(metrics.nll), number(metrics.nll_top1)]),
+        TableRow(f"accuracy, {part}", [percent(metrics.accuracy), percent(metrics.accuracy_top1)]),
+        TableRow(f"NLL, {part}", [number(metrics.nll), number(metrics.nll_top1)]),
     ]
 
 
 def _each(part: str, metrics: Metrics) -> Table:
     """The labels one by one."""
     rows = [
-        Row(short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1), number(each.auc)])
+        TableRow(
+            short(each.name, NAME), [percent(each.share), percent(each.accuracy), number(each.f1), number(each.auc)]
+        )
         for each in metrics.labels[:MOST]
     ]
     left_out = f", the first {MOST} of {len(metrics.labels)}" if len(metrics.labels) > MOST else ""

@@ -9,11 +9,13 @@ from gatewise.errors import GatewiseError
 from gatewise.reporting.schemas.fields import Text
 
 
-class _Part(BaseModel):
+class AuditSchema(BaseModel):
+    """Some of what audit.json or a line of audits.jsonl holds."""
+
     model_config = ConfigDict(allow_inf_nan=False)  # keys not named here pass: they are not shown there
 
 
-class AlongRow(_Part):
+class AlongRow(AuditSchema):
     """The estimator in training, as it was measured once."""
 
     label: Text
@@ -24,7 +26,7 @@ class AlongRow(_Part):
     relative_std: float
 
 
-class AlongLine(_Part):
+class AlongLine(AuditSchema):
     """One audit: no rows where there was no gradient to compare with, and then the reason."""
 
     epoch: int
@@ -46,7 +48,7 @@ class AuditedRow(AlongRow):
     own: bool
 
 
-class Choice(_Part):
+class Choice(AuditSchema):
     """An estimator to use."""
 
     estimator: Text
@@ -54,7 +56,7 @@ class Choice(_Part):
     options: dict[Text, Any]
 
 
-class Recommended(_Part):
+class Recommended(AuditSchema):
     """The one to use, if there is one, and why."""
 
     estimator: Text | None
@@ -70,7 +72,7 @@ class ChoiceWithin(Choice):
     row: NonNegativeInt
 
 
-class AuditFile(_Part):
+class AuditFile(AuditSchema):
     """audit.json."""
 
     name: Text
@@ -106,7 +108,7 @@ def parse_audit_file(value: object, where: str) -> dict[str, Any]:
     return _parsed(AuditFile, value, f"{where}: {{}}; restore the file, or run gatewise audit again")
 
 
-def _parsed(kind: type[_Part], value: object, refusal: str) -> dict[str, Any]:
+def _parsed(kind: type[AuditSchema], value: object, refusal: str) -> dict[str, Any]:
     try:
         return kind.model_validate(value).model_dump()
     except ValidationError as error:

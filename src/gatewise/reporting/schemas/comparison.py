@@ -6,12 +6,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.schemas.fields import Number, Part, Text
+from gatewise.reporting.schemas.fields import Number, Schema, Text
 from gatewise.reporting.schemas.run import Data, Metrics
 from gatewise.wording import setting
 
 
-class Interval(Part):
+class Interval(Schema):
     """A mean over seeds, and the ends of its interval; None for the ends where there is one seed."""
 
     mean: Number = None
@@ -30,7 +30,7 @@ class Difference(Interval):
     seeds: PositiveInt
 
 
-class Figures(Part):
+class Figures(Schema):
     """The measures of one combination on one part of the data."""
 
     nll: Interval
@@ -43,7 +43,7 @@ class Figures(Part):
     mutual_information: Interval
 
 
-class Combination(Part):
+class CombinationSchema(Schema):
     """An objective with an estimator."""
 
     name: Text
@@ -58,7 +58,7 @@ class Combination(Part):
     difference: Difference | None = None
 
 
-class CellRow(Part):
+class CellSchema(Schema):
     """One training."""
 
     combination: Text
@@ -76,7 +76,7 @@ class CellRow(Part):
     test: Metrics | None = None
 
 
-class Comparison(Part):
+class ComparisonSchema(Schema):
     """comparison.json."""
 
     gatewise: Text
@@ -86,12 +86,12 @@ class Comparison(Part):
     confidence: float = Field(gt=0, lt=1)
     config: dict[Text, Any] = Field({})
     data: Data | None = None
-    combinations: list[Combination] = Field(min_length=1)
-    cells: list[CellRow]
+    combinations: list[CombinationSchema] = Field(min_length=1)
+    cells: list[CellSchema]
     seconds: Number = None
 
     @validator(mode="after")
-    def _named(self) -> "Comparison":
+    def _named(self) -> "ComparisonSchema":
         unknown = {cell.combination for cell in self.cells} - {combination.name for combination in self.combinations}
         if unknown:
             raise ValueError("every cell must name one of the combinations")
@@ -103,19 +103,19 @@ class Comparison(Part):
         return setting(self.config.get("data")) if self.data is None else self.data.name
 
     @property
-    def finished(self) -> list[Combination]:
+    def finished(self) -> list[CombinationSchema]:
         """The combinations that have a number, best first."""
         return [combination for combination in self.combinations if self.figures(combination) is not None]
 
-    def figures(self, combination: Combination) -> Figures | None:
+    def figures(self, combination: CombinationSchema) -> Figures | None:
         """The measures on the rows that the order is by."""
         return combination.test if self.judged == "test" else combination.validation
 
-    def metrics(self, cell: CellRow) -> Metrics | None:
+    def metrics(self, cell: CellSchema) -> Metrics | None:
         """A cell's measures on the rows that the order is by."""
         return cell.test if self.judged == "test" else cell.validation
 
-    def done(self, combination: Combination) -> list[CellRow]:
+    def done(self, combination: CombinationSchema) -> list[CellSchema]:
         """The finished cells of a combination."""
         return [cell for cell in self.cells if cell.combination == combination.name and cell.status == "done"]
 
@@ -125,14 +125,14 @@ class Comparison(Part):
         return 0 if self.data is None else getattr(self.data, f"{self.judged}_rows")
 
 
-def parse_comparison(value: object, where: str) -> Comparison:
+def parse_comparison(value: object, where: str) -> ComparisonSchema:
     """The comparison, checked.
 
     Raises:
         GatewiseError: naming the first entry that does not fit.
     """
     try:
-        return Comparison.model_validate(value)
+        return ComparisonSchema.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         entry = ".".join(map(str, first["loc"])) or "the whole"

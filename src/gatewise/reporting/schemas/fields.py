@@ -28,7 +28,7 @@ Number = Annotated[float | None, BeforeValidator(finite)]
 Text = Annotated[str, BeforeValidator(lambda value: printable(value) if isinstance(value, str) else value)]
 
 
-class Part(BaseModel):
+class Schema(BaseModel):
     """Some of what a file holds."""
 
     model_config = ConfigDict(frozen=True, strict=True)  # keys not named here pass: later versions add some

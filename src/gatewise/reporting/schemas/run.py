@@ -7,13 +7,13 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, Validation
 from pydantic import model_validator as validator
 
 from gatewise.errors import GatewiseError
-from gatewise.reporting.schemas.fields import Number, Part, Text, finite
+from gatewise.reporting.schemas.fields import Number, Schema, Text, finite
 
 Png = Annotated[str, Field(pattern=r"^iVBORw0KGgo[A-Za-z0-9+/]*={0,2}$")]
 """A PNG in base64, which begins so and holds nothing that ends an attribute of the page."""
 
 
-class Reliability(Part):
+class Reliability(Schema):
     """Mean confidence, accuracy and count of each bin of confidence."""
 
     confidence: list[Number]
@@ -27,7 +27,7 @@ class Reliability(Part):
         return self
 
 
-class GapBins(Part):
+class GapBins(Schema):
     """The bound gap of single rows: edges between the bins, and the count and the sum of each."""
 
     edges: list[float] = Field(min_length=1)
@@ -40,7 +40,7 @@ class GapBins(Part):
             raise ValueError("details.bound_gap must have one bin more than edges")
 
 
-class Kept(Part):
+class CoverageSchema(Schema):
     """The rows kept when those above an entropy are left out."""
 
     coverage: Number = None
@@ -49,7 +49,7 @@ class Kept(Part):
     accuracy: Number = None
 
 
-class Honesty(Part):
+class CalibrationMetricsSchema(Schema):
     """How honest probabilities are."""
 
     nll: Number = None
@@ -57,24 +57,24 @@ class Honesty(Part):
     brier: Number = None
 
 
-class Tempered(Part):
+class TemperatureSchema(Schema):
     """What a temperature does to a route's probabilities."""
 
     temperature: Number = None
-    before: Honesty
-    after: Honesty
+    before: CalibrationMetricsSchema
+    after: CalibrationMetricsSchema
     reliability: Reliability | None = None
 
 
-class Calibration(Part):
+class CalibrationSchema(Schema):
     """The temperatures fitted on validation rows, judged on rows that were not trained on."""
 
     fitted_on: NonNegativeInt
-    mixture: Tempered
-    top1: Tempered
+    mixture: TemperatureSchema
+    top1: TemperatureSchema
 
 
-class Details(Part):
+class DetailsSchema(Schema):
     """Who answered what, on rows that were not trained on: K experts, C classes.
 
     Of several labels `gate_by_class` has those rows that have each; reliability and confusion are of classes alone.
@@ -86,7 +86,7 @@ class Details(Part):
     reliability: Reliability | None = None
     confusion: list[list[NonNegativeInt]] = Field([])
     bound_gap: GapBins | None = None
-    selective: list[Kept] = Field([])
+    selective: list[CoverageSchema] = Field([])
 
     def check(self, num_experts: int, num_classes: int, num_labels: int = 0) -> None:
         """Raise ValueError where the lengths do not fit K and C, or the number of labels."""
@@ -110,7 +110,7 @@ class Details(Part):
             self.bound_gap.check()
 
 
-class Image(Part):
+class Image(Schema):
     """A row as a picture."""
 
     png: Png
@@ -119,7 +119,7 @@ class Image(Part):
     probability: Number = None
 
 
-class Value(Part):
+class Value(Schema):
     """A number's mean, or a category's share, among an expert's rows and among all."""
 
     column: Text
@@ -129,7 +129,7 @@ class Value(Part):
     deviations: Number = None
 
 
-class TypicalExpert(Part):
+class ExpertProfile(Schema):
     """What is typical of one expert: images, or values."""
 
     expert: NonNegativeInt
@@ -138,11 +138,11 @@ class TypicalExpert(Part):
     values: list[Value] = Field([])
 
 
-class Typical(Part):
+class ExpertProfiles(Schema):
     """What is typical of each expert."""
 
     rows: NonNegativeInt
-    experts: list[TypicalExpert]
+    experts: list[ExpertProfile]
 
     def check(self, num_experts: int) -> None:
         """Raise ValueError where one is not of K experts."""
@@ -150,14 +150,14 @@ class Typical(Part):
             raise ValueError(f"typical.experts must have numbers below {num_experts}")
 
 
-class Label(Part):
+class LabelSchema(Schema):
     """One of several labels, and the values that count as 0 and as 1."""
 
     name: Text
     values: list[Text]
 
 
-class Constant(Part):
+class ConstantSchema(Schema):
     """The best answer that does not look at the row: shares of the classes or labels, or numbers."""
 
     shares: list[Annotated[float, Field(ge=0, le=1)]] | None = None
@@ -165,7 +165,7 @@ class Constant(Part):
     median: FiniteFloat | None = None
 
 
-class Data(Part):
+class Data(Schema):
     """The rows that the run saw."""
 
     name: Text
@@ -175,7 +175,7 @@ class Data(Part):
     test_rows: NonNegativeInt
     columns: NonNegativeInt
     classes: list[Text] = Field([])
-    labels: list[Label] = Field([])
+    labels: list[LabelSchema] = Field([])
     hash: Text
     test_hash: Text | None = None
     streamed: bool = False
@@ -183,7 +183,7 @@ class Data(Part):
     left_out: Text | None = None
     telling: list[Text] = Field([])
     test_rows_seen: NonNegativeInt | None = None
-    constant: Constant | None = None
+    constant: ConstantSchema | None = None
     target: Text | None = None
     images: bool = False
     used: Text | None = None
@@ -193,7 +193,7 @@ class Data(Part):
     guessed: Text | None = None
 
 
-class Model(Part):
+class ModelSchema(Schema):
     """What was trained, and by what."""
 
     head: Text = "categorical"
@@ -204,7 +204,7 @@ class Model(Part):
     estimator: Text | None = None
 
 
-class LabelMetrics(Part):
+class LabelMetrics(Schema):
     """The measures of one label: the share of the rows that have it, and how well it is told."""
 
     name: Text
@@ -216,7 +216,7 @@ class LabelMetrics(Part):
     average_precision: Number = None
 
 
-class ClassMetrics(Part):
+class ClassMetrics(Schema):
     """The measures of one class: how many rows have it, and how well it is told."""
 
     name: Text
@@ -228,7 +228,7 @@ class ClassMetrics(Part):
     average_precision: Number = None
 
 
-class Metrics(Part):
+class Metrics(Schema):
     """The measures of one part of the data; None where one could not be computed."""
 
     rows: NonNegativeInt
@@ -268,7 +268,7 @@ class Metrics(Part):
     classes: list[ClassMetrics] = Field([])
 
 
-class Reseeded(Part):
+class ReseedingSchema(Schema):
     """A dead expert that started again in training."""
 
     epoch: int
@@ -276,26 +276,26 @@ class Reseeded(Part):
     donor: NonNegativeInt
 
 
-class Summary(Part):
+class Summary(Schema):
     """summary.json."""
 
     gatewise: Text
     command: Text
     config: dict[Text, Any]
     data: Data
-    model: Model
+    model: ModelSchema
     best_epoch: int
     epochs: NonNegativeInt
     seconds: Number = None
     validation: Metrics
     test: Metrics | None = None
-    calibration: Calibration | None = None
-    details: Details | None = None
-    typical: Typical | None = None
+    calibration: CalibrationSchema | None = None
+    details: DetailsSchema | None = None
+    typical: ExpertProfiles | None = None
     warnings: list[Text] = Field([])
     class_weights: dict[Text, float] | None = None
     starts: list[float] = Field([])
-    reseeded: list[Reseeded] = Field([])
+    reseeded: list[ReseedingSchema] = Field([])
     interrupted: bool = False
 
     @validator(mode="after")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gatewise.reporting.html.blocks import Link, Noted, Paragraph, Picture, Row, Section, Table
+from gatewise.reporting.html.blocks import Link, Noted, Paragraph, Picture, Section, Table, TableRow
 from gatewise.reporting.plots.overlays import Course, course_picture, line
 from gatewise.reporting.side_by_side.table import Compared, Trained
 from gatewise.wording import count, number, percent, short
@@ -107,7 +107,7 @@ def results(compared: Compared) -> Section:
     known = [compared.metrics(run) for run in compared.runs]
     figures = [f for f in FIGURES + OF_NUMBERS + OF_LABELS if any(getattr(run, f[1]) is not None for run in known)]
     rows = [_figure(compared, *figure) for figure in figures]
-    rows.append(Row("rows", [f"{compared.metrics(run).rows:,}" for run in compared.runs], "that judge it"))
+    rows.append(TableRow("rows", [f"{compared.metrics(run).rows:,}" for run in compared.runs], "that judge it"))
     return Section("Figures", [Paragraph(note), Table("Side by side", _header(compared), rows, wide=True)])
 
 
@@ -116,7 +116,8 @@ def settings(compared: Compared) -> Section:
     if not compared.differing:
         return Section("Settings that differ", [Paragraph("None: the configurations are the same.")])
     rows = [
-        Row(short(key, NAME), [short(value, VALUE) for value in values]) for key, values in compared.differing.items()
+        TableRow(short(key, NAME), [short(value, VALUE) for value in values])
+        for key, values in compared.differing.items()
     ]
     return Section(
         "Settings that differ", [Table("All others are the same", _header(compared), rows, numeric=False, wide=True)]
@@ -134,7 +135,7 @@ def warnings(compared: Compared) -> Section:
     warned = [(run, warning) for run in compared.runs for warning in run.summary.warnings]
     if not warned:
         return Section("Warnings of the runs", [Paragraph("No warnings.")])
-    rows = [Row(short(run.name, NAME), [warning[:1].upper() + warning[1:]]) for run, warning in warned]
+    rows = [TableRow(short(run.name, NAME), [warning[:1].upper() + warning[1:]]) for run, warning in warned]
     return Section("Warnings of the runs", [Table("As they were said", ["run", "warning"], rows, False, wide=True)])
 
 
@@ -149,14 +150,14 @@ def _header(compared: Compared) -> list[str]:
     return ["", *(short(run.name, NAME) for run in compared.runs)]
 
 
-def _figure(compared: Compared, name: str, key: str, share: bool, digits: int) -> Row:
+def _figure(compared: Compared, name: str, key: str, share: bool, digits: int) -> TableRow:
     first, *others = (getattr(compared.metrics(run), key) for run in compared.runs)
     shown: Callable[[float | None], str] = percent if share else lambda value: number(value, digits)
     cells: list[str | Noted] = [shown(first)]
     for value in others:
         known = compared.comparable and value is not None and first is not None
         cells.append(Noted(shown(value), _signed(value - first, share, digits)) if known else shown(value))
-    return Row(name, cells)
+    return TableRow(name, cells)
 
 
 def _signed(difference: float, share: bool, digits: int) -> str:
@@ -170,7 +171,7 @@ def _picture(compared: Compared, course: Course) -> Picture | None:
     return course_picture(course, [each for each in lines if each is not None], names, "run")
 
 
-def _origin(run: Trained) -> Row:
+def _origin(run: Trained) -> TableRow:
     summary, data = run.summary, run.summary.data
     facts = [
         Noted(short(data.name, VALUE), count(data.rows, "row")),
@@ -180,4 +181,4 @@ def _origin(run: Trained) -> Row:
         summary.gatewise,
         short(summary.command, 500),
     ]
-    return Row(short(run.name, NAME), [Link("report", run.href), *facts])
+    return TableRow(short(run.name, NAME), [Link("report", run.href), *facts])
