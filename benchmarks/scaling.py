@@ -132,7 +132,7 @@ def steps_of(name: str, group: Group, rounds: int, order: random.Random) -> dict
                 continue
             seconds = [timed(steps) for _ in range(several)]
             taken[way] += seconds if turn else []
-        if group.leads:
+        if group.is_leader:
             taken["optimiser"].append(timed(ways[ONE].trainer.optimiser.step))
     return {**taken, "weights": [weights], "rows": [rows]}
 
@@ -161,7 +161,7 @@ def work(rank: int, port: int, rounds: int, sent: Any) -> None:
     group, order = Group(rank, 2), random.Random(0)
     found = {name: steps_of(name, group, rounds, order) for name in CASES}, collectives(10 * rounds)
     dist.destroy_process_group()
-    if group.leads:
+    if group.is_leader:
         sent.put(found)
 
 

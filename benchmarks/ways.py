@@ -48,7 +48,7 @@ def every_expert(bank: MLPBank, plan: Dispatch, x: Tensor) -> Tensor:
 def ways_of(bank: MLPBank, x: Tensor, index: Tensor, grad: Tensor) -> dict[str, Callable[[], None]]:
     def sparse(way: str) -> Callable[[], None]:
         def step() -> None:
-            bank.way = way
+            bank.strategy = way
             plan = bank.plan(index, x)
             plan.spread(plan.run(bank.grouped, x))[0].backward(grad)
             bank.zero_grad()

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import gatewise as gw
 from gatewise.config import LoopConfig
-from gatewise.distributed import Group, expert_mesh, gather_experts, joined, shard_experts
+from gatewise.distributed import Group, expert_mesh, gather_experts, join_processes, shard_experts
 from gatewise.metrics import evaluate
 from gatewise.training import ShardedCheckpoints, fit
 
@@ -58,7 +58,7 @@ def train(group: Group, folder: Path, epochs: int) -> float:
 
 def say(group: Group, line: str) -> None:
     """Print by one process for all."""
-    if group.leads:
+    if group.is_leader:
         print(line, flush=True)
 
 
@@ -67,12 +67,12 @@ def main(words: Sequence[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args(words)
-    with joined(torch.device("cpu")) as group, tempfile.TemporaryDirectory() as own:
+    with join_processes(torch.device("cpu")) as group, tempfile.TemporaryDirectory() as own:
         if group.size == 1:
             parser.error("there is one process; start it by torchrun --nproc-per-node 2")
-        folder = Path(group.of_leader(lambda: own))  # one that all of them see
+        folder = Path(group.from_leader(lambda: own))  # one that all of them see
         accuracy = train(group, folder, arguments.epochs)
-        group.gathered(None)  # before the first one removes it
+        group.all_gather(None)  # before the first one removes it
         return accuracy
 
 

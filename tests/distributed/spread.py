@@ -79,7 +79,7 @@ def whole_gradient(parameter):
 
 def compared(mesh, rank, twice):
     """The same of experts that are spread; their gradients are whole."""
-    experts = shard_experts(bank(way="segments"), mesh)
+    experts = shard_experts(bank(strategy="segments"), mesh)
     answers = asked(experts, [rank], twice)
     gradients = [whole_gradient(parameter) for parameter in experts.parameters()]
     with torch.autocast("cpu", dtype=torch.bfloat16):

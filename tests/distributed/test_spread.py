@@ -16,7 +16,7 @@ import gatewise as gw
 from gatewise.config import load_config
 from gatewise.distributed import ALONE, Group, expert_mesh, gather_experts, shard_experts
 from gatewise.distributed.all_to_all import Arrivals
-from gatewise.distributed.mesh import held
+from gatewise.distributed.mesh import experts_per_process
 from gatewise.runs import Run, resume, train
 from gatewise.runs.expert_parallel import check_expert_parallel
 from gatewise.training import ShardedCheckpoints
@@ -87,7 +87,7 @@ def test_answers_and_gradients_are_those_of_all_rows(place, several):
     layout, twice = divmod(place, 2)
     for rank, found in several:
         ranks = [*range(4)] if layout == 0 else [2 * (rank // 2), 2 * (rank // 2) + 1]
-        whole = bank(way="segments")
+        whole = bank(strategy="segments")
         outputs, everything, slope = asked(whole, ranks, bool(twice))
         before = sum(len(drawn(other)[0]) for other in ranks if other < rank)
         rows = slice(before, before + len(drawn(rank)[0]))
@@ -273,7 +273,7 @@ def test_experts_are_cut_as_torch_chunks_them():
     for count in range(1, 12):
         for processes in range(1, 8):
             chunks = [len(chunk) for chunk in torch.arange(count).chunk(processes)]
-            assert held(count, processes) == chunks + [0] * (processes - len(chunks))
+            assert experts_per_process(count, processes) == chunks + [0] * (processes - len(chunks))
 
 
 def test_rows_from_several_processes_are_sorted_by_expert_and_back():

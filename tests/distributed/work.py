@@ -209,7 +209,7 @@ def interrupted(checkpoints, group, at=None, mesh=None):
 def agreed(group):
     """What all are told of an error that one has."""
     try:
-        with group.agreed():
+        with group.raise_together():
             if group.rank == 1:
                 raise gw.GatewiseError("the disk of the second is full")
     except gw.GatewiseError as error:

@@ -41,7 +41,7 @@ def draws(mixture):
         lambda: mixture.observe(x, y).at_index(index),
         lambda: mixture.predict_proba(x, "top1"),
     )
-    return any(not torch.equal(way(), way()) for way in ways)
+    return any(not torch.equal(strategy(), strategy()) for strategy in ways)
 
 
 CASES = {
@@ -53,11 +53,13 @@ CASES = {
     ),
     "list": (lambda: mixture_of(experts=[noisy(CLASSES) for _ in range(EXPERTS)]), lambda mixture: mixture.experts),
     **{
-        f"bank, {way}": (
-            lambda way=way: mixture_of(experts=MLPBank(EXPERTS, FEATURES, (6,), CLASSES, 0.5, way=way)),
+        f"bank, {strategy}": (
+            lambda strategy=strategy: mixture_of(
+                experts=MLPBank(EXPERTS, FEATURES, (6,), CLASSES, 0.5, strategy=strategy)
+            ),
             lambda mixture: mixture.experts,
         )
-        for way in ("segments", "padded", "loop")
+        for strategy in ("segments", "padded", "loop")
     },
     "tree": (tree, lambda mixture: mixture),
 }

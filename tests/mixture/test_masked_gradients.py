@@ -24,10 +24,10 @@ HEADS = {
 }
 
 
-def bank(number, hidden=(6, 5), outputs=CLASSES, dropout=0.0, way="auto"):
+def bank(number, hidden=(6, 5), outputs=CLASSES, dropout=0.0, strategy="auto"):
     """All weights of the masked experts are the number."""
     torch.manual_seed(3)
-    made = MLPBank(EXPERTS, FEATURES, list(hidden), outputs, dropout, way=way).double()
+    made = MLPBank(EXPERTS, FEATURES, list(hidden), outputs, dropout, strategy=strategy).double()
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.uniform_(-1, 1)
@@ -93,19 +93,19 @@ def assert_as_without(value_of, mixture):
 
 
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 5)])
-@pytest.mark.parametrize("way", ["auto", "padded", "segments", "loop"])
+@pytest.mark.parametrize("strategy", ["auto", "padded", "segments", "loop"])
 @pytest.mark.parametrize("number", NUMBERS)
-def test_in_a_bank_whatever_way_it_runs(number, way, hidden):
+def test_in_a_bank_whatever_way_it_runs(number, strategy, hidden):
     x, y = data()
-    assert_as_without(lambda mixture: mixture.log_prob(x, y).mean(), masked(bank(number, hidden, way=way)))
+    assert_as_without(lambda mixture: mixture.log_prob(x, y).mean(), masked(bank(number, hidden, strategy=strategy)))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("way", ["padded", "segments", "loop"])
+@pytest.mark.parametrize("strategy", ["padded", "segments", "loop"])
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_in_short_types_and_with_dropout(dtype, autocast, way, dropout):
-    mixture, (x, y) = masked(bank(torch.nan, dropout=dropout, way=way)).to(dtype), data(dtype)
+def test_in_short_types_and_with_dropout(dtype, autocast, strategy, dropout):
+    mixture, (x, y) = masked(bank(torch.nan, dropout=dropout, strategy=strategy)).to(dtype), data(dtype)
     with torch.autocast("cpu", torch.bfloat16) if autocast else contextlib.nullcontext():
         value = mixture.log_prob(x, y).mean()
     shared, own, others = slopes(value, mixture)
@@ -133,7 +133,7 @@ def test_through_all_that_has_a_gradient(head, listed):
 
 
 def test_a_gradient_of_a_gradient():
-    mixture, (x, y) = masked(bank(torch.nan, way="padded")), data()
+    mixture, (x, y) = masked(bank(torch.nan, strategy="padded")), data()
     (slope,) = torch.autograd.grad(mixture.log_prob(x, y).mean(), [mixture.trunk.weight], create_graph=True)
     shared, own, others = slopes(slope.square().sum(), mixture)
     assert all(found.isfinite().all() for found in [*shared, *others])

@@ -177,8 +177,8 @@ def parameter_gradients(mixture, loss):
     return gradients
 
 
-@pytest.mark.parametrize("way", ["index", "all", "log_prob"])
-def test_bank_and_list_give_the_same_gradients(way):
+@pytest.mark.parametrize("strategy", ["index", "all", "log_prob"])
+def test_bank_and_list_give_the_same_gradients(strategy):
     x, y = data()
     index = torch.randint(-1, EXPERTS, (4, ROWS), generator=seeded(5))
     weight = torch.randn(4, ROWS, generator=seeded(6), dtype=torch.float64)
@@ -189,7 +189,7 @@ def test_bank_and_list_give_the_same_gradients(way):
             "index": lambda o=observed: (weight * o.at_index(index)).sum(),
             "all": lambda o=observed: o.at_all().square().sum(),
             "log_prob": lambda o=observed: o.log_prob().sum(),
-        }[way]()
+        }[strategy]()
         gradients.append(parameter_gradients(mixture, loss))
     assert len(gradients[0]) == 4
     for first, second in zip(*gradients, strict=True):

@@ -24,8 +24,8 @@ GATES = {
 EXPERTS_OF = {
     "list": lambda out: [mlp(FEATURES, (6,), out, 0.1) for _ in range(EXPERTS)],
     **{
-        way: lambda out, way=way: MLPBank(EXPERTS, FEATURES, (6,), out, 0.1, way=way)
-        for way in ("auto", "segments", "padded", "loop")
+        strategy: lambda out, strategy=strategy: MLPBank(EXPERTS, FEATURES, (6,), out, 0.1, strategy=strategy)
+        for strategy in ("auto", "segments", "padded", "loop")
     },
 }
 

@@ -62,7 +62,7 @@ def distance(ours, theirs, layer, part):
 
 @pytest.mark.parametrize("baseline", ["none", "running-mean"])
 def test_score_function_is_unbiased(baseline):
-    router = gw.nn.routers.ScoreFunction(FEATURES, EXPERTS, baseline=baseline)
+    router = gw.nn.routers.ScoreFunctionRouter(FEATURES, EXPERTS, baseline=baseline)
     layer, x = layer_of(router, None), tokens(1)
     layer.score_function_loss(layer(x)[1], torch.tensor([4.0])).backward()  # what the running mean has seen before
     layer.router.baseline.update = lambda *_, **__: None  # b stands still while all draws are enumerated
@@ -83,7 +83,7 @@ def test_straight_through_and_reinmax_to_their_order(router, degree):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_sparse_mixer_to_its_order(order):
-    router = gw.nn.routers.SparseMixer(FEATURES, EXPERTS, order=order)
+    router = gw.nn.routers.SparseMixerRouter(FEATURES, EXPERTS, order=order)
     layer, x = layer_of(router, None), tokens(1)
     share = SHRINKING[order][1]
     shrinking = ((True, share), (False, 1 - share))
@@ -96,7 +96,7 @@ def test_sparse_mixer_to_its_order(order):
 
 
 def test_sparse_mixer_that_does_not_shrink_the_argmax_is_exact_for_linear_losses_alone():
-    router = gw.nn.routers.SparseMixer(FEATURES, EXPERTS, order=2, shrink_argmax=False)
+    router = gw.nn.routers.SparseMixerRouter(FEATURES, EXPERTS, order=2, shrink_argmax=False)
     layer, x = layer_of(router, None), tokens(1)
     for degree in (1, 2):
         found = expected(layer, x, loss_of(degree), ((True, 0.5), (False, 0.5)))
@@ -106,6 +106,6 @@ def test_sparse_mixer_that_does_not_shrink_the_argmax_is_exact_for_linear_losses
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_sparse_mixer_shrinks_as_often_as_it_says(order):
     """Misses a share that is wrong by 0.03 with probability below 1e-9, and is wrong itself as rarely."""
-    router = gw.nn.routers.SparseMixer(FEATURES, EXPERTS, order=order)
+    router = gw.nn.routers.SparseMixerRouter(FEATURES, EXPERTS, order=order)
     share = router.draw_shrunk(torch.zeros(100_000, dtype=torch.int64)).double().mean()
     assert abs(share - SHRINKING[order][1]) < 0.015

@@ -118,9 +118,12 @@ REFUSED = {
     "an unknown router": (lambda: layer_of("softmaks"), "unknown router 'softmaks'; did you mean 'softmax'"),
     "k for one expert": (lambda: layer_of("reinmax", 2), "router 'reinmax' chooses one expert a token, got k=2"),
     "k beyond the experts": (lambda: layer_of("softmax", 9), "from 1 to 5 experts, got 9"),
-    "k and a router": (lambda: layer_of(gw.nn.routers.Softmax(FEATURES, EXPERTS), 2), "k=2 has no effect on a router"),
+    "k and a router": (
+        lambda: layer_of(gw.nn.routers.SoftmaxRouter(FEATURES, EXPERTS), 2),
+        "k=2 has no effect on a router",
+    ),
     "a router of other sizes": (
-        lambda: layer_of(gw.nn.routers.Softmax(7, 8), None),
+        lambda: layer_of(gw.nn.routers.SoftmaxRouter(7, 8), None),
         "made for 7 features and 8 experts, the layer has 4 and 5",
     ),
     "hidden and modules": (

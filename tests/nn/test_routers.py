@@ -109,7 +109,7 @@ def test_counts_of_another_number_of_experts_are_refused():
 
 def test_the_noise_has_the_size_that_is_learned():
     """Over 100,000 draws; a false alarm has probability ALPHA, and a size wrong by 5 % passes with less than 1e-4."""
-    router = gw.nn.routers.NoisyTopK(1, 2).double()
+    router = gw.nn.routers.NoisyTopKRouter(1, 2).double()
     with torch.no_grad():
         router.weight.copy_(torch.tensor([[1.35], [0.0]]))
         router.noise_weight.copy_(torch.tensor([[1.0], [-1.0]]))
@@ -125,7 +125,7 @@ def test_the_noise_has_the_size_that_is_learned():
 
 
 def score_layer(**options):
-    router = gw.nn.routers.ScoreFunction(FEATURES, EXPERTS, **options)
+    router = gw.nn.routers.ScoreFunctionRouter(FEATURES, EXPERTS, **options)
     return layer_of(router, None)
 
 

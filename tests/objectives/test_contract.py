@@ -131,7 +131,7 @@ def test_no_rows(case, way):
     """The empty value, gradients of 0 for every parameter, and no move of the state."""
     mixture, objective = bank_mixture(dropout=0.3), case.make()
     mixture = list_mixture(mixture) if way == "list" else mixture
-    mixture.experts.way = way
+    mixture.experts.strategy = way
     estimate = objective(mixture.observe(*(part[:0] for part in data())))
     assert (estimate.value.shape, estimate.info.evaluations.shape) == ((0,), (0,))
     (estimate.value.sum() + (0 if estimate.control_loss is None else estimate.control_loss)).backward()

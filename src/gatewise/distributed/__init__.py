@@ -3,12 +3,12 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gatewise.distributed.gradient_sync import Copies
+from gatewise.distributed.gradient_sync import GradientSync
 from gatewise.distributed.group import ALONE, Group, LostProcess
 from gatewise.distributed.launch_env import end_with_launcher, is_leader, launched
 from gatewise.distributed.mesh import expert_mesh
 from gatewise.distributed.micro_batches import MicroBatch, micro_batches
-from gatewise.distributed.rendezvous import joined, own_device
+from gatewise.distributed.rendezvous import join_processes, local_device
 
 if TYPE_CHECKING:
     from gatewise.distributed.fsdp import shard_mixture
@@ -25,7 +25,7 @@ LATER = {
 
 __all__ = [
     "ALONE",
-    "Copies",
+    "GradientSync",
     "Group",
     "LostProcess",
     "MicroBatch",
@@ -34,10 +34,10 @@ __all__ = [
     "expert_mesh",
     "gather_experts",
     "is_leader",
-    "joined",
+    "join_processes",
     "launched",
+    "local_device",
     "micro_batches",
-    "own_device",
     "shard_experts",
     "shard_mixture",
 ]

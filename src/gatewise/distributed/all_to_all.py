@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gatewise.distributed.group import noticed
+from gatewise.distributed.group import lost_process_errors
 from gatewise.mixture.grouped.dispatch import permuted
 
 
@@ -38,7 +38,7 @@ class _Exchange(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, sent: list[int], received: list[int], handle: dist.ProcessGroup) -> Tensor:
         ctx.sent, ctx.received, ctx.handle = sent, received, handle
         there = rows.new_empty(sum(received), *rows.shape[1:])
-        with noticed():
+        with lost_process_errors():
             dist.all_to_all_single(there, rows.contiguous(), received, sent, group=handle)
         return there
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gatewise.distributed.group import noticed
+from gatewise.distributed.group import lost_process_errors
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -53,7 +53,7 @@ def total_norm(gradients: Iterable[Tensor]) -> Tensor:
     if not parts:
         return norm
     square = torch.nn.utils.get_total_norm([local(each) for each in parts]).square()
-    with noticed():
+    with lost_process_errors():
         dist.all_reduce(square, group=parts[0].device_mesh.get_group())
     return (norm.square() + square).sqrt()
 

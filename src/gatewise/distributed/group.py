@@ -28,7 +28,7 @@ class Group:
         handle: torch's process group of them; None is that of all processes.
         launch: the first process's name for the launch that they belong to, the same however often they are started
             again in it; None on others, and where nobody would start them again.
-        again: whether they were started again; known to the first process.
+        restarted: whether they were started again; known to the first process.
     """
 
     def __init__(
@@ -37,13 +37,13 @@ class Group:
         size: int = 1,
         handle: dist.ProcessGroup | None = None,
         launch: str | None = None,
-        again: bool = False,
+        restarted: bool = False,
     ):
         self.rank, self.size, self.handle = rank, size, handle
-        self.launch, self.again = launch, again
+        self.launch, self.restarted = launch, restarted
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this is the first process."""
         return self.rank == 0
 
@@ -52,35 +52,35 @@ class Group:
         each, more = divmod(count, self.size)
         return self.rank * each + min(self.rank, more), each + (self.rank < more)
 
-    def add_up(self, tensor: Tensor) -> None:
+    def all_reduce(self, tensor: Tensor) -> None:
         """Make a contiguous tensor its sum over all processes."""
         if self.size > 1:
-            with noticed():
+            with lost_process_errors():
                 dist.all_reduce(tensor, group=self.handle)
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum over all processes; the tensor itself where there is one."""
-        return self.summing(tensor)()
+        return self.start_sum(tensor)()
 
-    def summing(self, tensor: Tensor) -> Callable[[], Tensor]:
+    def start_sum(self, tensor: Tensor) -> Callable[[], Tensor]:
         """Begin the sum over all processes, as `sum` makes it; what is returned waits for it."""
         if self.size == 1:
             return lambda: tensor
         whole = tensor.detach().clone(memory_format=torch.contiguous_format)
-        with noticed():
+        with lost_process_errors():
             work = dist.all_reduce(whole, group=self.handle, async_op=True)
 
         def wait() -> Tensor:
-            with noticed():
+            with lost_process_errors():
                 work.wait()
             return whole
 
         return wait
 
-    def take_first(self, tensor: Tensor) -> None:
+    def broadcast(self, tensor: Tensor) -> None:
         """Make a tensor that of the first process."""
         if self.size > 1:
-            with noticed():
+            with lost_process_errors():
                 whole = tensor.contiguous()
                 dist.broadcast(whole, group=self.handle, group_src=0)
                 if whole is not tensor:
@@ -90,27 +90,27 @@ class Group:
         """Whether it is true on any process."""
         return flag if self.size == 1 else bool(self.sum(torch.tensor([float(flag)])))
 
-    def gathered(self, value: T) -> list[T]:
+    def all_gather(self, value: T) -> list[T]:
         """What each process gives, in their order."""
         if self.size == 1:
             return [value]
         found: list[T | None] = [None] * self.size
-        with noticed():
+        with lost_process_errors():
             dist.all_gather_object(found, value, group=self.handle)
         return found  # pyrefly: ignore[bad-return]
 
-    def of_leader(self, make: Callable[[], T]) -> T:
+    def from_leader(self, make: Callable[[], T]) -> T:
         """What the first process makes, on all of them.
 
         Raises:
             GatewiseError: on all, where the first one does.
         """
-        with self.agreed():
-            made = make() if self.leads else None
-        return self.gathered(made)[0]  # pyrefly: ignore[bad-return]
+        with self.raise_together():
+            made = make() if self.is_leader else None
+        return self.all_gather(made)[0]  # pyrefly: ignore[bad-return]
 
     @contextlib.contextmanager
-    def agreed(self) -> Iterator[None]:
+    def raise_together(self) -> Iterator[None]:
         """A block that ends on all processes, or raises the same on all: none waits for one that has given up.
 
         Raises:
@@ -121,7 +121,7 @@ class Group:
             yield
         except GatewiseError as raised:
             error = raised
-        said = next((text for text in self.gathered(None if error is None else str(error)) if text is not None), None)
+        said = next((text for text in self.all_gather(None if error is None else str(error)) if text is not None), None)
         if error is not None:
             raise error
         if said is not None:
@@ -133,7 +133,7 @@ ALONE = Group()
 
 
 @contextlib.contextmanager
-def noticed() -> Iterator[None]:
+def lost_process_errors() -> Iterator[None]:
     """Tell the failure of another process from one of this.
 
     Raises:

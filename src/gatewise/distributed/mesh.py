@@ -30,7 +30,7 @@ def expert_mesh(
     if not (dist.is_available() and dist.is_initialized()):
         raise GatewiseError(
             "a mesh is one of processes that are joined: start them by torchrun, and make it inside of "
-            "gatewise.distributed.joined(…) or after torch.distributed.init_process_group"
+            "gatewise.distributed.join_processes(…) or after torch.distributed.init_process_group"
         )
     size = dist.get_world_size()
     if data is None:
@@ -55,7 +55,7 @@ def check_mesh(mesh: DeviceMesh) -> None:
         raise GatewiseError("the mesh must have the axes data and experts; make it by gatewise.distributed.expert_mesh")
 
 
-def held(count: int, processes: int) -> list[int]:
+def experts_per_process(count: int, processes: int) -> list[int]:
     """How many of so many experts each process of an axis holds: the chunks of a `Shard(0)`; the last may be empty."""
     each = -(-count // processes)
     return [min(each, max(count - rank * each, 0)) for rank in range(processes)]

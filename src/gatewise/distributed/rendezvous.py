@@ -10,7 +10,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from gatewise.distributed.group import ALONE, Group, noticed
+from gatewise.distributed.group import ALONE, Group, lost_process_errors
 from gatewise.distributed.launch_env import LAUNCH, RESTART, launched
 from gatewise.errors import GatewiseError
 
@@ -23,7 +23,7 @@ PAUSE = 0.02
 
 
 @contextlib.contextmanager
-def joined(device: torch.device, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Group]:
+def join_processes(device: torch.device, should_stop: Callable[[], bool] = lambda: False) -> Iterator[Group]:
     """The group of the processes that torchrun started, joined for the time of a block; alone where it did not.
 
     A process group that is there already is used and left.
@@ -48,7 +48,7 @@ def joined(device: torch.device, should_stop: Callable[[], bool] = lambda: False
     try:
         store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))  # pyrefly: ignore[not-callable]
         name = meet(store, rank, size, should_stop)
-        launch, again = _launch_of(store, rank)
+        launch, restarted = _launch_of(store, rank)
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         store = dist.PrefixStore(name, store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
@@ -56,8 +56,8 @@ def joined(device: torch.device, should_stop: Callable[[], bool] = lambda: False
         reason = str(error).strip().splitlines()[0]
         raise GatewiseError(f"the processes did not find each other ({reason}); start them by torchrun") from None
     try:
-        with noticed():
-            yield Group(rank, size, launch=launch, again=again)
+        with lost_process_errors():
+            yield Group(rank, size, launch=launch, restarted=restarted)
     finally:
         dist.destroy_process_group()
 
@@ -111,7 +111,7 @@ def meet(store: dist.Store, rank: int, size: int, should_stop: Callable[[], bool
     return found[-1]
 
 
-def own_device(device: torch.device) -> torch.device:
+def local_device(device: torch.device) -> torch.device:
     """The device of this process: of several GPUs that of its number on the machine."""
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())

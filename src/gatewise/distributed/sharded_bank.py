@@ -10,11 +10,11 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 
 from gatewise.distributed.all_to_all import Arrivals, exchange
 from gatewise.distributed.dtensor import local
-from gatewise.distributed.group import noticed
-from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, held
+from gatewise.distributed.group import lost_process_errors
+from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, experts_per_process
 from gatewise.mixture import Experts, MLPBank
 from gatewise.mixture.frozen import is_frozen
-from gatewise.mixture.grouped.buffers import Scratch
+from gatewise.mixture.grouped.buffers import BufferPool
 from gatewise.mixture.grouped.strategies import every, run, types
 from gatewise.mixture.masks import attached, blind, unmasked
 
@@ -42,14 +42,14 @@ class ShardedBank(Experts):
     def __init__(self, bank: MLPBank, mesh: DeviceMesh):
         super().__init__()
         check_mesh(mesh)
-        self.num_experts, self.dropout, self.way = bank.num_experts, bank.dropout, bank.way
+        self.num_experts, self.dropout, self.strategy = bank.num_experts, bank.dropout, bank.strategy
         self.mesh = mesh
-        self.held = held(bank.num_experts, mesh.size(1))
+        self.held = experts_per_process(bank.num_experts, mesh.size(1))
         self.weights, self.biases = (
             nn.ParameterList(nn.Parameter(_shard(each, mesh), each.requires_grad) for each in layers)
             for layers in (bank.weights, bank.biases)
         )
-        self._scratch = Scratch()
+        self._pool = BufferPool()
         self.train(bank.training)
 
     @property
@@ -66,14 +66,15 @@ class ShardedBank(Experts):
         """Outputs `[B, K, O]` as of `Experts.where`; if one process masks, all send rows as `grouped` does."""
         if blind(possible):
             return unmasked(possible, self(x))
-        told = self._told([[len(x), int(not bool(possible.all()))]] * len(self.held), 2, x.device)
+        told = self._exchange_counts([[len(x), int(not bool(possible.all()))]] * len(self.held), 2, x.device)
         if any(masks for _, masks in told):
             return self.only_where(possible, x)
         return self._of_all(x.flatten(1), [count for count, _ in told])
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs `[B, K, O]` of every expert on every row of x `[B, ...]`; B may differ from process to process."""
-        return self._of_all(x.flatten(1), [count for (count,) in self._told([[len(x)]] * len(self.held), 1, x.device)])
+        told = self._exchange_counts([[len(x)]] * len(self.held), 1, x.device)
+        return self._of_all(x.flatten(1), [count for (count,) in told])
 
     def _of_all(self, x: Tensor, rows: list[int]) -> Tensor:
         """The same of flat rows, where each process has so many."""
@@ -84,7 +85,7 @@ class ShardedBank(Experts):
         here = exchange(x.repeat(sum(holders), 1), sent, received, self.handle)
         weights, biases = self._own()
         own = len(weights[0])
-        out = every(here, weights, biases, dropout=self._dropout) if own else self._none_of(here).unsqueeze(1)
+        out = every(here, weights, biases, dropout=self._dropout) if own else self._no_outputs(here).unsqueeze(1)
         # expert by expert, so that what comes from all processes is [K, B, O]
         parts = [part.transpose(0, 1).flatten(0, 1) for part in out.split(received)] if own else [out.flatten(0, 1)]
         back = [len(x) * count for count in self.held]
@@ -97,20 +98,20 @@ class ShardedBank(Experts):
         mine = iter(counts)
         asked = [[next(mine) for _ in range(count)] for count in self.held]
         weights, biases = self._own()
-        arrived = Arrivals(self._told(asked, len(weights[0]), x.device))
+        arrived = Arrivals(self._exchange_counts(asked, len(weights[0]), x.device))
         sent = [sum(part) for part in asked]
         here = arrived.sort(exchange(x, sent, arrived.of_processes, self.handle))
         if len(here):
             counted = arrived.of_experts
-            out = run(here, weights, biases, counted, dropout=self._dropout, way=self.way, scratch=self._scratch)
+            out = run(here, weights, biases, counted, dropout=self._dropout, strategy=self.strategy, pool=self._pool)
         else:
-            out = self._none_of(here)
+            out = self._no_outputs(here)
         return exchange(arrived.unsort(out), arrived.of_processes, sent, self.handle)
 
     def train(self, mode: bool = True) -> "ShardedBank":
         """Set the mode; memory kept for the next training step is given back when training ends."""
         if not mode:
-            self._scratch.release()
+            self._pool.release()
         return super().train(mode)
 
     @property
@@ -121,16 +122,16 @@ class ShardedBank(Experts):
         """The weights and biases of the experts here."""
         return [local(weight) for weight in self.weights], [local(bias) for bias in self.biases]
 
-    def _told(self, numbers: list[list[int]], count: int, device: torch.device) -> list[list[int]]:
+    def _exchange_counts(self, numbers: list[list[int]], count: int, device: torch.device) -> list[list[int]]:
         """What each process tells this one, `count` numbers each, where this one tells them `numbers`."""
         sent = [len(part) for part in numbers]
         flat = torch.tensor([number for part in numbers for number in part], dtype=torch.int64, device=device)
         found = flat.new_empty(len(sent) * count)
-        with noticed():
+        with lost_process_errors():
             dist.all_to_all_single(found, flat, [count] * len(sent), sent, group=self.handle)
         return [found[i * count : (i + 1) * count].tolist() for i in range(len(sent))]
 
-    def _none_of(self, x: Tensor) -> Tensor:
+    def _no_outputs(self, x: Tensor) -> Tensor:
         """Outputs `[0, O]` for no rows, with x and the parameters in their graph.
 
         A process without rows, or without experts, takes part in the way back of the gradients all the same.
@@ -147,6 +148,6 @@ class ShardedBank(Experts):
 
 def _shard(whole: Tensor, mesh: DeviceMesh) -> DTensor:
     """A tensor `[K, ...]` of the first process as one of which each process along the axis of experts has its own."""
-    with noticed():
+    with lost_process_errors():
         own = distribute_tensor(whole.detach(), mesh, [Replicate(), Shard(0)]).to_local().contiguous()
     return DTensor.from_local(own, mesh[EXPERTS], [Shard(0)], run_check=False, shape=whole.shape, stride=whole.stride())

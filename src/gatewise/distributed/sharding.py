@@ -7,7 +7,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 
-from gatewise.distributed.group import noticed
+from gatewise.distributed.group import lost_process_errors
 from gatewise.distributed.sharded_bank import ShardedBank
 from gatewise.errors import GatewiseError
 from gatewise.mixture import Experts, MixtureOfExperts, MLPBank
@@ -82,13 +82,13 @@ def gather_experts(
 @torch.no_grad()
 def _gathered(experts: ShardedBank, keeps: bool) -> MLPBank | None:
     """The whole bank, on those that keep it."""
-    widths = [experts.weights[0].shape[1], *(bias.shape[1] for bias in experts.biases)]
+    first, *hidden, last = [experts.weights[0].shape[1], *(bias.shape[1] for bias in experts.biases)]
     with torch.device("meta"):  # its weights are not drawn
-        bank = MLPBank(experts.num_experts, widths[0], widths[1:-1], widths[-1], experts.dropout, way=experts.way)
+        bank = MLPBank(experts.num_experts, first, hidden, last, experts.dropout, strategy=experts.strategy)
     for parts, layers in ((experts.weights, bank.weights), (experts.biases, bank.biases)):
         for layer, part in enumerate(parts):
             assert isinstance(part, DTensor)
-            with noticed():
+            with lost_process_errors():
                 whole = part.full_tensor()
             if keeps:
                 layers[layer] = nn.Parameter(whole, requires_grad=part.requires_grad)

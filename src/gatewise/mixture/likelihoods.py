@@ -78,7 +78,7 @@ def poisson_log_prob(y: Tensor, rate: Tensor) -> Tensor:
     return _poisson(*torch.broadcast_tensors(y, rate))
 
 
-class _Poisson(Function):
+class _PoissonLogProb(Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -102,7 +102,7 @@ class _Poisson(Function):
         return of_rate * (y - rate) / rate
 
 
-_poisson = _both_ways(_Poisson)
+_poisson = _both_ways(_PoissonLogProb)
 
 
 def poisson_deviance(y: Tensor, rate: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ from gatewise.errors import GatewiseError
 from gatewise.mixture.experts import Experts
 from gatewise.mixture.frozen import is_frozen
 from gatewise.mixture.grouped.blocks import Blocks
-from gatewise.mixture.grouped.buffers import Scratch
+from gatewise.mixture.grouped.buffers import BufferPool
 from gatewise.mixture.grouped.dispatch import Dispatch
-from gatewise.mixture.grouped.strategies import check_way, cut, every, run
+from gatewise.mixture.grouped.strategies import check_strategy, cut, every, run
 
 
 def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float = 0.0) -> nn.Sequential:
@@ -41,11 +41,11 @@ class MLPBank(Experts):
         hidden: widths of the hidden layers; none makes linear experts.
         out_features: outputs of an expert.
         dropout: after each hidden layer, drawn for every (row, expert) by itself; not while all is frozen.
-        way: how `grouped` runs; "auto" chooses by size and balance, "segments", "padded" and "loop" force one
+        strategy: how `grouped` runs; "auto" chooses by size and balance, "segments", "padded" and "loop" force one
             (docs/sparse-execution.md).
 
     Raises:
-        GatewiseError: for fewer than 1 expert, or an unknown way.
+        GatewiseError: for fewer than 1 expert, or an unknown strategy.
     """
 
     def __init__(
@@ -56,20 +56,20 @@ class MLPBank(Experts):
         out_features: int,
         dropout: float = 0.0,
         *,
-        way: str = "auto",
+        strategy: str = "auto",
     ):
         super().__init__()
         if num_experts < 1:
             raise GatewiseError(f"a mixture needs at least 1 expert, got {num_experts}")
-        check_way(way)
+        check_strategy(strategy)
         self.num_experts = num_experts
         self.dropout = dropout
         widths = [in_features, *hidden, out_features]
         shapes = list(itertools.pairwise(widths))
         self.weights = nn.ParameterList(torch.empty(num_experts, i, o) for i, o in shapes)
         self.biases = nn.ParameterList(torch.empty(num_experts, o) for _, o in shapes)
-        self.way = way
-        self._scratch = Scratch()
+        self.strategy = strategy
+        self._pool = BufferPool()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -116,7 +116,7 @@ class MLPBank(Experts):
         """How the rows of x `[B, ...]` travel to the experts that they ask for: see `Dispatch.plan`."""
         if type(self).grouped is not MLPBank.grouped:  # a subclass's own may know of no blocks
             return super().plan(index, x, distinct=distinct)
-        blocks_of = functools.partial(cut, x=x, weights=list(self.weights), way=self.way)
+        blocks_of = functools.partial(cut, x=x, weights=list(self.weights), strategy=self.strategy)
         return Dispatch.plan(index, self.num_experts, distinct=distinct, cut=blocks_of)
 
     def grouped(self, x: Tensor, counts: Sequence[int], blocks: Blocks | None = None) -> Tensor:
@@ -130,15 +130,15 @@ class MLPBank(Experts):
             list(self.biases),
             counts,
             dropout=self._dropout,
-            way=self.way,
-            scratch=self._scratch,
+            strategy=self.strategy,
+            pool=self._pool,
             blocks=blocks,
         )
 
     def train(self, mode: bool = True) -> "MLPBank":
         """Set the mode; memory kept for the next training step is given back when training ends."""
         if not mode:
-            self._scratch.release()
+            self._pool.release()
         return super().train(mode)
 
     def extra_repr(self) -> str:

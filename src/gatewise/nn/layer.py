@@ -123,11 +123,11 @@ class MoELayer(Resting):
         return routing.spread(y), routing
 
     def score_function_loss(self, routing: Routing, cost: Tensor) -> Tensor:
-        """For router "score-function": see `gatewise.nn.routers.ScoreFunction.score_function_loss`."""
+        """For router "score-function": see `gatewise.nn.routers.ScoreFunctionRouter.score_function_loss`."""
         return self.router.score_function_loss(routing, cost)
 
     def update_balance(self, counts: Tensor) -> None:
-        """For router "sigmoid", once a step: see `gatewise.nn.routers.Sigmoid.update_balance`."""
+        """For router "sigmoid", once a step: see `gatewise.nn.routers.SigmoidRouter.update_balance`."""
         self.router.update_balance(counts)
 
     def _mix(self, tokens: Tensor, routing: Routing) -> Tensor:

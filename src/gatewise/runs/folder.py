@@ -51,7 +51,7 @@ def begin(folder: Path, config: RunConfig, command: str, parts: Parts, group: Gr
 
 def begun_before(out: str | Path | None, data: str, group: Group) -> Path | None:
     """The run folder that these processes had begun before they were started again; None where there is none."""
-    if not group.again:
+    if not group.restarted:
         return None
     stem = named_after(data, "run")
     folders = Path("runs").glob(f"{glob.escape(stem)}-*") if out is None else [Path(out)]
@@ -74,8 +74,8 @@ def holding(folder: Path, group: Group) -> Iterator[None]:
     """
     busy = f"another process trains in {folder}; wait until it ends, or give another folder with --out"
     with contextlib.ExitStack() as stack:
-        with group.agreed():
-            if group.leads:
+        with group.raise_together():
+            if group.is_leader:
                 stack.enter_context(held(folder, busy))
                 sweep(folder)
         yield
@@ -97,7 +97,7 @@ def ended(folder: Path, group: Group) -> bool:
         return False
     if (folder / "checkpoints").exists() or not (folder / "report.html").exists():  # killed at the very end
         finish(folder)
-    elif not group.again:
+    elif not group.restarted:
         raise GatewiseError(
             f"the run {folder} is finished; to train its model further, start another from it with "
             f"--set start_from={folder}"

@@ -16,7 +16,7 @@ from gatewise.config.loading import load_config
 from gatewise.config.objective import build_objective
 from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, choose_device
 from gatewise.data import StoredRows
-from gatewise.distributed import Group, joined, own_device
+from gatewise.distributed import Group, join_processes, local_device
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
@@ -66,23 +66,23 @@ def train(
     """
     check_kind(config, RunConfig, "config", MAKE_ONE)
     callbacks = check_callbacks(callbacks)
-    with joined(choose_device(config.device), should_stop) as group:
-        before = group.of_leader(lambda: begun_before(out, config.data, group))
+    with join_processes(choose_device(config.device), should_stop) as group:
+        before = group.from_leader(lambda: begun_before(out, config.data, group))
         if before is not None:
             return _resumed(before, group, {}, callbacks, should_stop)
-        with group.agreed():
+        with group.raise_together():
             check_expert_parallel(config, group)
             config, parts = _checked(config)
-        folder = group.of_leader(lambda: make_folder(out, config.data))
+        folder = group.from_leader(lambda: make_folder(out, config.data))
         command = command or f"gatewise train --config {shlex.quote(str(folder / 'config.toml'))}"
         with holding(folder, group):
             try:
-                with group.agreed():
-                    if group.leads:
+                with group.raise_together():
+                    if group.is_leader:
                         begin(folder, config, command, parts, group)
                 return _trained(config, folder, parts, command, callbacks, should_stop, group)
             except (GatewiseError, KeyboardInterrupt):
-                if group.leads and not worth_keeping(folder):
+                if group.is_leader and not worth_keeping(folder):
                     shutil.rmtree(folder)
                     if out is None:
                         with contextlib.suppress(OSError):  # other runs are in it
@@ -133,7 +133,7 @@ def resume(
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
     check_links(folder)
-    with joined(choose_device(config_of(folder).device), should_stop) as group:
+    with join_processes(choose_device(config_of(folder).device), should_stop) as group:
         return _resumed(folder, group, settings or {}, callbacks, should_stop)
 
 
@@ -146,9 +146,9 @@ def _resumed(
 ) -> Run:
     """Go on in a run folder; where the processes were started again, it may be finished."""
     with holding(folder, group):
-        if group.of_leader(lambda: ended(folder, group)):
+        if group.from_leader(lambda: ended(folder, group)):
             return Run.load(folder)
-        with group.agreed():
+        with group.raise_together():
             config = _with_settings(config_of(folder), settings)
             there = read_json(folder / "environment.json")
             parts = read_parts(config)
@@ -156,7 +156,7 @@ def _resumed(
                 raise GatewiseError(
                     f"{config.data} has changed since the run {folder} was begun, so it cannot go on; train anew"
                 )
-            if settings and group.leads:
+            if settings and group.is_leader:
                 write_text(folder / "config.toml", config.to_toml())
         return _trained(config, folder, parts, str(there.get("command")), callbacks, should_stop, group)
 
@@ -171,10 +171,10 @@ def _trained(
     group: Group,
 ) -> Run:
     """Train in a run folder, from its last checkpoint where it has one, and write what came of it."""
-    started, device = time.perf_counter(), own_device(choose_device(config.device))
+    started, device = time.perf_counter(), local_device(choose_device(config.device))
     with _threads(config.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        with group.agreed():
+        with group.raise_together():
             prepared = prepare(config, parts, device)
         weights = weights_of_classes(config, prepared.model.classes, prepared.rows["train"])
         experts = ExpertParallel(config, group, device)
@@ -182,8 +182,8 @@ def _trained(
         result = _fitted(config, folder, prepared, weights, callbacks, should_stop, experts)
         experts.gather(prepared.model.mixture)
         run = None
-        with group.agreed():
-            if group.leads:
+        with group.raise_together():
+            if group.is_leader:
                 run = _written(config, folder, parts, prepared, weights, result, command, started)
     return Run.load(folder) if run is None else run
 
@@ -201,8 +201,8 @@ def _fitted(
     group, spec = experts.group, prepared.model.spec
     with contextlib.ExitStack() as open_files:
         watchers: list[Callback] = []
-        with group.agreed():
-            if group.leads:
+        with group.raise_together():
+            if group.is_leader:
                 watchers = [*run_watchers(config, folder, prepared, open_files), *callbacks]
         (train, weight), (validation, validation_weight) = (
             weighted(prepared.rows[part], weights, prepared.model.classes) for part in ("train", "validation")

@@ -31,7 +31,7 @@ from gatewise.objectives import regularisers
 from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
 from gatewise.sklearn.partial_fit import device_of, loop_config, new_trainer, one_epoch
-from gatewise.sklearn.watching import Lines, for_python
+from gatewise.sklearn.watching import PrintProgress, for_python
 from gatewise.training import fit
 from gatewise.training.step import Trainer
 
@@ -179,7 +179,7 @@ class MixtureEstimator(BaseEstimator):
                 validation_weight=weights[1] if held else None,
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(classes),
-                callbacks=[Lines(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
+                callbacks=[PrintProgress(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
                 anew=model.spec.build,
             )
         self.model_, self._trainer = model, None

@@ -16,7 +16,7 @@ NAME = "estimator.json"
 E = TypeVar("E", bound=BaseEstimator)
 
 
-class Kept(BaseModel):
+class EstimatorFile(BaseModel):
     """What `estimator.json` holds.
 
     Attributes:
@@ -51,7 +51,7 @@ def save(estimator: Any, folder: Path) -> None:
     Model(model.mixture, model.spec, model.preprocessing).save(folder / "model")
     labels = getattr(estimator, "classes_", None)
     names = getattr(estimator, "feature_names_in_", None)
-    kept = Kept(
+    kept = EstimatorFile(
         estimator=type(estimator).__name__,
         parameters={name: _packed(value) for name, value in estimator.get_params(deep=False).items()},
         fitted={name: getattr(estimator, name) for name in FITTED if hasattr(estimator, name)},
@@ -71,7 +71,7 @@ def load(kind: type[E], folder: Path) -> E:
     if not path.exists():
         raise GatewiseError(f"{folder} holds no estimator: {NAME} is missing; give a folder that save wrote")
     try:
-        kept = Kept.model_validate(read_json(path))
+        kept = EstimatorFile.model_validate(read_json(path))
         if kept.estimator != kind.__name__:
             raise GatewiseError(f"{folder} holds a {kept.estimator}; load it by {kept.estimator}.load")
         unpacked = {name: _unpacked(value) for name, value in kept.parameters.items()}

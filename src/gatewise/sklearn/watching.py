@@ -8,7 +8,7 @@ from gatewise.training import Callback
 FLAGS = re.compile(r"--regulariser \w+=[\d.]*\d(?: --regulariser \w+=[\d.]*\d)*")
 
 
-class Lines(Callback):
+class PrintProgress(Callback):
     """One line an epoch, for `verbose=1`.
 
     Args:

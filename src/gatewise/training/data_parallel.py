@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.distributed import Copies, Group, MicroBatch, micro_batches
+from gatewise.distributed import GradientSync, Group, MicroBatch, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import MixtureOfExperts
@@ -82,7 +82,7 @@ class Shares:
         return found
 
 
-def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> Copies | None:
+def gradient_sync(mixture: MixtureOfExperts, objective: Objective, group: Group) -> GradientSync | None:
     """What puts the gradients of the processes together; None where there is one.
 
     Raises:
@@ -96,10 +96,10 @@ def copies_of(mixture: MixtureOfExperts, objective: Objective, group: Group) -> 
                 f"estimator {estimator.name!r} with these options looks at a whole batch at once, which several "
                 "processes do not have; train with one process, or choose other options"
             )
-    return Copies([mixture, objective], group)
+    return GradientSync([mixture, objective], group)
 
 
-def over_all(copies: Copies, seen: Tensor, statistics: GateStatistics, objective: Objective) -> Tensor:
+def over_all(copies: GradientSync, seen: Tensor, statistics: GateStatistics, objective: Objective) -> Tensor:
     """Make the gradients, the statistics, and what baselines hold, those of all processes, in one sum.
 
     Returns:
@@ -111,7 +111,7 @@ def over_all(copies: Copies, seen: Tensor, statistics: GateStatistics, objective
 
     def reduce(sums: Tensor) -> Tensor:
         nonlocal summed
-        whole = copies.add_up(torch.cat([seen, sums.to(seen)]))
+        whole = copies.all_reduce(torch.cat([seen, sums.to(seen)]))
         summed = whole[: len(seen)]
         return whole[len(seen) :].to(sums)
 

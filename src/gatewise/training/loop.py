@@ -137,7 +137,7 @@ class Loop:
             self.result.seconds_before = float(found.state.get("seconds", 0.0))
         elif problems:
             said.append("no checkpoint is whole: training begins again")
-        places = self.group.gathered((self.trainer.step, self.starts.scores))
+        places = self.group.all_gather((self.trainer.step, self.starts.scores))
         if any(place != places[0] for place in places):
             raise GatewiseError(
                 f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
@@ -153,8 +153,8 @@ class Loop:
         if self.checkpoints is None:
             return
         if self.checkpoints.together:  # as the first one's clock says
-            due = self.group.any(bool(due) and self.group.leads)
-        elif not self.group.leads:
+            due = self.group.any(bool(due) and self.group.is_leader)
+        elif not self.group.is_leader:
             return
         if not due:
             return

@@ -65,7 +65,7 @@ def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
     own = (_of_piece(trainer, piece, whole) for piece in pieces)
     found = list(own) if trainer.mixture.experts.collective else own
     first = next((each for each in found if each is not None), (4, BEYOND))
-    return min(trainer.group.gathered(first))[1]
+    return min(trainer.group.all_gather(first))[1]
 
 
 def _of_piece(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:

@@ -17,7 +17,7 @@ from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK, Observed
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.collapse.warm_start import WarmStart
-from gatewise.training.data_parallel import Piece, Shares, copies_of, over_all, own_rows, pieces_of
+from gatewise.training.data_parallel import Piece, Shares, gradient_sync, over_all, own_rows, pieces_of
 from gatewise.training.input.batching import batch_bounds
 from gatewise.training.input.datasets import RowStream
 from gatewise.training.nonfinite import Before, NotFinite, trace
@@ -92,7 +92,7 @@ class Trainer:
         self.warm_start: WarmStart | None = None
         self.optimiser = torch.optim.AdamW(groups, lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
-        self.copies = copies_of(mixture, objective, group)
+        self.copies = gradient_sync(mixture, objective, group)
 
     def _balances(self) -> list[BalanceBias]:
         """The biases that each step moves."""
@@ -236,7 +236,7 @@ class Trainer:
             for i, regulariser in wanted.items():
                 term = regulariser.statistics(logits) * (piece.part.rows / total)
                 whole[i] = whole[i] + term if i in whole else term
-        sizes, summed = [len(each) for each in whole.values()], self.group.summing(torch.cat(list(whole.values())))
+        sizes, summed = [len(each) for each in whole.values()], self.group.start_sum(torch.cat(list(whole.values())))
         return lambda: dict(zip(whole, summed().split(sizes), strict=True))
 
     def batches(self, *columns: Tensor, batch_size: int, skip: int = 0) -> Iterator[tuple[Tensor, ...]]:

@@ -22,11 +22,11 @@ def test_dispatch_sorts_distinct_pairs_and_brings_them_back(rows):
     assert torch.equal(values, torch.where(index >= 0, x + 10.0 * index, 0.0))
 
 
-@pytest.mark.parametrize("way", ["padded", "segments"])
+@pytest.mark.parametrize("strategy", ["padded", "segments"])
 @pytest.mark.parametrize("index", [[[0, 2, 2, 0, 3]], [[0, 2, 2, 0, 3], [1, 0, 3, 2, 1]]])
-def test_rows_of_blocks_are_moved_once_and_answer_the_same(index, way):
+def test_rows_of_blocks_are_moved_once_and_answer_the_same(index, strategy):
     torch.manual_seed(0)
-    bank, index = MLPBank(5, 3, (4,), 2, way=way).double(), torch.tensor(index)
+    bank, index = MLPBank(5, 3, (4,), 2, strategy=strategy).double(), torch.tensor(index)
     x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     wanted = bank(x).transpose(0, 1)[index, torch.arange(5)]
     plan = bank.plan(index, x, distinct=True)
@@ -52,7 +52,7 @@ def test_rows_are_sorted_where_not_every_entry_is_a_pair_or_the_subclass_does_no
             return super().grouped(x, counts)
 
     x = torch.zeros(2, 3)
-    bank, own = MLPBank(2, 3, (), 1, way="padded"), Own(2, 3, (), 1, way="padded")
+    bank, own = MLPBank(2, 3, (), 1, strategy="padded"), Own(2, 3, (), 1, strategy="padded")
     assert bank.plan(torch.tensor([[0, 1]]), x).blocks is not None
     for case in ([[0, -1]], [[0, 1], [0, 1]]):
         assert bank.plan(torch.tensor(case), x).blocks is None

@@ -1,4 +1,4 @@
-"""The ways to run a bank's experts on their rows: equal in value and gradients, and chosen by size and balance."""
+"""The execution strategies of a bank: equal in value and gradients, and chosen by size and balance."""
 
 import copy
 import itertools
@@ -14,8 +14,8 @@ from torch import nn
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MLPBank
 from gatewise.mixture.grouped.blocks import Blocks
-from gatewise.mixture.grouped.buffers import KEPT, Scratch
-from gatewise.mixture.grouped.strategies import WAYS, choose, types
+from gatewise.mixture.grouped.buffers import KEPT, BufferPool
+from gatewise.mixture.grouped.strategies import STRATEGIES, choose, types
 from tests.chance import seeded
 
 FAST = ("auto", "segments", "padded")
@@ -30,9 +30,9 @@ def bank_and_rows(counts, features=4, hidden=(5, 6), outputs=3, dtype=torch.floa
     return bank, rows
 
 
-def answer(bank, rows, counts, way, **options):
+def answer(bank, rows, counts, strategy, **options):
     """Outputs, and the gradients of rows and parameters of a fixed weighted sum of squares."""
-    bank.way = way
+    bank.strategy = strategy
     out = bank.grouped(rows, counts)
     weight = torch.linspace(-1, 2, out.numel(), dtype=torch.float64).view_as(out)
     inputs = [tensor for tensor in (rows, *bank.parameters()) if tensor.requires_grad]
@@ -56,30 +56,30 @@ def test_every_way_gives_the_values_and_gradients_of_plain_operations(counts, hi
     if not any(tensor.requires_grad for tensor in (rows, *bank.parameters())):
         rows.requires_grad_()
     expected = answer(bank, rows, counts, "loop")
-    for way in FAST:
-        assert_equal(answer(bank, rows, counts, way), expected)
+    for strategy in FAST:
+        assert_equal(answer(bank, rows, counts, strategy), expected)
         with torch.no_grad():
             torch.testing.assert_close(bank.grouped(rows, counts), expected[0])
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_no_rows_give_an_empty_answer(way):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_rows_give_an_empty_answer(strategy):
     bank, rows = bank_and_rows([0, 0])
-    bank.way = way
+    bank.strategy = strategy
     out = bank.grouped(rows, [0, 0])
     assert (out.shape, out.dtype) == ((0, 3), torch.float64)
 
 
-@pytest.mark.parametrize("way", FAST)
-def test_second_derivatives_are_those_of_plain_operations(way):
+@pytest.mark.parametrize("strategy", FAST)
+def test_second_derivatives_are_those_of_plain_operations(strategy):
     counts = [3, 0, 1]
     found = {}
-    for name in (way, "loop"):
+    for name in (strategy, "loop"):
         bank, rows = bank_and_rows(counts)
         out, first = answer(bank, rows, counts, name, create_graph=True)
         again = sum(gradient.square().sum() for gradient in first)
         found[name] = out, torch.autograd.grad(again, [rows, *bank.parameters()])
-    assert_equal(found[way], found["loop"])
+    assert_equal(found[strategy], found["loop"])
 
 
 @given(COUNTS, st.integers(1, 4), st.sampled_from([0.0, 0.5]))
@@ -98,10 +98,10 @@ def test_second_derivatives_through_blocks(dropout):
     counts = [5, 4, 0, 3, 3]
     bank, rows = bank_and_rows(counts, dropout=dropout)
     second = []
-    for way in ("segments", "loop"):
+    for strategy in ("segments", "loop"):
         torch.manual_seed(2)
         with mock.patch("gatewise.mixture.grouped.strategies.together", return_value=2):
-            first = answer(bank, rows, counts, way, create_graph=True)[1]
+            first = answer(bank, rows, counts, strategy, create_graph=True)[1]
         second.append(torch.autograd.grad(sum(grad.square().sum() for grad in first), [rows, *bank.parameters()]))
     for one, other in zip(*second, strict=True):
         torch.testing.assert_close(one, other)
@@ -128,7 +128,7 @@ def test_what_is_in_a_block_and_what_stays_alone():
 
 def test_second_derivatives_pass_the_same_dropout():
     bank, rows = bank_and_rows([3, 4], dropout=0.4)
-    bank.way = "segments"
+    bank.strategy = "segments"
     torch.manual_seed(3)
     once = bank.grouped(rows, [3, 4])
     again = [torch.autograd.grad(once.sum(), rows, create_graph=graph, retain_graph=True)[0] for graph in (0, 1)]
@@ -140,18 +140,18 @@ def test_segments_draw_the_dropout_that_plain_operations_draw(dropout):
     counts = [3, 0, 6]
     bank, rows = bank_and_rows(counts, dropout=dropout)
     found = {}
-    for way in ("segments", "loop"):
+    for strategy in ("segments", "loop"):
         torch.manual_seed(5)
-        found[way] = answer(bank, rows, counts, way)
+        found[strategy] = answer(bank, rows, counts, strategy)
     assert_equal(found["segments"], found["loop"])
     bank.eval()
     assert_equal(answer(bank, rows, counts, "segments"), answer(bank, rows, counts, "loop"))
 
 
-@pytest.mark.parametrize("way", ["segments", "padded"])
-def test_dropout_is_repeatable_and_keeps_its_share(way):
+@pytest.mark.parametrize("strategy", ["segments", "padded"])
+def test_dropout_is_repeatable_and_keeps_its_share(strategy):
     """20 000 units kept with probability 0.7: a share 0.02 off, six standard deviations, would fail."""
-    bank = MLPBank(2, 1, (10_000,), 1, dropout=0.3, way=way)
+    bank = MLPBank(2, 1, (10_000,), 1, dropout=0.3, strategy=strategy)
     with torch.no_grad():
         for parameter in bank.parameters():
             parameter.fill_(0.0)
@@ -170,9 +170,9 @@ def test_a_bank_used_twice_in_one_graph_and_gradients_that_accumulate():
     """Large enough that memory is kept; a block given out too early would change what was written before."""
     counts = [60, 0, 42]
     bank, rows = bank_and_rows(counts, 32, (400,), 32)
-    twins = {way: copy.deepcopy(bank) for way in ("segments", "loop")}
-    for way, twin in twins.items():
-        twin.way = way
+    twins = {strategy: copy.deepcopy(bank) for strategy in ("segments", "loop")}
+    for strategy, twin in twins.items():
+        twin.strategy = strategy
         for _ in range(3):
             inner = twin.grouped(rows, counts)
             twin.grouped(inner.tanh(), counts).square().sum().backward()
@@ -186,7 +186,7 @@ def test_a_bank_used_twice_in_one_graph_and_gradients_that_accumulate():
 def test_gradients_that_someone_holds_stay_as_they_are():
     counts = [64]
     bank, rows = bank_and_rows(counts, 64, (640,), 64)
-    bank.way = "segments"
+    bank.strategy = "segments"
 
     def step():
         bank.zero_grad()
@@ -208,7 +208,7 @@ def test_a_gradient_nobody_holds_is_written_where_the_last_one_was():
     """So no step makes new memory as large as the parameters, and `.grad` is what was written, not a copy."""
     counts = [64, 0]
     bank, rows = bank_and_rows(counts, 64, (640,), 64)
-    bank.way = "segments"
+    bank.strategy = "segments"
     places = set()
     for _ in range(4):
         bank.zero_grad()
@@ -217,14 +217,14 @@ def test_a_gradient_nobody_holds_is_written_where_the_last_one_was():
         assert (bank.weights[0].grad[1] == 0).all()
         bank.weights[0].grad.fill_(torch.nan)  # what is left there must not come through
     assert len(places) == 1
-    blocks = {block.data_ptr() for kept in bank._scratch._blocks.values() for block in kept}
+    blocks = {block.data_ptr() for kept in bank._pool._blocks.values() for block in kept}
     assert places <= blocks
 
 
 def test_hooks_on_parameters_see_and_change_their_gradients():
     counts = [2, 3]
     bank, rows = bank_and_rows(counts)
-    bank.way = "segments"
+    bank.strategy = "segments"
     plain = answer(bank, rows, counts, "segments")[1][1]
     bank.weights[0].register_hook(lambda gradient: 2 * gradient)
     torch.testing.assert_close(answer(bank, rows, counts, "segments")[1][1], 2 * plain)
@@ -234,11 +234,11 @@ def test_hooks_on_parameters_see_and_change_their_gradients():
 def test_copies_of_a_bank_share_nothing(copied):
     counts = [64]
     bank, rows = bank_and_rows(counts, 64, (640,), 64)
-    bank.way = "segments"
+    bank.strategy = "segments"
     expected = answer(bank, rows, counts, "segments")
     twin = copied(bank)
-    assert twin._scratch is not bank._scratch
-    assert not twin._scratch._blocks
+    assert twin._pool is not bank._pool
+    assert not twin._pool._blocks
     assert_equal(answer(twin, rows, counts, "segments"), expected)
 
 
@@ -246,32 +246,32 @@ def test_memory_is_given_back_when_training_ends():
     counts = [64]
     bank, rows = bank_and_rows(counts, 64, (640,), 64)
     answer(bank, rows, counts, "segments")
-    assert bank._scratch._blocks
+    assert bank._pool._blocks
     bank.eval()
-    assert not bank._scratch._blocks
+    assert not bank._pool._blocks
 
 
 def test_scratch_gives_a_block_out_again_only_when_nothing_uses_it():
-    scratch, like = Scratch(), torch.empty(0)
-    first = scratch.take("a", (600, 600), like)
+    pool, like = BufferPool(), torch.empty(0)
+    first = pool.take("a", (600, 600), like)
     place, view = first.data_ptr(), first[3:]
     del first
-    second = scratch.take("a", (600, 600), like)
+    second = pool.take("a", (600, 600), like)
     assert second.data_ptr() != place  # the view still uses it
     del view
-    assert scratch.take("b", (600, 600), like).data_ptr() != place
-    assert scratch.take("a", (100, 600), like).data_ptr() != place  # a small part would keep all of it
-    assert scratch.take("a", (500, 600), like).data_ptr() == place
-    assert second.data_ptr() not in (place, scratch.take("a", (600, 600), like).data_ptr())
+    assert pool.take("b", (600, 600), like).data_ptr() != place
+    assert pool.take("a", (100, 600), like).data_ptr() != place  # a small part would keep all of it
+    assert pool.take("a", (500, 600), like).data_ptr() == place
+    assert second.data_ptr() not in (place, pool.take("a", (600, 600), like).data_ptr())
 
 
-@pytest.mark.parametrize("way", FAST)
-def test_bfloat16_is_float32_to_its_precision(way):
+@pytest.mark.parametrize("strategy", FAST)
+def test_bfloat16_is_float32_to_its_precision(strategy):
     """Weights and rows are those of bfloat16 in both; 2^-8 a rounding, and a few roundings."""
     counts = [40, 0, 24]
     low, rows = bank_and_rows(counts, 16, (32,), 8, torch.bfloat16)
     wide = copy.deepcopy(low).double()
-    out, gradients = answer(low, rows, counts, way)
+    out, gradients = answer(low, rows, counts, strategy)
     expected = answer(wide, rows.detach().double().requires_grad_(), counts, "loop")
     assert out.dtype == torch.bfloat16
     for found, exact in zip((out, *gradients), (expected[0], *expected[1]), strict=True):
@@ -285,9 +285,9 @@ def test_under_autocast_outputs_have_its_type_and_gradients_the_parameters():
     with torch.no_grad():  # far from the corner of ReLU, where a rounding would turn a unit on or off
         bank.biases[0].copy_(10 * torch.tensor([1.0, -1.0]).repeat(16))
     expected = answer(copy.deepcopy(bank).double(), rows.detach().double().requires_grad_(), counts, "loop")
-    for way in WAYS:
+    for strategy in STRATEGIES:
         with torch.autocast("cpu", torch.bfloat16):
-            out, gradients = answer(bank, rows, counts, way)
+            out, gradients = answer(bank, rows, counts, strategy)
         assert out.dtype == torch.bfloat16
         for found, exact in zip((out, *gradients), (expected[0], *expected[1]), strict=True):
             assert (found.double() - exact).norm() <= 0.03 * exact.norm()
@@ -313,22 +313,22 @@ def test_a_bank_takes_the_way_it_is_told(monkeypatch):
     from gatewise.mixture.grouped import strategies
 
     ran = []
-    for name in ("perceptrons", "padded", "loop"):
+    for name in ("fused_mlp", "padded", "loop"):
         whole = getattr(strategies, name)
         monkeypatch.setattr(strategies, name, lambda *given, name=name, whole=whole: ran.append(name) or whole(*given))
     bank, rows = bank_and_rows([2, 2])
-    for way in WAYS:
-        bank.way = way
+    for strategy in STRATEGIES:
+        bank.strategy = strategy
         bank.grouped(rows, [2, 2])
-    assert ran == ["padded", "perceptrons", "padded", "loop"]
+    assert ran == ["padded", "fused_mlp", "padded", "loop"]
 
 
 def test_unknown_ways_are_refused():
-    with pytest.raises(GatewiseError, match=r"unknown way 'pad' .*padded"):
-        MLPBank(2, 3, (), 1, way="pad")
+    with pytest.raises(GatewiseError, match=r"unknown strategy 'pad' .*padded"):
+        MLPBank(2, 3, (), 1, strategy="pad")
     bank = MLPBank(2, 3, (), 1)
-    bank.way = "dense"
-    with pytest.raises(GatewiseError, match=r"unknown way 'dense'"):
+    bank.strategy = "dense"
+    with pytest.raises(GatewiseError, match=r"unknown strategy 'dense'"):
         bank.grouped(torch.zeros(1, 3), [1, 0])
 
 

@@ -17,7 +17,7 @@ SMALL = 2**18
 _holders = getattr(torch._C, "_storage_Use_Count", None)
 
 
-class Scratch:
+class BufferPool:
     """Tensors without content, in blocks of memory that are kept and given out again.
 
     A fresh block of many megabytes comes from the system page by page, at each step, and that costs more than writing
@@ -51,11 +51,11 @@ class Scratch:
         with self._lock:
             self._blocks.clear()
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Scratch":
-        return Scratch()
+    def __deepcopy__(self, memo: dict[int, Any]) -> "BufferPool":
+        return BufferPool()
 
-    def __reduce__(self) -> tuple[type["Scratch"], tuple[()]]:
-        return Scratch, ()
+    def __reduce__(self) -> tuple[type["BufferPool"], tuple[()]]:
+        return BufferPool, ()
 
 
 def _tensor(block: torch.UntypedStorage, shape: Sequence[int], like: Tensor) -> Tensor:

@@ -17,26 +17,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gatewise.mixture.grouped.blocks import Block, Blocks
-from gatewise.mixture.grouped.buffers import Scratch
+from gatewise.mixture.grouped.buffers import BufferPool
 
 
 @dataclass(frozen=True)
 class Segments:
-    """How `perceptrons` runs.
+    """How `fused_mlp` runs.
 
     Attributes:
         blocks: the experts that have rows, alone or several at once.
         dropout: of hidden activations; 0 outside of training.
         compute: the type to multiply in. Weights of another type are converted an expert at a time.
         out: the type of the outputs.
-        scratch: where hidden activations and gradients get their memory; None for fresh memory at each call.
+        pool: where hidden activations and gradients get their memory; None for fresh memory at each call.
     """
 
     blocks: Blocks
     dropout: float
     compute: torch.dtype
     out: torch.dtype
-    scratch: Scratch | None
+    pool: BufferPool | None
 
     @property
     def scale(self) -> float:
@@ -45,10 +45,10 @@ class Segments:
 
     def take(self, purpose: Any, shape: Sequence[int], like: Tensor) -> Tensor:
         """An uninitialised tensor."""
-        return like.new_empty(shape) if self.scratch is None else self.scratch.take(purpose, shape, like)
+        return like.new_empty(shape) if self.pool is None else self.pool.take(purpose, shape, like)
 
 
-def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], how: Segments) -> Tensor:
+def fused_mlp(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], how: Segments) -> Tensor:
     """Outputs `[N, D_L]` for rows x `[N, D_0]`, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
 
     ReLU and dropout stand between the layers. Dropout draws what `F.dropout` would, expert by expert. An expert without
@@ -58,7 +58,7 @@ def perceptrons(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], 
     if wanted:
         return _Perceptrons.apply(how, x, *weights, *biases)
     # what no backward pass waits for is small, or belongs to a passing evaluation: it is not worth keeping memory for
-    return _forward(replace(how, scratch=None), x, weights, biases, keep=False)[0]
+    return _forward(replace(how, pool=None), x, weights, biases, keep=False)[0]
 
 
 def _forward(
@@ -151,7 +151,7 @@ class _Written:
 
 
 class _Perceptrons(torch.autograd.Function):
-    """`perceptrons` with its gradient."""
+    """`fused_mlp` with its gradient."""
 
     @staticmethod
     def forward(ctx: Any, how: Segments, x: Tensor, *parameters: Tensor) -> Tensor:

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.mixture.grouped.blocks import Blocks
-from gatewise.mixture.grouped.buffers import Scratch
-from gatewise.mixture.grouped.fused_mlp import Segments, perceptrons
+from gatewise.mixture.grouped.buffers import BufferPool
+from gatewise.mixture.grouped.fused_mlp import Segments, fused_mlp
 from gatewise.mixture.masks import without_gradient
 from gatewise.wording import instead
 
-WAYS = ("auto", "segments", "padded", "loop")
+STRATEGIES = ("auto", "segments", "padded", "loop")
 
 PADDED_FLOP = 5e6
 """The most work for one expert and layer, forward and backward, at which a step is made of calls, not of arithmetic."""
@@ -28,14 +28,14 @@ WASTED_FLOP = 1e6
 """What one call for one expert and layer costs, in arithmetic on rows of padding that could be done meanwhile."""
 
 
-def check_way(way: str) -> None:
-    """Refuse an unknown way.
+def check_strategy(strategy: str) -> None:
+    """Refuse an unknown strategy.
 
     Raises:
-        GatewiseError: with the ways there are.
+        GatewiseError: with the strategies there are.
     """
-    if way not in WAYS:
-        raise GatewiseError(f"unknown way {way!r} to run a bank{instead(str(way), WAYS)}")
+    if strategy not in STRATEGIES:
+        raise GatewiseError(f"unknown strategy {strategy!r} to run a bank{instead(str(strategy), STRATEGIES)}")
 
 
 def run(
@@ -45,8 +45,8 @@ def run(
     counts: Sequence[int],
     *,
     dropout: float,
-    way: str,
-    scratch: Scratch,
+    strategy: str,
+    pool: BufferPool,
     blocks: Blocks | None = None,
 ) -> Tensor:
     """Outputs `[N, D_L]` for rows x `[N, D_0]`, weights `[K, D_in, D_out]`, biases `[K, D_out]`.
@@ -57,36 +57,36 @@ def run(
         biases: one a layer.
         counts: rows of each expert, K numbers that sum to N.
         dropout: of hidden activations; 0 outside of training.
-        way: one of `WAYS`; "auto" takes what `choose` says.
-        scratch: memory that is used again from step to step.
+        strategy: one of `STRATEGIES`; "auto" takes what `choose` says.
+        pool: memory that is used again from step to step.
         blocks: what `cut` gave for these counts, placed; None to ask it.
 
     Raises:
-        GatewiseError: for an unknown way.
+        GatewiseError: for an unknown strategy.
     """
     compute, out = types(x, weights[0])
-    blocks = cut(counts, x, weights, way) if blocks is None else blocks
+    blocks = cut(counts, x, weights, strategy) if blocks is None else blocks
     if blocks is None or len(x) == 0:
         return loop(x, weights, biases, counts, dropout)
     if blocks.stacked:
         return padded(x, weights, biases, blocks, dropout)
     # elsewhere allocators keep memory themselves, and know of streams
-    kept = scratch if x.device.type == "cpu" else None
-    return perceptrons(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
+    kept = pool if x.device.type == "cpu" else None
+    return fused_mlp(x, weights, biases, Segments(blocks, dropout, compute, out, kept))
 
 
-def cut(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor], way: str) -> Blocks | None:
+def cut(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor], strategy: str) -> Blocks | None:
     """The blocks that experts with so many rows, like those of x, run in; None to run them one after another.
 
     Raises:
-        GatewiseError: for an unknown way.
+        GatewiseError: for an unknown strategy.
     """
-    check_way(way)  # it is an attribute of the bank, which anyone may set
-    if way == "auto":
-        way = choose(counts, x, weights)
-    if way == "loop":
+    check_strategy(strategy)  # it is an attribute of the bank, which anyone may set
+    if strategy == "auto":
+        strategy = choose(counts, x, weights)
+    if strategy == "loop":
         return None
-    if way == "padded":
+    if strategy == "padded":
         return Blocks.stack(counts)
     return Blocks.cut(counts, together(x, weights[0], types(x, weights[0])[0]))
 
@@ -111,7 +111,7 @@ def every(
 
 
 def choose(counts: Sequence[int], x: Tensor, weights: Sequence[Tensor]) -> str:
-    """The way for these counts, of rows like those of x, and weights: the fastest of those measured on a CPU.
+    """The strategy for these counts, of rows like those of x, and weights: the fastest of those measured on a CPU.
 
     - "padded", where arithmetic is so little that the calls cost more, and no expert has so many rows that padding the
       others to as many would be dear;
@@ -185,7 +185,7 @@ def loop(
 def padded(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor], blocks: Blocks, dropout: float) -> Tensor:
     """Plain operations on a stack: all experts at once, each on as many rows as the one with the most has.
 
-    Where steps are this small, torch's own graph costs less than `perceptrons`, which is written in Python.
+    Where steps are this small, torch's own graph costs less than `fused_mlp`, which is written in Python.
     """
     places = blocks.places.to(x.device)
     # without rows, perhaps because they are masked and answer no numbers

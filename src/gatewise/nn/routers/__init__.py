@@ -9,24 +9,24 @@ To add your own, subclass `Router` and decorate it with `register`.
 """
 
 from gatewise.nn.routers.base import Router
-from gatewise.nn.routers.noisy import NoisyTopK
-from gatewise.nn.routers.points import PointRouter, ReinMax, StraightThrough
+from gatewise.nn.routers.noisy_top_k import NoisyTopKRouter
+from gatewise.nn.routers.points import PointRouter, ReinMaxRouter, StraightThroughRouter
 from gatewise.nn.routers.registry import get, names, options, register
-from gatewise.nn.routers.score_function import ScoreFunction
-from gatewise.nn.routers.sigmoid import Sigmoid
-from gatewise.nn.routers.softmax import Softmax
-from gatewise.nn.routers.sparse_mixer import SparseMixer
+from gatewise.nn.routers.score_function import ScoreFunctionRouter
+from gatewise.nn.routers.sigmoid import SigmoidRouter
+from gatewise.nn.routers.softmax import SoftmaxRouter
+from gatewise.nn.routers.sparse_mixer import SparseMixerRouter
 
 __all__ = [
-    "NoisyTopK",
+    "NoisyTopKRouter",
     "PointRouter",
-    "ReinMax",
+    "ReinMaxRouter",
     "Router",
-    "ScoreFunction",
-    "Sigmoid",
-    "Softmax",
-    "SparseMixer",
-    "StraightThrough",
+    "ScoreFunctionRouter",
+    "SigmoidRouter",
+    "SoftmaxRouter",
+    "SparseMixerRouter",
+    "StraightThroughRouter",
     "get",
     "names",
     "options",

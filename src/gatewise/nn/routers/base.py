@@ -65,7 +65,7 @@ class Router(nn.Module):
         """Fold in statistics held back while `hold_statistics` is set: the end of an optimiser step."""
 
     def update_balance(self, counts: Tensor) -> None:
-        """Move a balance bias against the counts `[K]`: see `Sigmoid`.
+        """Move a balance bias against the counts `[K]`: see `SigmoidRouter`.
 
         Raises:
             GatewiseError: for a router that has none.
@@ -76,7 +76,7 @@ class Router(nn.Module):
         )
 
     def score_function_loss(self, routing: Routing, cost: Tensor) -> Tensor:
-        """What trains the router of a hard draw: see `ScoreFunction`.
+        """What trains the router of a hard draw: see `ScoreFunctionRouter`.
 
         Raises:
             GatewiseError: for a router that learns through the output's own gradient.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from gatewise.estimators.base import PointEstimator
-from gatewise.estimators.reinmax import ReinMax as ReinMaxEstimator
-from gatewise.estimators.straight_through import StraightThrough as StraightThroughEstimator
+from gatewise.estimators.reinmax import ReinMax
+from gatewise.estimators.straight_through import StraightThrough
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
@@ -52,7 +52,7 @@ class PointRouter(Router):
 
 
 @register
-class StraightThrough(PointRouter):
+class StraightThroughRouter(PointRouter):
     """e_z forward, z ~ π; J(π) backward.
 
     Unbiased for the experts; for the router exact in expectation where the loss is linear in y, biased otherwise.
@@ -69,11 +69,11 @@ class StraightThrough(PointRouter):
     reference = "Bengio et al. 2013 (1308.3432)"
 
     def __init__(self, in_features: int, num_experts: int):
-        super().__init__(in_features, num_experts, StraightThroughEstimator())
+        super().__init__(in_features, num_experts, StraightThrough())
 
 
 @register
-class ReinMax(PointRouter):
+class ReinMaxRouter(PointRouter):
     """e_z forward, z ~ π; 2 J((softmax(θ/t) + e_z)/2) - ½ J(π) backward.
 
     Unbiased for the experts; for the router exact in expectation where the loss is quadratic in y and t = 1, biased
@@ -94,4 +94,4 @@ class ReinMax(PointRouter):
     reference = "Liu et al. 2023 (2304.08612)"
 
     def __init__(self, in_features: int, num_experts: int, temperature: float | str | Schedule = 1.0):
-        super().__init__(in_features, num_experts, ReinMaxEstimator(temperature))
+        super().__init__(in_features, num_experts, ReinMax(temperature))

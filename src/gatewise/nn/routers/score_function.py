@@ -15,7 +15,7 @@ from gatewise.precision import widened
 
 
 @register
-class ScoreFunction(Router):
+class ScoreFunctionRouter(Router):
     """z ~ π in training, argmax π after; y = E_z(x), with weight 1. Costs 1 expert.
 
     The output has no gradient for the router: a layer cannot know the loss. So the loss is brought back to it:

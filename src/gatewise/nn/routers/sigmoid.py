@@ -12,12 +12,12 @@ from gatewise.precision import WideState
 
 
 @register
-class Sigmoid(Router, WideState):
+class SigmoidRouter(Router, WideState):
     """s = σ(W x); the top k of s + b are chosen, and weighed by their s alone: scale · s_z / Σ_top s (s_z at k = 1).
 
     The bias b has no gradient. Once a step, `update_balance(counts)` raises it for experts that got less than their
     share and lowers it for the others: b_z += rate · sign(mean(counts) - counts_z). Nothing is counted in `forward`,
-    which may run twice for a step. The gradient is as that of `Softmax`. Costs k experts.
+    which may run twice for a step. The gradient is as that of `SoftmaxRouter`. Costs k experts.
 
     Args:
         in_features: D.

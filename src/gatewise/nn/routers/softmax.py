@@ -9,7 +9,7 @@ from gatewise.nn.routing import Routing
 
 
 @register
-class Softmax(Router):
+class SoftmaxRouter(Router):
     """y = Σ_{z in top k} w_z E_z(x), with w = π_z, or π_z divided by their sum over the top k.
 
     It draws nothing, so its gradient is exact for the function that it computes; what is missing is that an expert

@@ -14,7 +14,7 @@ SHRINKING = {1: (1.0, 0.0), 2: (1 / 2, 1 / 2), 3: (1 / 3, 3 / 8)}
 
 
 @register
-class SparseMixer(Router):
+class SparseMixerRouter(Router):
     """z ~ π; y = c π_z E_z(x) with a random c in training, y = π_z E_z(x) at the argmax after. Costs 1 expert.
 
     The expected loss Σ_z π_z L(π_z E_z) has the gradient Σ_z L(π_z E_z) ∇π_z + Σ_z π_z L'(π_z E_z) E_z ∇π_z. The

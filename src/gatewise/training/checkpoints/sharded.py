@@ -66,15 +66,15 @@ class ShardedCheckpoints(Checkpoints):
             GatewiseError: on all, if one of them cannot write; what was there stays.
         """
         path, part = self.places(checkpoint.step)
-        with self.group.agreed(), removing_half(path, part):
-            if self.group.leads:
+        with self.group.raise_together(), removing_half(path, part):
+            if self.group.is_leader:
                 begin(part)
-        with self.group.agreed(), removing_half(path, part):
+        with self.group.raise_together(), removing_half(path, part):
             _written(checkpoint.tensors, part, self.group)
             own = {file.name: flushed(file) for file in part.glob(f"shard-{self.group.rank + 1:05d}-*")}
-        hashes = {name: digest for each in self.group.gathered(own) for name, digest in each.items()}
-        with self.group.agreed(), removing_half(path, part):
-            if self.group.leads:
+        hashes = {name: digest for each in self.group.all_gather(own) for name, digest in each.items()}
+        with self.group.raise_together(), removing_half(path, part):
+            if self.group.is_leader:
                 finish(path, part, checkpoint, hashes, FORMAT)
                 self.forget_others(path)
         return path
@@ -82,7 +82,7 @@ class ShardedCheckpoints(Checkpoints):
     def latest(self, parameter_of: ParameterOf = lambda _: None) -> tuple[Checkpoint | None, list[str]]:
         """The newest one that is whole: see `Checkpoints.latest`."""
         problems = []
-        for name in self.group.of_leader(lambda: [path.name for path in self.paths()]):
+        for name in self.group.from_leader(lambda: [path.name for path in self.paths()]):
             try:
                 return self._read(self.folder / name, parameter_of), problems
             except GatewiseError as error:
@@ -100,8 +100,8 @@ class ShardedCheckpoints(Checkpoints):
             with said_of(path):
                 return state_of(path, _shards(path), FORMAT)
 
-        step, found = self.group.of_leader(state)
-        with self.group.agreed(), said_of(path):
+        step, found = self.group.from_leader(state)
+        with self.group.raise_together(), said_of(path):
             return Checkpoint(step, _tensors(path, parameter_of, self.group), found)
 
 

@@ -10,7 +10,7 @@ from gatewise.nn.routing import Routing
 
 
 @register
-class NoisyTopK(Router):
+class NoisyTopKRouter(Router):
     """h = W x + ε softplus(W_noise x), ε ~ N(0, 1) in training and 0 after; w = softmax of h over its top k.
 
     The gradient is that of the output for the noise drawn, and blind to what a change of the top k would do. Costs k
