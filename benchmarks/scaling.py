@@ -1,6 +1,6 @@
 """A training step of two processes beside that of one, data parallel, and the constants of what a step costs.
 
-Both processes have one thread. The default model learns MNIST in batches of 1024 rows by `Trainer.take_step`, and
+Both processes have one thread. The default model learns MNIST in batches of 1024 rows by `TrainStep.take_step`, and
 digits in batches of 64; one process takes whole batches, two take half of each. Two are measured as gatewise puts
 gradients together, and with torch's `DistributedDataParallel` in its place. All ways are interleaved in rounds. Then
 come the constants: arithmetic, optimiser, all-reduce and all-to-all. A few minutes on 2 idle cores; MNIST is read from
@@ -35,7 +35,7 @@ from gatewise.objectives import regularisers
 from gatewise.runs.data import read_parts
 from gatewise.runs.prepare import Prepared, prepare
 from gatewise.training.data_parallel import Piece
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 CASES = {"MNIST": ("mnist.npz", 1024), "digits": (None, 64)}
 """The file of a data set that is not bundled, and the rows of a batch."""
@@ -46,7 +46,7 @@ SIZES = (4, 2**14, 2**18, 2**22, 2**25)
 """Bytes that are summed or sent."""
 
 
-class ByTorch(Trainer):
+class ByTorch(TrainStep):
     """Training whose gradients torch's `DistributedDataParallel` puts together."""
 
     def __init__(self, *arguments: Any, static: bool):
@@ -91,19 +91,19 @@ class Steps:
         config = LoopConfig(batch_size=rows, precision="float32")
         mixture, objective = copy.deepcopy(prepared.model.mixture), copy.deepcopy(prepared.objective)
         told = mixture, objective, regularisers(penalties), config, 10**6, group if self.second else ALONE
-        self.trainer = ByTorch(*told, static=way == STATIC) if way in (DDP, STATIC) else Trainer(*told)
-        self.statistics, self.data = self.trainer.new_statistics(), prepared.rows["train"]
+        self.train_step = ByTorch(*told, static=way == STATIC) if way in (DDP, STATIC) else TrainStep(*told)
+        self.statistics, self.data = self.train_step.new_statistics(), prepared.rows["train"]
         self.batches = self.endless()
 
     def endless(self) -> Iterator[tuple[Tensor, ...]]:
         """Whole batches, epoch after epoch."""
         count = len(self.data[0]) // self.rows - 1  # the last one may be longer
         while True:
-            yield from itertools.islice(self.trainer.batches(*self.data, batch_size=self.rows), count)
+            yield from itertools.islice(self.train_step.batches(*self.data, batch_size=self.rows), count)
 
     def __call__(self) -> None:
         x, y = next(self.batches)
-        self.trainer.take_step(x, y, self.statistics, rows=self.rows)
+        self.train_step.take_step(x, y, self.statistics, rows=self.rows)
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -133,7 +133,7 @@ def steps_of(name: str, group: Group, rounds: int, order: random.Random) -> dict
             seconds = [timed(steps) for _ in range(several)]
             taken[way] += seconds if turn else []
         if group.is_leader:
-            taken["optimiser"].append(timed(ways[ONE].trainer.optimiser.step))
+            taken["optimiser"].append(timed(ways[ONE].train_step.optimiser.step))
     return {**taken, "weights": [weights], "rows": [rows]}
 
 

@@ -1,6 +1,6 @@
 """A whole training step, from gate and draw to the optimiser: one drawn expert a row beside all of them.
 
-K perceptrons 256 -> 512 -> 512 -> 10 behind a linear gate learn a batch of rows by `Trainer.take_step` with the default
+K perceptrons 256 -> 512 -> 512 -> 10 behind a linear gate learn a batch of rows by `TrainStep.take_step`, the default
 regularisers, AdamW and clipping. The objectives are interleaved. The roofline of one drawn expert is its arithmetic and
 the gate's (6 FLOP a weight and row) at the rate of a large multiplication, plus 40 bytes for every weight there is, at
 the rate of a copy: read forward, read backward, its gradient written (12), and AdamW, which moves all weights whether
@@ -22,7 +22,7 @@ from timing import Machine, interval
 import gatewise as gw
 from gatewise.config import LoopConfig, RunConfig
 from gatewise.objectives import regularisers
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 FEATURES, HIDDEN, CLASSES = 256, [512, 512], 10
 BATCHES, NUMBERS = (256, 1024, 4096), (8, 16, 32, 64, 128, 256)
@@ -44,14 +44,14 @@ class Step:
         mixture = gw.MixtureOfExperts(torch.nn.Linear(FEATURES, experts), bank)
         name, options = WAYS[way]
         defaults = regularisers(RunConfig(data="").regulariser)
-        self.trainer = Trainer(mixture, gw.objectives.get(name, **options), defaults, LoopConfig(), 10**6)
+        self.train_step = TrainStep(mixture, gw.objectives.get(name, **options), defaults, LoopConfig(), 10**6)
         self.x, self.y = torch.randn(rows, FEATURES), torch.randint(CLASSES, (rows,))
         self.weights = sum(p.numel() for p in mixture.parameters())
         self.flop = 6.0 * rows * (FEATURES * experts + sum(w[0].numel() for w in bank.weights))
 
     def __call__(self) -> float:
         started = time.perf_counter()
-        self.trainer.take_step(self.x, self.y, self.trainer.new_statistics())
+        self.train_step.take_step(self.x, self.y, self.train_step.new_statistics())
         return time.perf_counter() - started
 
     def roofline(self, machine: Machine) -> float:

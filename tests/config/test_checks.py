@@ -15,7 +15,7 @@ from gatewise.mixture import BalanceBias, Gate, mlp
 from gatewise.models.spec import ModelSpec
 from gatewise.runs import Run, train
 from gatewise.training import fit
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from tests.chance import seeded
 from tests.training.test_loop import blobs
 
@@ -30,7 +30,7 @@ def mixture_with(**options):
 
 def trainer_of(mixture, objective="jensen", **config):
     settings = LoopConfig(**{"lr": 0.01, "clip": 0, **config})
-    return Trainer(mixture, gw.objectives.get(objective), [], settings, steps=200)
+    return TrainStep(mixture, gw.objectives.get(objective), [], settings, steps=200)
 
 
 def skewed(top_k=None):
@@ -51,11 +51,11 @@ def test_it_moves_a_skewed_gate_to_balance(top_k, even):
 
     def loads(rate):
         mixture = skewed(top_k)
-        trainer = trainer_of(mixture, lr=1e-6, balance_rate=rate)
+        train_step = trainer_of(mixture, lr=1e-6, balance_rate=rate)
         for _ in range(6):
-            statistics = trainer.new_statistics()
+            statistics = train_step.new_statistics()
             for _ in range(40):
-                trainer.take_step(x, y, statistics)
+                train_step.take_step(x, y, statistics)
         return statistics.load / statistics.rows
 
     assert loads(rate=0.0).max() > 0.99
@@ -64,8 +64,8 @@ def test_it_moves_a_skewed_gate_to_balance(top_k, even):
 
 def test_one_step_goes_by_the_rate():
     mixture, (x, y) = skewed(), blobs(64)
-    trainer = trainer_of(mixture, balance_rate=0.05)
-    trainer.take_step(x, y, trainer.new_statistics())
+    train_step = trainer_of(mixture, balance_rate=0.05)
+    train_step.take_step(x, y, train_step.new_statistics())
     torch.testing.assert_close(mixture.gate.balance.bias, torch.tensor([-0.05, 0.05, 0.05, 0.05]))
 
 
@@ -74,10 +74,10 @@ def test_micro_batches_move_it_as_the_whole_batch_does(top_k):
     found = []
     for accumulate in (1, 4):
         mixture, (x, y) = skewed(top_k), blobs(64)
-        trainer = trainer_of(mixture, accumulate=accumulate, balance_rate=0.05)
-        statistics = trainer.new_statistics()
+        train_step = trainer_of(mixture, accumulate=accumulate, balance_rate=0.05)
+        statistics = train_step.new_statistics()
         for _ in range(40):
-            trainer.take_step(x, y, statistics)
+            train_step.take_step(x, y, statistics)
         found.append(mixture.gate.balance.bias)
     assert found[0].abs().min() > 0
     torch.testing.assert_close(found[0], found[1])
@@ -85,8 +85,8 @@ def test_micro_batches_move_it_as_the_whole_batch_does(top_k):
 
 def test_nothing_but_a_step_moves_it():
     mixture, (x, y) = skewed(), blobs(64)
-    trainer = trainer_of(mixture, balance_rate=0.05)
-    trainer.take_step(x, y, trainer.new_statistics())
+    train_step = trainer_of(mixture, balance_rate=0.05)
+    train_step.take_step(x, y, train_step.new_statistics())
     before = mixture.gate.balance.bias.clone()
     evaluate(mixture, x, y, 3)
     mixture.predict_proba(x)
@@ -99,8 +99,8 @@ def test_a_gate_of_one_s_own_may_hold_one():
     torch.manual_seed(0)
     own = nn.Sequential(nn.Linear(2, K), BalanceBias(K))
     mixture, (x, y) = gw.MixtureOfExperts(own, gw.MLPBank(K, 2, [8], 3)), blobs(64)
-    trainer = trainer_of(mixture, balance_rate=0.05)
-    trainer.take_step(x, y, trainer.new_statistics())
+    train_step = trainer_of(mixture, balance_rate=0.05)
+    train_step.take_step(x, y, train_step.new_statistics())
     assert own[1].bias.abs().max().item() == pytest.approx(0.05)
 
 
@@ -126,13 +126,13 @@ def test_training_with_noise_is_repeatable():
 
 def test_a_learned_temperature_moves_and_does_not_decay():
     mixture, (x, y) = mixture_with(temperature="learned"), blobs(64)
-    trainer = trainer_of(mixture, weight_decay=0.5)
+    train_step = trainer_of(mixture, weight_decay=0.5)
     temperature = mixture.gate.temperature.log_temperature
-    decays = {id(p): group["weight_decay"] for group in trainer.optimiser.param_groups for p in group["params"]}
+    decays = {id(p): group["weight_decay"] for group in train_step.optimiser.param_groups for p in group["params"]}
     assert decays.pop(id(temperature)) == 0
     assert set(decays.values()) == {0.5}
     assert len(decays) == len(list(mixture.parameters())) - 1
-    trainer.take_step(x, y, trainer.new_statistics())
+    train_step.take_step(x, y, train_step.new_statistics())
     assert temperature.item() != 0
 
 

@@ -2,7 +2,7 @@ import pytest
 
 import gatewise as gw
 from gatewise.distributed import Group, micro_batches
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 from .work import made
 
@@ -26,4 +26,4 @@ def test_an_estimator_of_the_whole_batch_is_refused():
     mixture, _, config = made("marginal", {}, {})
     objective = gw.objectives.get("jensen", estimator=gw.estimators.get("implicit-mle", adaptive=True))
     with pytest.raises(gw.GatewiseError, match="'implicit-mle' with these options looks at a whole batch at once"):
-        Trainer(mixture, objective, [], config, 1, Group(0, 2))
+        TrainStep(mixture, objective, [], config, 1, Group(0, 2))

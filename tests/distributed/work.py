@@ -22,8 +22,8 @@ from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, fit
 from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.input.datasets import RowStream
-from gatewise.training.nonfinite import NotFinite
-from gatewise.training.step import Trainer
+from gatewise.training.nonfinite import NonFiniteBatch
+from gatewise.training.step import TrainStep
 from tests.training.alike import without_times
 
 importlib.import_module("torch._dynamo")  # the first optimiser does it, in each process that is forked before
@@ -55,7 +55,7 @@ def blobs(rows=90):
 
 
 def made(name, options, keys):
-    """A model, its objective and what the trainer is told."""
+    """A model, its objective and what the train_step is told."""
     torch.manual_seed(1)
     options, keys = dict(options), dict(keys)
     if "estimator" in options:
@@ -80,19 +80,19 @@ def trained(case, group, mesh=None, steps=STEPS):
     if mesh is not None:
         shard_experts(mixture, mesh)
     balance = regularisers({"load": 0.1, "importance": 0.2, "gate_entropy": 0.05})
-    trainer = Trainer(mixture, objective, balance, config, steps, group)
-    statistics, losses = trainer.new_statistics(), []
-    while trainer.step < steps:
-        for x, y in itertools.islice(trainer.batches(*blobs(), batch_size=19), steps - trainer.step):
-            rows = 19 if trainer.step % 5 < 4 else 14
-            losses.append(trainer.take_step(x, y, statistics, rows=rows))
+    train_step = TrainStep(mixture, objective, balance, config, steps, group)
+    statistics, losses = train_step.new_statistics(), []
+    while train_step.step < steps:
+        for x, y in itertools.islice(train_step.batches(*blobs(), batch_size=19), steps - train_step.step):
+            rows = 19 if train_step.step % 5 < 4 else 14
+            losses.append(train_step.take_step(x, y, statistics, rows=rows))
     if mesh is not None:
         gather_experts(mixture)
     state = {**mixture.state_dict(), **{f"objective.{key}": value for key, value in objective.state_dict().items()}}
     return {"losses": torch.stack(losses), "statistics": statistics.sums, **state}
 
 
-def anew():
+def make_mixture():
     """Other weights for the model of `made("marginal", {}, {})`."""
     return gw.MixtureOfExperts(gw.mixture.Gate(gw.mixture.mlp(6, [], 4), 4), gw.MLPBank(4, 6, [8], 3))
 
@@ -101,8 +101,17 @@ def validated(group):
     """A whole `fit` of two starts, with validation and weights of rows: its lines, and what the starts came to."""
     mixture, objective, config = made("marginal", {}, {"epochs": 5, "patience": 0, "starts": 2})
     weight = torch.linspace(1, 2, 30)
-    result = fit(mixture, objective, blobs(), blobs(30), config, validation_weight=weight, group=group, anew=anew)
-    return without_times(result.history), result.starts
+    result = fit(
+        mixture,
+        objective,
+        blobs(),
+        blobs(30),
+        config,
+        validation_weight=weight,
+        group=group,
+        model_factory=make_mixture,
+    )
+    return without_times(result.history), result.restarts
 
 
 def passed_over(group, mesh=None):
@@ -152,16 +161,16 @@ class Charged(Regulariser):
 def refused(group):
     """What is said of a batch whose last row makes a loss NaN; and whether it left everything as it was."""
     mixture, objective, config = made("marginal", {}, {})
-    trainer = Trainer(mixture, objective, [Charged(1.0)], config, STEPS, group)
-    statistics, before = trainer.new_statistics(), copy.deepcopy(mixture.state_dict())
+    train_step = TrainStep(mixture, objective, [Charged(1.0)], config, STEPS, group)
+    statistics, before = train_step.new_statistics(), copy.deepcopy(mixture.state_dict())
     x, y = blobs(group.size * 4)
     x[-1] = 1e3 * mixture.gate.network[-1].weight[0].detach()
     first, count = group.share(len(x))
     try:
-        trainer.take_step(x[first : first + count], y[first : first + count], statistics, rows=len(x))
-    except NotFinite as error:
+        train_step.take_step(x[first : first + count], y[first : first + count], statistics, rows=len(x))
+    except NonFiniteBatch as error:
         kept = all(torch.equal(value, before[name]) for name, value in mixture.state_dict().items())
-        return str(error), kept and trainer.step == statistics.rows == 0
+        return str(error), kept and train_step.step == statistics.rows == 0
 
 
 class Steps(Callback):
@@ -201,7 +210,7 @@ def interrupted(checkpoints, group, at=None, mesh=None):
         should_stop=lambda: next(calls) == at,
         checkpoints=checkpoints,
         group=group,
-        anew=lambda: spread(anew()),
+        model_factory=lambda: spread(make_mixture()),
     )
     return mixture.state_dict() if mesh is None else gather_experts(mixture).state_dict()
 

@@ -22,8 +22,8 @@ from unittest import mock
 from gatewise.config import RunConfig
 from gatewise.runs import resume, train
 from gatewise.training import Callback
-from gatewise.training.loop import Loop
-from gatewise.training.step import Trainer
+from gatewise.training.loop import Trainer
+from gatewise.training.step import TrainStep
 
 from .kills import members, timeless
 
@@ -77,15 +77,15 @@ class Ending(Callback):
 @contextlib.contextmanager
 def staged() -> Iterator[None]:
     """Every time that a training writes is 0, so that pages can be compared; and a loss is NaN, where it may be."""
-    backward = Trainer._backward
+    backward = TrainStep._backward
 
-    def once_not_finite(trainer: Trainer, pieces: Any) -> Any:
-        seen, gates = backward(trainer, pieces)
-        bad = trainer.config.skip_nonfinite and trainer.step == 3 and not trainer.passed_over
+    def once_not_finite(train_step: TrainStep, pieces: Any) -> Any:
+        seen, gates = backward(train_step, pieces)
+        bad = train_step.config.skip_nonfinite and train_step.step == 3 and not train_step.passed_over
         return (seen * float("nan") if bad else seen), gates
 
     with (
-        mock.patch.object(Trainer, "_backward", once_not_finite),
+        mock.patch.object(TrainStep, "_backward", once_not_finite),
         mock.patch("gatewise.training.loop.time.perf_counter", return_value=0.0),
         mock.patch("gatewise.runs.train.time.perf_counter", return_value=0.0),
     ):
@@ -152,12 +152,12 @@ def interrupted(config: RunConfig, run: Path, step: int) -> dict[str, Any]:
 def ended(config: RunConfig, run: Path, step: int, since: int, in_epoch: bool) -> dict[str, Any]:
     """As `interrupted`, of one that was gone after a step whose last checkpoint is so many steps older."""
     taken = iter(range(1, 10_000))
-    keep = Loop.keep
+    keep = Trainer.keep
 
-    def kept(loop: Loop, now: bool = False) -> None:
-        keep(loop, now=now or next(taken) == step - since)
+    def kept(trainer: Trainer, now: bool = False) -> None:
+        keep(trainer, now=now or next(taken) == step - since)
 
-    with mock.patch.object(Loop, "keep", kept), contextlib.suppress(Gone):
+    with mock.patch.object(Trainer, "keep", kept), contextlib.suppress(Gone):
         train(config, run, command="as it was", callbacks=[Ending(step, in_epoch)])
         raise AssertionError("it was not ended")
     resume(run)

@@ -22,7 +22,7 @@ from gatewise.models.model import Model
 from gatewise.models.predictions import Predictions
 from gatewise.models.spec import ModelSpec
 from gatewise.objectives import regularisers
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 FEATURES, CLASSES, EXPERTS, BATCH = 32, 5, 4, 64
 
@@ -37,13 +37,13 @@ def steps(count: int) -> Callable[[int], None]:
     """Optimiser steps with noise, a running mean and regularisers."""
     mixture = gw.MixtureOfExperts(torch.nn.Linear(FEATURES, EXPERTS), gw.MLPBank(EXPERTS, FEATURES, [64], CLASSES, 0.1))
     objective = gw.objectives.get("jensen", estimator="score-function")
-    trainer = Trainer(mixture, objective, regularisers({"load": 0.1, "importance": 0.1}), LoopConfig(), count)
+    train_step = TrainStep(mixture, objective, regularisers({"load": 0.1, "importance": 0.1}), LoopConfig(), count)
     x, y = torch.randn(BATCH, FEATURES), torch.randint(CLASSES, (BATCH,))
-    statistics = trainer.new_statistics()
+    statistics = train_step.new_statistics()
 
     def go(number: int) -> None:
         for _ in range(number):
-            trainer.take_step(x, y, statistics)
+            train_step.take_step(x, y, statistics)
 
     return go
 

@@ -8,7 +8,7 @@ import gatewise as gw
 from gatewise.config import LoopConfig
 from gatewise.objectives import Evidence, InferenceNetwork, Marginal
 from gatewise.objectives.evidence import LogRatio
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from tests.chance import seeded
 from tests.estimators.cases import CASES as ESTIMATOR_CASES
 from tests.mixture.models import CLASSES, EXPERTS, FEATURES, ROWS, bank_mixture, counting_mixture, data
@@ -107,8 +107,8 @@ def test_only_the_experts_that_q_drew_are_run():
 
 def test_the_optimiser_sees_the_inference_network():
     mixture, objective = bank_mixture(torch.float32), amortised(dtype=torch.float32)
-    trainer = Trainer(mixture, objective, [], LoopConfig(), steps=2)
-    own = trainer.optimiser.param_groups[-1]
+    train_step = TrainStep(mixture, objective, [], LoopConfig(), steps=2)
+    own = train_step.optimiser.param_groups[-1]
     assert {id(p) for p in own["params"]} == {id(p) for p in objective.inference.parameters()}
     assert own["weight_decay"] == 0
     assert not list(Evidence().parameters())

@@ -135,7 +135,7 @@ def fitted(config, stops=(), checkpoints=None):
         num_classes=2,
         should_stop=after(stops[0]) if stops else lambda: False,
         checkpoints=checkpoints,
-        anew=prepared.model.spec.build,
+        model_factory=prepared.model.spec.build,
     )
     return prepared.model, without_times(result.history)
 

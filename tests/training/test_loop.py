@@ -9,7 +9,7 @@ from gatewise.objectives import regularisers
 from gatewise.objectives.regularisers import REGULARISERS
 from gatewise.training import Callback, fit
 from gatewise.training.input.batching import batch_bounds, default_batch_size
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 
 def blobs(rows=400, seed=0):
@@ -85,10 +85,10 @@ def test_accumulating_gradients_changes_nothing_but_memory(kind):
     for mixture, accumulate in ((whole, 1), (parts, 4)):
         objective = gw.objectives.get("jensen", estimator=gw.estimators.get("enumeration"))
         config = LoopConfig(accumulate=accumulate, lr=0.05, clip=0)
-        trainer = Trainer(mixture, objective, regularisers({kind: 0.5}), config, steps=3)
+        train_step = TrainStep(mixture, objective, regularisers({kind: 0.5}), config, steps=3)
         statistics = GateStatistics(3, torch.device("cpu"))
         for _ in range(3):
-            seen = trainer.take_step(x, y, statistics)
+            seen = train_step.take_step(x, y, statistics)
         baselines.append((seen, statistics.metrics()))
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
@@ -100,8 +100,8 @@ def test_a_running_baseline_moves_once_an_optimiser_step():
     x, y = blobs(64)
     estimator = gw.estimators.get("score-function", baseline="running-mean", decay=0.5)
     objective = gw.objectives.get("jensen", estimator=estimator)
-    trainer = Trainer(small(), objective, [], LoopConfig(accumulate=4), steps=3)
-    trainer.take_step(x, y, GateStatistics(3, torch.device("cpu")))
+    train_step = TrainStep(small(), objective, [], LoopConfig(accumulate=4), steps=3)
+    train_step.take_step(x, y, GateStatistics(3, torch.device("cpu")))
     assert estimator.baseline.weight.item() == pytest.approx(0.5)  # four updates would have left 1 - 0.5**4
 
 

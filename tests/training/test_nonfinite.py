@@ -12,8 +12,8 @@ from gatewise.objectives import Regulariser, regularisers
 from gatewise.runs import resume, train
 from gatewise.training import fit
 from gatewise.training.checkpoints.folder import Checkpoints
-from gatewise.training.nonfinite import NotFinite
-from gatewise.training.step import Trainer
+from gatewise.training.nonfinite import NonFiniteBatch
+from gatewise.training.step import TrainStep
 
 BAD = 7.0
 """The first number of a row on which something goes wrong."""
@@ -82,16 +82,16 @@ def test_it_is_traced_to_where_it_arises(case, accumulate):
     if case == "rows":
         x[:2, 1] = torch.nan
     config = LoopConfig(accumulate=accumulate)
-    trainer = Trainer(mixture(**parts), gw.objectives.get("jensen"), [Charged(1.0)], config, steps=9)
-    before = copy.deepcopy(trainer.mixture.state_dict())
-    with pytest.raises(NotFinite) as raised:
-        trainer.take_step(x, y, trainer.new_statistics())
+    train_step = TrainStep(mixture(**parts), gw.objectives.get("jensen"), [Charged(1.0)], config, steps=9)
+    before = copy.deepcopy(train_step.mixture.state_dict())
+    with pytest.raises(NonFiniteBatch) as raised:
+        train_step.take_step(x, y, train_step.new_statistics())
     if accumulate > 1:
         said = said.replace(" 24 ", " 8 ")
     assert said in str(raised.value)
-    assert all(torch.equal(value, before[name]) for name, value in trainer.mixture.state_dict().items())
-    assert trainer.step == 0
-    assert not trainer.optimiser.state
+    assert all(torch.equal(value, before[name]) for name, value in train_step.mixture.state_dict().items())
+    assert train_step.step == 0
+    assert not train_step.optimiser.state
 
 
 def test_a_bank_names_its_expert():
@@ -99,9 +99,11 @@ def test_a_bank_names_its_expert():
     bank = gw.MLPBank(3, 3, [4], 2)
     with torch.no_grad():
         bank.weights[1][2] = 3e38
-    trainer = Trainer(gw.MixtureOfExperts(nn.Linear(3, 3), bank), gw.objectives.get("marginal"), [], LoopConfig(), 9)
-    with pytest.raises(NotFinite, match=r"log p.*of expert 2 is "):
-        trainer.take_step(*rows(), trainer.new_statistics())
+    train_step = TrainStep(
+        gw.MixtureOfExperts(nn.Linear(3, 3), bank), gw.objectives.get("marginal"), [], LoopConfig(), 9
+    )
+    with pytest.raises(NonFiniteBatch, match=r"log p.*of expert 2 is "):
+        train_step.take_step(*rows(), train_step.new_statistics())
 
 
 def stepping(bad_step):
@@ -110,14 +112,16 @@ def stepping(bad_step):
     objective = gw.objectives.get("jensen", estimator="score-function")
     experts = [nn.Sequential(Linear(2, value), nn.Dropout(0.4)) for value in (None, float("inf"))]
     model = gw.MixtureOfExperts(nn.Linear(3, 2), experts, trunk=Normed()).train()
-    trainer = Trainer(model, objective, regularisers({"load": 0.1}), LoopConfig(), steps=9)
-    statistics = trainer.new_statistics()
+    train_step = TrainStep(model, objective, regularisers({"load": 0.1}), LoopConfig(), steps=9)
+    statistics = train_step.new_statistics()
     for step in range(3):
         if step == bad_step:
-            with pytest.raises(NotFinite):
-                trainer.take_step(*rows(bad=range(24)), statistics)
-        trainer.take_step(*rows(), statistics)
-    state = model.state_dict() | objective.state_dict() | {"s": statistics.sums, "noise": trainer.generator.get_state()}
+            with pytest.raises(NonFiniteBatch):
+                train_step.take_step(*rows(bad=range(24)), statistics)
+        train_step.take_step(*rows(), statistics)
+    state = (
+        model.state_dict() | objective.state_dict() | {"s": statistics.sums, "noise": train_step.generator.get_state()}
+    )
     return copy.deepcopy(state)
 
 

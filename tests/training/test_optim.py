@@ -8,7 +8,7 @@ import gatewise as gw
 from gatewise.config import LoopConfig
 from gatewise.errors import GatewiseError
 from gatewise.training.optim import FASTEST, REACH, gate_rate, rate_at
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def test_a_fast_gate_begins_at_the_rate_of_the_experts():
 def test_the_optimiser_follows():
     mixture = gw.MixtureOfExperts(nn.Linear(64, 2), gw.MLPBank(2, 64, [4], 3))
     config = LoopConfig(lr=0.01, gate_lr=0.05, gate_warmup=0.5, lr_schedule="constant")
-    trainer = Trainer(mixture, gw.objectives.get("jensen"), [], config, steps=4)
+    train_step = TrainStep(mixture, gw.objectives.get("jensen"), [], config, steps=4)
     seen = []
     for _ in range(4):
-        trainer.take_step(torch.randn(6, 64), torch.randint(3, (6,)), trainer.new_statistics())
-        seen.append({group["lr"] for group in trainer.optimiser.param_groups})
+        train_step.take_step(torch.randn(6, 64), torch.randint(3, (6,)), train_step.new_statistics())
+        seen.append({group["lr"] for group in train_step.optimiser.param_groups})
     assert [max(rates) for rates in seen] == pytest.approx([0.01, 0.03, 0.05, 0.05])
     assert min(seen[-1]) == 0.01
 
@@ -49,4 +49,4 @@ def test_the_optimiser_follows():
 def test_nothing_to_train_is_refused():
     mixture = gw.MixtureOfExperts(nn.Linear(4, 2), gw.MLPBank(2, 4, [], 3)).requires_grad_(False)
     with pytest.raises(GatewiseError, match="every parameter of the mixture is frozen"):
-        Trainer(mixture, gw.objectives.get("jensen"), [], LoopConfig(), steps=1)
+        TrainStep(mixture, gw.objectives.get("jensen"), [], LoopConfig(), steps=1)

@@ -21,7 +21,7 @@ def blobs(rows=90, seed=0):
     return torch.randn(rows, 6, generator=draw) + torch.eye(6)[y], y
 
 
-def anew(scale=1.0):
+def make_mixture(scale=1.0):
     """A mixture whose experts are `scale` times as sure of themselves: at 1000, the last to go on."""
     mixture = gw.MixtureOfExperts(gw.mixture.mlp(6, [], 4), gw.MLPBank(4, 6, [8], 3, dropout=0.3))
     with torch.no_grad():
@@ -47,7 +47,7 @@ class Watcher(Callback):
 def trained(starts, first=1.0, others=1.0, stops=(), checkpoints=None, validation=True, objective=None, watcher=None):
     """Weights after 5 epochs of 3 steps, and what came of them."""
     torch.manual_seed(1)
-    mixture = anew(first)
+    mixture = make_mixture(first)
     objective = gw.objectives.get("jensen", **objective or {"estimator": "score-function"})
     steps = iter(range(1, 200))
     result = fit(
@@ -59,7 +59,7 @@ def trained(starts, first=1.0, others=1.0, stops=(), checkpoints=None, validatio
         callbacks=[watcher] if watcher else [],
         should_stop=lambda: next(steps) in stops,
         checkpoints=checkpoints,
-        anew=lambda: anew(others),
+        model_factory=lambda: make_mixture(others),
     )
     return mixture.state_dict() | {f"o.{k}": v for k, v in objective.state_dict().items()}, result
 
@@ -70,15 +70,15 @@ def test_the_first_start_goes_on_as_if_it_had_been_the_only_one(validation):
     found, result = trained(3, others=1000.0, validation=validation)
     assert_same(found, expected)
     assert without_times(result.history) == without_times(alone.history)
-    assert len(result.starts) == 3
-    assert result.starts[0] == min(result.starts)
-    assert alone.starts == []
+    assert len(result.restarts) == 3
+    assert result.restarts[0] == min(result.restarts)
+    assert alone.restarts == []
 
 
 def test_another_start_goes_on_where_it_is_better():
     _, worse = trained(1, first=1000.0)
     _, result = trained(3, first=1000.0)
-    assert result.starts[0] > 2 * min(result.starts)
+    assert result.restarts[0] > 2 * min(result.restarts)
     assert result.history[-1]["validation_nll"] < 0.5 * worse.history[-1]["validation_nll"]
     assert [line["epoch"] for line in result.history] == [1, 2, 3, 4, 5]
     assert not any("start" in line for line in result.history)
@@ -87,10 +87,17 @@ def test_another_start_goes_on_where_it_is_better():
 def test_the_last_start_goes_on_from_its_own_epochs_alone():
     scales = iter([1000.0, 1.0])
     torch.manual_seed(1)
-    mixture = anew(1000.0)
+    mixture = make_mixture(1000.0)
     config = LoopConfig(epochs=10, batch_size=30, starts=3, patience=0)
-    result = fit(mixture, gw.objectives.get("jensen"), blobs(), blobs(60, 1), config, anew=lambda: anew(next(scales)))
-    assert result.starts.index(min(result.starts)) == 2
+    result = fit(
+        mixture,
+        gw.objectives.get("jensen"),
+        blobs(),
+        blobs(60, 1),
+        config,
+        model_factory=lambda: make_mixture(next(scales)),
+    )
+    assert result.restarts.index(min(result.restarts)) == 2
     assert [line["epoch"] for line in result.history] == list(range(1, 11))
     steps = [line["step"] for line in result.history]
     assert steps == list(range(3, 31, 3))
@@ -98,7 +105,7 @@ def test_the_last_start_goes_on_from_its_own_epochs_alone():
 
 def test_starts_differ_in_all_that_is_drawn():
     _, result = trained(4)
-    assert len(set(result.starts)) == 4
+    assert len(set(result.restarts)) == 4
 
 
 @pytest.mark.parametrize("step", [1, 3, 4, 6, 8, 9, 10, 14])
@@ -112,7 +119,7 @@ def test_an_interrupted_start_ends_the_same_to_the_bit(step, tmp_path):
     found, result = trained(3, first=1000.0, checkpoints=checkpoints)
     assert_same(found, expected)
     assert without_times(result.history) == without_times(whole.history)
-    assert (result.starts, result.best_epoch) == (whole.starts, whole.best_epoch)
+    assert (result.restarts, result.best_epoch) == (whole.restarts, whole.best_epoch)
 
 
 def test_a_checkpoint_of_other_starts_is_refused(tmp_path):
@@ -132,9 +139,9 @@ def test_starts_as_long_as_the_training(tmp_path):
     checkpoints = Checkpoints(tmp_path / "checkpoints")
     torch.manual_seed(1)
     arguments = (gw.objectives.get("jensen"), blobs(), blobs(60, 1), LoopConfig(epochs=1, batch_size=30, starts=2))
-    result = fit(anew(), *arguments, checkpoints=checkpoints, anew=anew)
+    result = fit(make_mixture(), *arguments, checkpoints=checkpoints, model_factory=make_mixture)
     assert [line["epoch"] for line in result.history] == [1]
-    assert len(result.starts) == 2
+    assert len(result.restarts) == 2
 
 
 def test_what_is_interrupted_leaves_the_best_start_so_far():
@@ -142,24 +149,24 @@ def test_what_is_interrupted_leaves_the_best_start_so_far():
     found, cut = trained(3, others=1000.0, stops=[5])
     assert cut.stopped == "interrupted"
     x, y = blobs(60, 1)
-    mixture = anew()
+    mixture = make_mixture()
     mixture.load_state_dict({name: value for name, value in found.items() if not name.startswith("o.")})
-    assert -mixture.eval().log_prob(x, y).mean().item() == pytest.approx(cut.starts[0], rel=1e-5)
+    assert -mixture.eval().log_prob(x, y).mean().item() == pytest.approx(cut.restarts[0], rel=1e-5)
 
 
 def test_watchers_are_told():
     watcher = Watcher()
     _, result = trained(2, others=1000.0, watcher=watcher)
-    found = ", ".join(f"{nll:.4f}" for nll in result.starts)
+    found = ", ".join(f"{nll:.4f}" for nll in result.restarts)
     said = f"start 1 of 2 goes on: validation NLL {found} after 1 epochs"
     assert watcher.heard == [(1, 1), 0, (2, 1), (1, 1, said), (None, 2), (None, 3), (None, 4), (None, 5)]
 
 
 def test_weights_that_cannot_be_drawn_anew():
-    arguments = (anew(), gw.objectives.get("jensen"), blobs(), blobs(30))
+    arguments = (make_mixture(), gw.objectives.get("jensen"), blobs(), blobs(30))
     with pytest.raises(GatewiseError, match="starts is 2, but nothing draws these weights anew"):
         fit(*arguments, LoopConfig(epochs=5, starts=2))
-    assert fit(*arguments, LoopConfig(epochs=5)).starts == []
+    assert fit(*arguments, LoopConfig(epochs=5)).restarts == []
 
 
 def test_a_run_folder_holds_the_epochs_of_the_best_start_alone(tmp_path):
@@ -173,9 +180,16 @@ def test_a_run_folder_holds_the_epochs_of_the_best_start_alone(tmp_path):
 
 def test_frozen_weights_stay_in_every_start():
     torch.manual_seed(0)
-    mixture = anew()
+    mixture = make_mixture()
     for parameter in mixture.gate.parameters():
         parameter.requires_grad_(False)
     before = {name: value.clone() for name, value in mixture.gate.state_dict().items()}
-    fit(mixture, gw.objectives.get("jensen"), blobs(), blobs(30), LoopConfig(epochs=5, starts=3), anew=anew)
+    fit(
+        mixture,
+        gw.objectives.get("jensen"),
+        blobs(),
+        blobs(30),
+        LoopConfig(epochs=5, starts=3),
+        model_factory=make_mixture,
+    )
     assert_same(mixture.gate.state_dict(), before)

@@ -179,7 +179,7 @@ class MetricsFile(Callback):
             raise GatewiseError(f"cannot write {self.path}: {error.strerror}") from None
 
 
-def run_watchers(config: RunConfig, folder: Path, prepared: Prepared, files: contextlib.ExitStack) -> list[Callback]:
+def run_callbacks(config: RunConfig, folder: Path, prepared: Prepared, files: contextlib.ExitStack) -> list[Callback]:
     """What a training of this configuration is watched by, with its files open until `files` is closed."""
     audits = _audits(config, folder, prepared)
     metrics = files.enter_context(MetricsFile(folder / "metrics.jsonl"))

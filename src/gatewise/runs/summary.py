@@ -81,7 +81,7 @@ def summarise(
         "test": figures.get("test"),
         **details,
         "typical": typical(model, shown, *_rows(prepared, part, shown)) if can_be_told(model, shown) else None,
-        "starts": result.starts,
+        "starts": result.restarts,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
         "interrupted": result.stopped == "interrupted",

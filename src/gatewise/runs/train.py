@@ -22,7 +22,7 @@ from gatewise.files import check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
 from gatewise.models.task import with_head
 from gatewise.objectives import regularisers
-from gatewise.runs.callbacks import run_watchers
+from gatewise.runs.callbacks import run_callbacks
 from gatewise.runs.data import Parts, read_parts, with_absolute_paths
 from gatewise.runs.expert_parallel import ExpertParallel, check_expert_parallel
 from gatewise.runs.folder import begin, begun_before, ended, finish, holding, make_folder, worth_keeping
@@ -200,10 +200,10 @@ def _fitted(
     """Train the model, with what the first process writes and shows meanwhile."""
     group, spec = experts.group, prepared.model.spec
     with contextlib.ExitStack() as open_files:
-        watchers: list[Callback] = []
+        led: list[Callback] = []
         with group.raise_together():
             if group.is_leader:
-                watchers = [*run_watchers(config, folder, prepared, open_files), *callbacks]
+                led = [*run_callbacks(config, folder, prepared, open_files), *callbacks]
         (train, weight), (validation, validation_weight) = (
             weighted(prepared.rows[part], weights, prepared.model.classes) for part in ("train", "validation")
         )
@@ -217,11 +217,11 @@ def _fitted(
             validation_weight=validation_weight,
             regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
             num_classes=len(spec.classes),
-            callbacks=watchers,
+            callbacks=led,
             should_stop=should_stop,
             checkpoints=experts.checkpoints(folder / "checkpoints"),
             group=group,
-            anew=None if config.start_from else lambda: experts.shard(spec.build()),
+            model_factory=None if config.start_from else lambda: experts.shard(spec.build()),
         )
 
 

@@ -30,10 +30,10 @@ from gatewise.models.model import Model, assemble
 from gatewise.objectives import regularisers
 from gatewise.sklearn import persistence
 from gatewise.sklearn.frames import further_records
-from gatewise.sklearn.partial_fit import device_of, loop_config, new_trainer, one_epoch
+from gatewise.sklearn.partial_fit import device_of, loop_config, new_train_step, one_epoch
 from gatewise.sklearn.watching import PrintProgress, for_python
 from gatewise.training import fit
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 
 if TYPE_CHECKING:
     from gatewise.models.export import Export
@@ -49,7 +49,7 @@ class MixtureEstimator(BaseEstimator):
 
     model_: Model
     n_iter_: int
-    _trainer: Trainer | None
+    _train_step: TrainStep | None
 
     def __getstate__(self) -> dict[str, Any]:
         """For a pickle: the weights on the CPU, whatever device they are on."""
@@ -57,7 +57,7 @@ class MixtureEstimator(BaseEstimator):
         model = state.get("model_")
         if model is not None and device_of(model.mixture).type != "cpu":
             mixture = copy.deepcopy(model.mixture).cpu()
-            state |= {"model_": Model(mixture, model.spec, model.preprocessing), "_trainer": None}
+            state |= {"model_": Model(mixture, model.spec, model.preprocessing), "_train_step": None}
         return state
 
     @property
@@ -180,9 +180,9 @@ class MixtureEstimator(BaseEstimator):
                 regularisers=regularisers(config.regulariser, expert_prior=config.expert_prior),
                 num_classes=len(classes),
                 callbacks=[PrintProgress(type(self).__name__)] if self.get_params(deep=False)["verbose"] else [],
-                anew=model.spec.build,
+                model_factory=model.spec.build,
             )
-        self.model_, self._trainer = model, None
+        self.model_, self._train_step = model, None
         self.history_ = result.history
         self.n_iter_, self.best_iter_ = len(result.history), result.best_epoch
         if result.warnings:
@@ -204,11 +204,11 @@ class MixtureEstimator(BaseEstimator):
         with seeded(config.seed, device):
             if not hasattr(self, "model_"):
                 self.model_, objective = assemble(config, records, classes, device, head, target)
-                self._trainer, self.n_iter_ = new_trainer(config, self.model_, objective), 0
-            elif self._trainer is None:
+                self._train_step, self.n_iter_ = new_train_step(config, self.model_, objective), 0
+            elif self._train_step is None:
                 objective = build_objective(config, self.model_.spec.features, len(self.model_.spec.classes))
-                self._trainer = new_trainer(config, self.model_, objective)
-            one_epoch(self._trainer, (self.model_.inputs(records), targets), weight, config.batch_size)
+                self._train_step = new_train_step(config, self.model_, objective)
+            one_epoch(self._train_step, (self.model_.inputs(records), targets), weight, config.batch_size)
         self.n_iter_ += 1
 
 

@@ -11,8 +11,8 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.models.model import Model
 from gatewise.objectives import Objective, regularisers
 from gatewise.training.input.batching import Rows, default_batch_size
-from gatewise.training.nonfinite import NotFinite
-from gatewise.training.step import Trainer
+from gatewise.training.nonfinite import NonFiniteBatch
+from gatewise.training.step import TrainStep
 
 NO_END = 2**60
 """Steps of a training whose end nobody knows: schedules stay where they begin."""
@@ -28,8 +28,8 @@ def loop_config(config: RunConfig) -> LoopConfig:
     return LoopConfig(**{name: getattr(config, name) for name in LoopConfig.model_fields})
 
 
-def new_trainer(config: RunConfig, model: Model, objective: Objective) -> Trainer:
-    """A trainer at the beginning, with constant learning rates: the gate's from the start, where one was given.
+def new_train_step(config: RunConfig, model: Model, objective: Objective) -> TrainStep:
+    """A train_step at the beginning, with constant learning rates: the gate's from the start, where one was given.
 
     Raises:
         GatewiseError: for what needs all rows, or epochs, at once.
@@ -41,34 +41,34 @@ def new_trainer(config: RunConfig, model: Model, objective: Objective) -> Traine
         update={"lr_schedule": "constant", "gate_warmup": config.gate_warmup if config.gate_lr is None else 0.0}
     )
     objective = objective.to(device_of(model.mixture))
-    return Trainer(
+    return TrainStep(
         model.mixture, objective, regularisers(config.regulariser, expert_prior=config.expert_prior), constant, NO_END
     )
 
 
-def one_epoch(trainer: Trainer, rows: Rows, weight: Tensor | None, batch_size: int | None) -> None:
+def one_epoch(train_step: TrainStep, rows: Rows, weight: Tensor | None, batch_size: int | None) -> None:
     """Take the steps of one pass over rows, with their weights; dropout draws from torch's global random state.
 
     Raises:
         GatewiseError: if a loss or gradient is not finite, and `skip_nonfinite` batches were passed over already.
     """
-    torch.manual_seed((trainer.dropout_seed + trainer.step) % 2**63)
-    mixture, count = trainer.mixture, len(rows[0])
-    x, y = (each.to(trainer.device) for each in rows)
-    besides = {} if weight is None else {"weight": weight.float().to(trainer.device)}
+    torch.manual_seed((train_step.dropout_seed + train_step.step) % 2**63)
+    mixture, count = train_step.mixture, len(rows[0])
+    x, y = (each.to(train_step.device) for each in rows)
+    besides = {} if weight is None else {"weight": weight.float().to(train_step.device)}
     size = min(batch_size or default_batch_size(count), count)
-    statistics = trainer.new_statistics()
+    statistics = train_step.new_statistics()
     mixture.train()
-    trainer.objective.train()
+    train_step.objective.train()
     try:
-        for x_part, y_part, *rest in trainer.batches(x, y, *besides.values(), batch_size=size):
+        for x_part, y_part, *rest in train_step.batches(x, y, *besides.values(), batch_size=size):
             given: dict[str, Any] = dict(zip(besides, rest, strict=True))
             try:
-                trainer.take_step(x_part, y_part, statistics, **given)
-            except NotFinite as found:
-                if trainer.passed_over >= trainer.config.skip_nonfinite:
-                    said = found.advice(trainer.config)
-                    raise GatewiseError(f"training diverged after step {trainer.step}: {said}") from None
-                trainer.passed_over += 1
+                train_step.take_step(x_part, y_part, statistics, **given)
+            except NonFiniteBatch as found:
+                if train_step.passed_over >= train_step.config.skip_nonfinite:
+                    said = found.advice(train_step.config)
+                    raise GatewiseError(f"training diverged after step {train_step.step}: {said}") from None
+                train_step.passed_over += 1
     finally:
         mixture.eval()

@@ -91,7 +91,7 @@ def load(kind: type[E], folder: Path) -> E:
         estimator.classes_ = labels
     if kept.feature_names is not None:
         estimator.feature_names_in_ = np.array(kept.feature_names, dtype=object)
-    estimator.model_, estimator._trainer = model, None
+    estimator.model_, estimator._train_step = model, None
     return estimator
 
 

@@ -15,8 +15,8 @@ from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import RowStream, count_of
 from gatewise.training.input.sample_weights import check_weight
-from gatewise.training.loop import Fit, Loop
-from gatewise.training.restarts import Starts
+from gatewise.training.loop import Fit, Trainer
+from gatewise.training.restarts import Restarts
 
 
 def fit(
@@ -35,7 +35,7 @@ def fit(
     assignment: Tensor | None = None,
     checkpoints: Checkpoints | None = None,
     group: Group = ALONE,
-    anew: Callable[[], MixtureOfExperts] | None = None,
+    model_factory: Callable[[], MixtureOfExperts] | None = None,
 ) -> Fit:
     """Train a mixture, and leave it with the weights of the lowest validation NLL.
 
@@ -59,10 +59,10 @@ def fit(
             first `config.warm_start_epochs` (see `gatewise.training.collapse.warm_start`).
         checkpoints: where the state is kept every `config.checkpoint_seconds` and when training is interrupted;
             training goes on from the last one in there, with the same arguments, as if it had not been interrupted.
-        group: the processes that train together: all call this with the same arguments but the watchers, and end with
+        group: the processes that train together: all call this with the same arguments but the callbacks, and end with
             the same weights. The first one writes the checkpoints. See docs/scaling.md.
-        anew: makes the same mixture with weights drawn from torch's global random state, for `config.starts`; None:
-            training has one start, from the weights as they are.
+        model_factory: makes the same mixture with weights drawn from torch's global random state, for `config.starts`;
+            None: training has one start, from the weights as they are.
 
     Raises:
         GatewiseError: if there are no rows, nothing to train, weights that are none, targets that the head does not
@@ -80,7 +80,7 @@ def fit(
     if validation is not None:
         check_rows(validation, "validation")
     regularisers = check_kinds(regularisers, Regulariser, "regularisers", "such as [gw.objectives.Load(0.1)]")
-    watchers = check_callbacks(callbacks)
+    callbacks = check_callbacks(callbacks)
     if not count_of(train) or (validation is not None and not count_of(validation)):
         raise GatewiseError("training needs at least one training row and one validation row")
     if isinstance(train, RowStream) and (weight is not None or num_classes is None):
@@ -93,14 +93,14 @@ def fit(
     for part in (train, validation):
         if not isinstance(part, RowStream | None):
             check_targets(mixture, part[1])
-    loop = Loop(mixture, objective, rows, config, regularisers, num_classes, watchers, should_stop, group)
-    loop.prepare_experts(assignment)
-    loop.starts = Starts(loop, config.starts, anew)
-    device = loop.trainer.device
+    trainer = Trainer(mixture, objective, rows, config, regularisers, num_classes, callbacks, should_stop, group)
+    trainer.prepare_experts(assignment)
+    trainer.restarts = Restarts(trainer, config.starts, model_factory)
+    device = trainer.train_step.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(loop.trainer.dropout_seed)
-        loop.go_on_from(checkpoints)
-        return loop.run()
+        torch.manual_seed(trainer.train_step.dropout_seed)
+        trainer.go_on_from(checkpoints)
+        return trainer.run()
 
 
 def check_rows(rows: Rows | RowStream, name: str) -> None:

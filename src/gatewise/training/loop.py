@@ -16,16 +16,16 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints.folder import Checkpoints
-from gatewise.training.collapse.monitor import Health
+from gatewise.training.collapse.monitor import CollapseMonitor
 from gatewise.training.collapse.reseeding import Reseeding, in_words
 from gatewise.training.collapse.warm_start import warm_start
 from gatewise.training.input.batching import Rows, batch_sizes, default_batch_size, default_epochs, default_patience
 from gatewise.training.input.datasets import RowStream, count_of, held_rows
-from gatewise.training.nonfinite import NotFinite
-from gatewise.training.restarts import Starts
+from gatewise.training.nonfinite import NonFiniteBatch
+from gatewise.training.restarts import Restarts
 from gatewise.training.seeding import seeds
 from gatewise.training.state import capture, parameter_of, restore
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from gatewise.training.validation import figures_of
 
 
@@ -38,7 +38,7 @@ class Fit:
         best_epoch: the epoch of the lowest validation NLL, whose weights were kept; from 1. The last one where there
             were no validation rows.
         warnings: what was said about the gate and the experts.
-        starts: the validation NLL of each start after its share of the epochs, where there were several
+        restarts: the validation NLL of each start after its share of the epochs, where there were several
             (`config.starts`); the lowest went on.
         reseeded: {"epoch", "expert", "donor"} of each dead expert that started again (`reseed_after`).
         seconds: wall time, with that of the process before, where training went on.
@@ -49,14 +49,14 @@ class Fit:
     history: list[dict[str, Any]] = field(default_factory=list, repr=False)
     best_epoch: int = 0
     warnings: list[str] = field(default_factory=list)
-    starts: list[float] = field(default_factory=list)
+    restarts: list[float] = field(default_factory=list)
     reseeded: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     seconds_before: float = 0.0
     stopped: str | None = None
 
 
-class Loop:
+class Trainer:
     """The state of one `fit` between epochs."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Loop:
         config: LoopConfig,
         regularisers: Sequence[Regulariser],
         num_classes: int | None,
-        watchers: list[Callback],
+        callbacks: list[Callback],
         should_stop: Callable[[], bool],
         group: Group = ALONE,
     ):
@@ -78,7 +78,7 @@ class Loop:
         self.validation = None if validation is None else on_device(validation, device)
         self.weight, self.validation_weight = (None if w is None else w.to(device) for w in weights)
         self.num_classes = num_classes or most_classes(self.train, self.validation)
-        self.watchers, self.should_stop, self.group = watchers, should_stop, group
+        self.callbacks, self.should_stop, self.group = callbacks, should_stop, group
         count = count_of(self.train)
         self.batch_size = min(config.batch_size or default_batch_size(count), count)
         self.batch_sizes = batch_sizes(count, self.batch_size)
@@ -88,13 +88,13 @@ class Loop:
         self.epochs = config.epochs or default_epochs(self.steps_per_epoch)
         self.patience = default_patience(self.epochs) if config.patience is None else config.patience
         steps = self.epochs * self.steps_per_epoch
-        self.trainer = Trainer(mixture, objective, regularisers, config, steps, group)
-        self.health = Health(mixture.num_experts, self.epochs, objective.name)
+        self.train_step = TrainStep(mixture, objective, regularisers, config, steps, group)
+        self.monitor = CollapseMonitor(mixture.num_experts, self.epochs, objective.name)
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
         self.checkpoints: Checkpoints | None = None
-        self.starts: Starts
+        self.restarts: Restarts
         self.started = time.perf_counter()
         # one tensor: many small ones that are kept leave no room between them for what comes and goes
         self.losses = torch.zeros(self.steps_per_epoch, 2, device=device)
@@ -103,9 +103,9 @@ class Loop:
     def begin_epoch(self, epoch: int) -> None:
         """Nothing seen of it yet."""
         self.epoch, self.done = epoch, 0
-        self.trainer.order_before = self.trainer.order.get_state()
+        self.train_step.order_before = self.train_step.order.get_state()
         self.steps_seen = 0
-        self.statistics = self.trainer.new_statistics()
+        self.statistics = self.train_step.new_statistics()
 
     @property
     def seconds(self) -> float:
@@ -127,17 +127,17 @@ class Loop:
         self.checkpoints, self.kept_at = checkpoints, time.perf_counter()
         if checkpoints is None:
             return
-        if self.mixture.experts.collective and not checkpoints.together:
+        if self.mixture.experts.collective and not checkpoints.collective:
             raise GatewiseError("experts that are spread over processes are kept in ShardedCheckpoints")
         found, problems = checkpoints.latest(lambda name: parameter_of(self, name))
         said = list(problems)
         if found is not None:
             said += restore(self, found)
-            self.starts.unpack(found)
+            self.restarts.unpack(found)
             self.result.seconds_before = float(found.state.get("seconds", 0.0))
         elif problems:
             said.append("no checkpoint is whole: training begins again")
-        places = self.group.all_gather((self.trainer.step, self.starts.scores))
+        places = self.group.all_gather((self.train_step.step, self.restarts.scores))
         if any(place != places[0] for place in places):
             raise GatewiseError(
                 f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
@@ -152,43 +152,43 @@ class Loop:
         due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
         if self.checkpoints is None:
             return
-        if self.checkpoints.together:  # as the first one's clock says
+        if self.checkpoints.collective:  # as the first one's clock says
             due = self.group.any(bool(due) and self.group.is_leader)
         elif not self.group.is_leader:
             return
         if not due:
             return
-        self.checkpoints.save(self.starts.pack(capture(self)))
+        self.checkpoints.save(self.restarts.pack(capture(self)))
         self.kept_at = time.perf_counter()
 
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
         first, second = seeds(self.config.seed, 5)[3:]
-        trainer, streamed = self.trainer, isinstance(self.train, RowStream)
+        train_step, streamed = self.train_step, isinstance(self.train, RowStream)
         if assignment is not None or self.config.warm_start != "none":
             x, _ = held_rows(self.train)
-            trainer.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first, streamed)
-        self.warm_epochs = 0 if trainer.warm_start is None else trainer.warm_start.epochs
-        self.reseeding = Reseeding(self.mixture, trainer.optimiser, self.config.reseed_after, self.epochs, second)
+            train_step.warm_start = warm_start(self.config, self.mixture, x, self.epochs, assignment, first, streamed)
+        self.warm_epochs = 0 if train_step.warm_start is None else train_step.warm_start.epochs
+        self.reseeding = Reseeding(self.mixture, train_step.optimiser, self.config.reseed_after, self.epochs, second)
 
     def run(self) -> Fit:
         """All epochs, then the best weights."""
         self.started = time.perf_counter()
-        for watcher in self.watchers:
-            watcher.on_start(self.epochs, self.steps_per_epoch)
+        for callback in self.callbacks:
+            callback.on_start(self.epochs, self.steps_per_epoch)
         try:
-            self.starts.run()
+            self.restarts.run()
             if not self.result.stopped:
                 self.train_until(self.epochs)
             self.conclude(self.result.history[self.result.best_epoch - 1])
         finally:
-            for watcher in self.watchers:
-                watcher.on_end()
+            for callback in self.callbacks:
+                callback.on_end()
             if self.best:
                 self.mixture.load_state_dict(self.best)
             self.mixture.eval()
             self.objective.hold_statistics(False)
-        self.result.starts = self.starts.scores
+        self.result.restarts = self.restarts.scores
         self.result.seconds = self.seconds
         return self.result
 
@@ -212,9 +212,9 @@ class Loop:
         return 0 < self.patience <= epoch - max(self.result.best_epoch, self.warm_epochs)
 
     def tell_restart(self) -> None:
-        """Tell the watchers that training is not where it was."""
-        for watcher in self.watchers:
-            watcher.on_restart(self.result.history)
+        """Tell the callbacks that training is not where it was."""
+        for callback in self.callbacks:
+            callback.on_restart(self.result.history)
 
     def train_epoch(self) -> bool:
         """One pass over the training rows, or what is left of it; returns whether it was interrupted."""
@@ -222,14 +222,14 @@ class Loop:
         self.objective.train()
         for rows, (x, y, given) in zip(self.batch_sizes[self.done :], self.batches(), strict=True):
             try:
-                step = self.trainer.take_step(x, y, self.statistics, rows=rows, **given)
-            except NotFinite as found:
+                step = self.train_step.take_step(x, y, self.statistics, rows=rows, **given)
+            except NonFiniteBatch as found:
                 self.pass_over(found)
             else:
                 self.losses[self.steps_seen] = step
                 self.steps_seen += 1
-                for watcher in self.watchers:
-                    watcher.on_step(self.trainer.step)
+                for callback in self.callbacks:
+                    callback.on_step(self.train_step.step)
             self.done += 1
             interrupted = self.group.any(self.should_stop())
             self.keep(now=interrupted)
@@ -239,10 +239,10 @@ class Loop:
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
         """This process's x and y of each batch that is left of the epoch, and what the step is told besides."""
-        warm = self.trainer.warm_start if self.epoch <= self.warm_epochs else None
+        warm = self.train_step.warm_start if self.epoch <= self.warm_epochs else None
         if isinstance(self.train, RowStream):
             assign = None if warm is None else warm.assign
-            for x, y, *weight in self.trainer.streamed(self.train, self.batch_sizes, self.done):
+            for x, y, *weight in self.train_step.streamed(self.train, self.batch_sizes, self.done):
                 besides = {"weight": weight[0]} if weight else {}
                 yield x, y, besides if assign is None else besides | {"assignment": assign(x)}
             return
@@ -250,18 +250,20 @@ class Loop:
         if warm is not None and warm.assignment is not None:
             besides["assignment"] = warm.assignment
         columns = (*self.train, *besides.values())
-        for x, y, *rest in self.trainer.batches(*columns, batch_size=self.batch_size, skip=self.done):
+        for x, y, *rest in self.train_step.batches(*columns, batch_size=self.batch_size, skip=self.done):
             yield x, y, dict(zip(besides, rest, strict=True))
 
-    def pass_over(self, found: NotFinite) -> None:
+    def pass_over(self, found: NonFiniteBatch) -> None:
         """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
 
         Raises:
             GatewiseError: if no more batches may be left out.
         """
-        place = f"epoch {self.epoch}, batch {self.done + 1} of {self.steps_per_epoch} (after step {self.trainer.step})"
-        if self.trainer.passed_over < self.config.skip_nonfinite:
-            self.trainer.passed_over += 1
+        place = (
+            f"epoch {self.epoch}, batch {self.done + 1} of {self.steps_per_epoch} (after step {self.train_step.step})"
+        )
+        if self.train_step.passed_over < self.config.skip_nonfinite:
+            self.train_step.passed_over += 1
             self.warn([f"passed over a batch that is not finite: {place}: {found}"])
             return
         kept = ""
@@ -286,8 +288,8 @@ class Loop:
                 f"training diverged: no batch of epoch {self.epoch} was finite; lower lr or check the data"
             )
         loss, objective = self.seen.mean(0).tolist()
-        figures = {"epoch": self.epoch, "step": self.trainer.step, "seconds": 0.0}
-        figures |= {} if self.starts.over else {"start": len(self.starts.scores) + 1}
+        figures = {"epoch": self.epoch, "step": self.train_step.step, "seconds": 0.0}
+        figures |= {} if self.restarts.over else {"start": len(self.restarts.scores) + 1}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         if self.config.skip_nonfinite:
             figures["train_skipped"] = self.done - self.steps_seen
@@ -303,21 +305,21 @@ class Loop:
     def diverged(self, what: str, value: float) -> GatewiseError:
         """What to say of a number that is not finite."""
         return GatewiseError(
-            f"training diverged: the {what} is {value} by step {self.trainer.step}; lower lr (it was "
+            f"training diverged: the {what} is {value} by step {self.train_step.step}; lower lr (it was "
             f"{self.config.lr}) or check the data for extreme values"
         )
 
     def judge(self, metrics: dict[str, Any]) -> None:
-        """Validate, keep the weights if they are the best, and tell the watchers."""
+        """Validate, keep the weights if they are the best, and tell the callbacks."""
         if self.validation is None:
             self.result.best_epoch = metrics["epoch"]
         else:
             self.validate(metrics, self.validation)
         metrics["seconds"] = self.seconds
         self.result.history.append(metrics)
-        for watcher in self.watchers:
-            watcher.on_epoch(metrics)
-        self.warn(self.health.check(metrics))
+        for callback in self.callbacks:
+            callback.on_epoch(metrics)
+        self.warn(self.monitor.check(metrics))
 
     def validate(self, metrics: dict[str, Any], rows: Rows | RowStream) -> None:
         """Add the validation figures to the metrics, and keep the weights if they are the best."""
@@ -331,22 +333,22 @@ class Loop:
             self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
 
     def warn(self, messages: list[str]) -> None:
-        """Keep warnings, and tell the watchers; those of a beginning only once it goes on."""
+        """Keep warnings, and tell the callbacks; those of a beginning only once it goes on."""
         self.result.warnings += messages
-        for message in messages if self.starts.over else ():
+        for message in messages if self.restarts.over else ():
             self.tell(message)
 
     def conclude(self, metrics: dict[str, Any]) -> None:
         """Keep the warnings that the kept weights, of the epoch of these metrics, deserve; tell those that are new."""
-        before, self.result.warnings = self.result.warnings, self.health.conclude(metrics, self.result.warnings)
+        before, self.result.warnings = self.result.warnings, self.monitor.conclude(metrics, self.result.warnings)
         for message in self.result.warnings:
             if message not in before:
                 self.tell(message)
 
     def tell(self, message: str) -> None:
-        """Tell the watchers of something that is wrong."""
-        for watcher in self.watchers:
-            watcher.on_warning(message)
+        """Tell the callbacks of something that is wrong."""
+        for callback in self.callbacks:
+            callback.on_warning(message)
 
 
 def on_device(rows: Rows | RowStream, device: torch.device) -> Rows | RowStream:

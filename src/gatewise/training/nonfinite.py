@@ -13,13 +13,13 @@ from gatewise.training.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
     from gatewise.training.data_parallel import Piece
-    from gatewise.training.step import Terms, Trainer
+    from gatewise.training.step import Terms, TrainStep
 
 
 BEYOND = "the norm of the gradient is beyond what float32 holds"
 
 
-class NotFinite(GatewiseError):
+class NonFiniteBatch(GatewiseError):
     """A batch whose loss or gradient is not finite: no step was taken. The message says where the numbers arise."""
 
     def advice(self, config: LoopConfig) -> str:
@@ -34,56 +34,56 @@ class Before:
     """What a batch moves besides the weights, as it was before: random states, and buffers such as running means.
 
     Args:
-        trainer: about to take a step.
+        train_step: about to take a step.
     """
 
-    def __init__(self, trainer: "Trainer"):
-        self.trainer = trainer
-        self.noise, self.random = trainer.generator.get_state(), random_states(trainer.device)
-        self.buffers = [buffer.clone() for buffer in trainer.buffers]
+    def __init__(self, train_step: "TrainStep"):
+        self.train_step = train_step
+        self.noise, self.random = train_step.generator.get_state(), random_states(train_step.device)
+        self.buffers = [buffer.clone() for buffer in train_step.buffers]
 
     def put_back(self) -> None:
-        """Leave the trainer as if the batch had not been seen."""
-        self.trainer.generator.set_state(self.noise)
-        set_random_states(self.random, self.trainer.device)
-        for buffer, before in zip(self.trainer.buffers, self.buffers, strict=True):
+        """Leave the training step as if the batch had not been seen."""
+        self.train_step.generator.set_state(self.noise)
+        set_random_states(self.random, self.train_step.device)
+        for buffer, before in zip(self.train_step.buffers, self.buffers, strict=True):
             buffer.copy_(before)
-        self.trainer.optimiser.zero_grad(set_to_none=True)
+        self.train_step.optimiser.zero_grad(set_to_none=True)
 
 
-def trace(trainer: "Trainer", pieces: Sequence["Piece"]) -> str:
+def trace(train_step: "TrainStep", pieces: Sequence["Piece"]) -> str:
     """Where the first number that is not finite arises: the batch is run again, with the same noise.
 
     The processes that train together say the same: what is nearest to the rows, of what each finds in its own.
 
     Args:
-        trainer: as it was before the batch; its random states and buffers are moved again.
+        train_step: as it was before the batch; its random states and buffers are moved again.
         pieces: its micro-batches.
     """
-    whole = trainer.whole_statistics(pieces)()
+    whole = train_step.whole_statistics(pieces)()
     # experts that are spread run where all processes run them: then none stops at what it finds first
-    own = (_of_piece(trainer, piece, whole) for piece in pieces)
-    found = list(own) if trainer.mixture.experts.collective else own
+    own = (_of_piece(train_step, piece, whole) for piece in pieces)
+    found = list(own) if train_step.mixture.experts.collective else own
     first = next((each for each in found if each is not None), (4, BEYOND))
-    return min(trainer.group.all_gather(first))[1]
+    return min(train_step.group.all_gather(first))[1]
 
 
-def _of_piece(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
+def _of_piece(train_step: "TrainStep", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
     """How many steps behind the rows, and where, the first such number of a micro-batch arises."""
-    looks = _looks(trainer, piece, whole)
-    found = list(looks) if trainer.mixture.experts.collective else looks
+    looks = _looks(train_step, piece, whole)
+    found = list(looks) if train_step.mixture.experts.collective else looks
     return next(((depth, said) for depth, said in enumerate(found) if said is not None), None)
 
 
-def _looks(trainer: "Trainer", piece: "Piece", whole: dict[int, Tensor]) -> Iterator[str | None]:
+def _looks(train_step: "TrainStep", piece: "Piece", whole: dict[int, Tensor]) -> Iterator[str | None]:
     """What is found in the rows, then in the model, in the terms and in their gradients."""
     bad = first_bad(piece.x)
     yield None if bad is None else f"the rows hold {bad} ({_rows(piece.x)})"
-    with trainer.autocast():
-        terms = trainer.terms(piece, whole)
+    with train_step.autocast():
+        terms = train_step.terms(piece, whole)
     yield _of_model(terms)
-    yield _of_terms(trainer, terms)
-    yield _of_gradients(trainer, terms)
+    yield _of_terms(train_step, terms)
+    yield _of_gradients(train_step, terms)
 
 
 def first_bad(values: Tensor) -> str | None:
@@ -118,32 +118,35 @@ def _of_model(terms: "Terms") -> str | None:
     return None
 
 
-def _of_terms(trainer: "Trainer", terms: "Terms") -> str | None:
+def _of_terms(train_step: "TrainStep", terms: "Terms") -> str | None:
     """The term of the loss that is not finite, though the model is."""
-    for name, term in _named(trainer, terms):
+    for name, term in _named(train_step, terms):
         if (found := first_bad(term.detach().reshape(1))) is not None:
             return f"{name} is {found}"
     return None
 
 
-def _of_gradients(trainer: "Trainer", terms: "Terms") -> str | None:
+def _of_gradients(train_step: "TrainStep", terms: "Terms") -> str | None:
     """The part of the model, and the term, of a gradient that is not finite."""
-    named = [*trainer.mixture.named_parameters(), *((f"own.{n}", p) for n, p in trainer.objective.named_parameters())]
+    named = [
+        *train_step.mixture.named_parameters(),
+        *((f"own.{n}", p) for n, p in train_step.objective.named_parameters()),
+    ]
     named = [(name, parameter) for name, parameter in named if parameter.requires_grad]
     said = None
-    for what, term in _named(trainer, terms):
+    for what, term in _named(train_step, terms):
         if not term.requires_grad:
             continue
         slopes = torch.autograd.grad(term, [p for _, p in named], retain_graph=True, allow_unused=True)
         for (name, _), slope in zip(named, slopes, strict=True):
             if said is None and slope is not None and (found := first_bad(local(slope))) is not None:
-                said = f"the gradient of {what} for {_part(name, slope, trainer.mixture.num_experts)} is {found}"
+                said = f"the gradient of {what} for {_part(name, slope, train_step.mixture.num_experts)} is {found}"
     return said
 
 
-def _named(trainer: "Trainer", terms: "Terms") -> Iterator[tuple[str, Tensor]]:
-    yield f"the likelihood term (objective {trainer.objective.name})", terms.value
-    for regulariser, penalty in zip(trainer.regularisers, terms.penalties, strict=True):
+def _named(train_step: "TrainStep", terms: "Terms") -> Iterator[tuple[str, Tensor]]:
+    yield f"the likelihood term (objective {train_step.objective.name})", terms.value
+    for regulariser, penalty in zip(train_step.regularisers, terms.penalties, strict=True):
         yield f"the regulariser {regulariser.name}", penalty
     if terms.control is not None:
         yield "the loss of the estimator's own parameters", terms.control

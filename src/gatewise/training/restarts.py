@@ -13,7 +13,7 @@ from gatewise.training.seeding import seeds
 from gatewise.training.state import capture, restore
 
 if TYPE_CHECKING:
-    from gatewise.training.loop import Loop
+    from gatewise.training.loop import Trainer
 
 STARTS = 3
 """Beginnings, where it is not set."""
@@ -21,14 +21,14 @@ SHARE = 0.2
 """Of the epochs, that each beginning has."""
 
 
-class Kept(BaseModel):
+class RestartState(BaseModel):
     """What a checkpoint, which may come from a stranger, says of the beginnings that are over."""
 
     scores: list[float]
     best_start: dict[str, Any] | None
 
 
-class Starts:
+class Restarts:
     """The beginnings of one training.
 
     Which expert serves which rows is decided in the first hundreds of steps, and now and then for the worse: one
@@ -38,9 +38,9 @@ class Starts:
     validation rows) goes on from where it ended. S beginnings cost 1 + (S - 1) / 5 trainings.
 
     Args:
-        loop: that has not begun; its weights are those of the first beginning.
+        trainer: that has not begun; its weights are those of the first beginning.
         number: of beginnings; None takes `STARTS` where weights can be drawn anew and there are epochs enough.
-        anew: makes the model with weights drawn from torch's global random state.
+        model_factory: makes the model with weights drawn from torch's global random state.
 
     Attributes:
         scores: of the beginnings that are over.
@@ -50,16 +50,18 @@ class Starts:
         GatewiseError: for several beginnings of a model that cannot be made anew.
     """
 
-    def __init__(self, loop: "Loop", number: int | None, anew: Callable[[], nn.Module] | None):
+    def __init__(self, trainer: "Trainer", number: int | None, model_factory: Callable[[], nn.Module] | None):
         if number is None:
-            number = STARTS if anew is not None and SHARE * loop.epochs >= 1 else 1
-        elif number > 1 and anew is None:
-            raise GatewiseError(f"starts is {number}, but nothing draws these weights anew: pass anew, or set it to 1")
-        self.loop, self.number, self.anew = loop, number, anew
-        self.epochs = min(loop.warm_epochs + max(round(SHARE * loop.epochs), 1), loop.epochs)
+            number = STARTS if model_factory is not None and SHARE * trainer.epochs >= 1 else 1
+        elif number > 1 and model_factory is None:
+            raise GatewiseError(
+                f"starts is {number}, but nothing draws these weights anew: pass model_factory, or set it to 1"
+            )
+        self.trainer, self.number, self.model_factory = trainer, number, model_factory
+        self.epochs = min(trainer.warm_epochs + max(round(SHARE * trainer.epochs), 1), trainer.epochs)
         self.scores: list[float] = []
         self.best: Checkpoint | None = None
-        self.first = capture(loop) if number > 1 else None
+        self.first = capture(trainer) if number > 1 else None
 
     @property
     def over(self) -> bool:
@@ -67,15 +69,15 @@ class Starts:
         return self.first is None or len(self.scores) == self.number
 
     def run(self) -> None:
-        """Train what is left of the beginnings, and put the loop where the best ended, unless it is interrupted."""
+        """Train what is left of the beginnings, and put the trainer where the best ended, unless it is interrupted."""
         while not self.over:
-            self.loop.train_until(self.epochs)
-            if self.loop.result.stopped == "interrupted":
+            self.trainer.train_until(self.epochs)
+            if self.trainer.result.stopped == "interrupted":
                 self._interrupted()
                 return
-            if self.loop.result.stopped:  # out of patience: this beginning ends here
-                self.loop.result.stopped = None
-                self.loop.begin_epoch(self.loop.epoch + 1)
+            if self.trainer.result.stopped:  # out of patience: this beginning ends here
+                self.trainer.result.stopped = None
+                self.trainer.begin_epoch(self.trainer.epoch + 1)
             self._finish()
             if self.over:
                 self._choose()
@@ -83,7 +85,7 @@ class Starts:
                 self._begin(len(self.scores))
 
     def pack(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A checkpoint of the loop, with what is kept of the beginnings that are over."""
+        """A checkpoint of the trainer, with what is kept of the beginnings that are over."""
         tensors, state = checkpoint.tensors, {**checkpoint.state, "scores": self.scores, "best_start": None}
         if self.best is not None:
             tensors = tensors | {f"best_start.{name}": value for name, value in self.best.tensors.items()}
@@ -98,67 +100,67 @@ class Starts:
         """
         others = GatewiseError(f"the checkpoint of step {checkpoint.step} is of a training with other starts")
         try:
-            kept = Kept.model_validate(checkpoint.state)
+            found = RestartState.model_validate(checkpoint.state)
         except ValidationError:
             raise others from None
-        if len(kept.scores) > (self.number if self.number > 1 else 0):
+        if len(found.scores) > (self.number if self.number > 1 else 0):
             raise others
-        self.scores = kept.scores
+        self.scores = found.scores
         if self.scores and not self.over:
-            if kept.best_start is None:
+            if found.best_start is None:
                 raise others
-            step = kept.best_start.pop("step", 0)
-            self.best = Checkpoint(step, checkpoint.part("best_start"), kept.best_start)
+            step = found.best_start.pop("step", 0)
+            self.best = Checkpoint(step, checkpoint.part("best_start"), found.best_start)
 
     def chosen(self) -> int:
         """The best so far, from 0."""
         return min(range(len(self.scores)), key=self.scores.__getitem__)
 
     def _finish(self) -> None:
-        loop = self.loop
-        score = loop.best_nll if loop.validation is not None else loop.result.history[-1]["train_loss"]
+        trainer = self.trainer
+        score = trainer.best_nll if trainer.validation is not None else trainer.result.history[-1]["train_loss"]
         self.scores.append(score)
         if self.chosen() == len(self.scores) - 1:
-            self.best = capture(loop)
+            self.best = capture(trainer)
 
     def _begin(self, index: int) -> None:
         """Everything as before the first beginning, but for what is drawn."""
         assert self.first is not None
-        assert self.anew is not None
-        loop = self.loop
-        restore(loop, self.first)
-        order, noise, rest = seeds(seeds(loop.config.seed, 5 + index)[-1], 3)
-        loop.trainer.order.manual_seed(order)
-        loop.trainer.generator.manual_seed(noise)
+        assert self.model_factory is not None
+        trainer = self.trainer
+        restore(trainer, self.first)
+        order, noise, rest = seeds(seeds(trainer.config.seed, 5 + index)[-1], 3)
+        trainer.train_step.order.manual_seed(order)
+        trainer.train_step.generator.manual_seed(noise)
         torch.manual_seed(rest)
         with torch.no_grad():
-            for parameter, drawn in zip(loop.mixture.parameters(), self.anew().parameters(), strict=True):
+            for parameter, drawn in zip(trainer.mixture.parameters(), self.model_factory().parameters(), strict=True):
                 if parameter.requires_grad:
                     parameter.copy_(drawn)
-        loop.begin_epoch(1)
-        loop.tell_restart()
+        trainer.begin_epoch(1)
+        trainer.tell_restart()
 
     def _choose(self) -> None:
         """Go on with the best, and say what it was before."""
         assert self.best is not None
-        loop = self.loop
-        restore(loop, self.best)
+        trainer = self.trainer
+        restore(trainer, self.best)
         self.best = self.first = None  # their memory is free for the rest of the training
-        loop.result.history = [{k: v for k, v in line.items() if k != "start"} for line in loop.result.history]
+        trainer.result.history = [{k: v for k, v in line.items() if k != "start"} for line in trainer.result.history]
         found = ", ".join(f"{score:.4f}" for score in self.scores)
-        what = "loss" if loop.validation is None else "validation NLL"
+        what = "loss" if trainer.validation is None else "validation NLL"
         start = self.chosen() + 1
         said = f"start {start} of {self.number} goes on: {what} {found} after {self.epochs} epochs"
-        for watcher in loop.watchers:
-            watcher.on_choice(start, loop.result.history, said)
-        for message in loop.result.warnings:
-            loop.tell(message)
-        if loop.out_of_patience(loop.epoch - 1):
-            loop.result.stopped = "early"
+        for callback in trainer.callbacks:
+            callback.on_choice(start, trainer.result.history, said)
+        for message in trainer.result.warnings:
+            trainer.tell(message)
+        if trainer.out_of_patience(trainer.epoch - 1):
+            trainer.result.stopped = "early"
 
     def _interrupted(self) -> None:
         """Leave what is best so far, where it is not the beginning that was interrupted."""
-        if self.best is not None and not self.loop.best_nll < min(self.scores):
-            restore(self.loop, self.best)
-            self.loop.result.stopped = "interrupted"
-            self.loop.tell_restart()
+        if self.best is not None and not self.trainer.best_nll < min(self.scores):
+            restore(self.trainer, self.best)
+            self.trainer.result.stopped = "interrupted"
+            self.trainer.tell_restart()

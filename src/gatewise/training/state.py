@@ -1,4 +1,4 @@
-"""The whole state of a training loop between two steps, as a checkpoint, and back."""
+"""The whole state of a trainer between two steps, as a checkpoint, and back."""
 
 import copy
 import math
@@ -14,50 +14,50 @@ from gatewise.training.checkpoints.folder import Checkpoint
 from gatewise.training.seeding import random_states, set_random_states
 
 if TYPE_CHECKING:
-    from gatewise.training.loop import Loop
+    from gatewise.training.loop import Trainer
 
 
-def capture(loop: "Loop") -> Checkpoint:
+def capture(trainer: "Trainer") -> Checkpoint:
     """Everything that the steps to come depend on: weights, optimiser, estimator, random states, place in the epoch."""
-    trainer, result, health, reseeding = loop.trainer, loop.result, loop.health, loop.reseeding
-    tensors = {f"mixture.{name}": value for name, value in loop.mixture.state_dict().items()}
-    tensors |= {f"objective.{name}": value for name, value in loop.objective.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in loop.best.items()}
-    for index, state in trainer.optimiser.state_dict()["state"].items():
+    train_step, result, monitor, reseeding = trainer.train_step, trainer.result, trainer.monitor, trainer.reseeding
+    tensors = {f"mixture.{name}": value for name, value in trainer.mixture.state_dict().items()}
+    tensors |= {f"objective.{name}": value for name, value in trainer.objective.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in trainer.best.items()}
+    for index, state in train_step.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
-    tensors |= {f"random.{name}": value for name, value in random_states(trainer.device).items()}
-    tensors["order"] = trainer.order_before
-    tensors["noise"] = trainer.generator.get_state()
+    tensors |= {f"random.{name}": value for name, value in random_states(train_step.device).items()}
+    tensors["order"] = train_step.order_before
+    tensors["noise"] = train_step.generator.get_state()
     tensors["reseeding"] = reseeding.generator.get_state()
-    tensors["seen"] = loop.seen
-    tensors["statistics"] = loop.statistics.sums
+    tensors["seen"] = trainer.seen
+    tensors["statistics"] = trainer.statistics.sums
     state = {
-        "epoch": loop.epoch,
-        "batches": loop.done,
-        "training": {"seed": loop.config.seed, "steps": trainer.steps},
-        "passed_over": trainer.passed_over,
+        "epoch": trainer.epoch,
+        "batches": trainer.done,
+        "training": {"seed": trainer.config.seed, "steps": train_step.steps},
+        "passed_over": train_step.passed_over,
         # of the last step: what an epoch is told of, and audited with, is as its last step had it
-        "progress": trainer.progress,
-        "rows": loop.statistics.rows,
+        "progress": train_step.progress,
+        "rows": trainer.statistics.rows,
         "history": result.history,
-        "seconds": loop.seconds,
+        "seconds": trainer.seconds,
         "best_epoch": result.best_epoch,
-        "watchers": {type(one).__name__: one.state_dict() for one in loop.watchers},
-        "best_nll": loop.best_nll if math.isfinite(loop.best_nll) else None,
+        "watchers": {type(one).__name__: one.state_dict() for one in trainer.callbacks},
+        "best_nll": trainer.best_nll if math.isfinite(trainer.best_nll) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
-        "said": health.said,
-        "lasted": health.lasted,
-        "most_used": health.most_used,
+        "said": monitor.said,
+        "lasted": monitor.lasted,
+        "most_used": monitor.most_used,
         "dead_for": reseeding.dead_for,
         "threads": torch.get_num_threads(),
-        "device": str(trainer.device.type),
+        "device": str(train_step.device.type),
         "torch": torch.__version__,
-        "processes": loop.group.size,
+        "processes": trainer.group.size,
     }
     # copies, as training goes on while nobody has written them yet, and safetensors takes no shared memory
     copies = {name: _copy(value.detach()) for name, value in tensors.items()}
-    return Checkpoint(trainer.step, copies, copy.deepcopy(state))
+    return Checkpoint(train_step.step, copies, copy.deepcopy(state))
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -65,50 +65,50 @@ def _copy(tensor: Tensor) -> Tensor:
     return (tensor if is_sharded(tensor) else tensor.cpu()).clone()
 
 
-def parameter_of(loop: "Loop", name: str) -> Tensor | None:
+def parameter_of(trainer: "Trainer", name: str) -> Tensor | None:
     """The parameter of the model that a tensor of a checkpoint belongs to, by its name: its weights or its moments."""
     part, _, rest = name.removeprefix("best_start.").partition(".")
     if part in ("mixture", "best"):
-        return dict(loop.mixture.named_parameters()).get(rest)
+        return dict(trainer.mixture.named_parameters()).get(rest)
     index, _, what = rest.partition(".")
     if part != "optimiser" or what == "step" or not index.isdecimal():
         return None
-    parameters = [p for group in loop.trainer.optimiser.param_groups for p in group["params"]]
+    parameters = [p for group in trainer.train_step.optimiser.param_groups for p in group["params"]]
     return parameters[int(index)] if int(index) < len(parameters) else None
 
 
-def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
-    """Put a loop that has not begun where the checkpoint was; returns what is to be said about it.
+def restore(trainer: "Trainer", checkpoint: Checkpoint) -> list[str]:
+    """Put a trainer that has not begun where the checkpoint was; returns what is to be said about it.
 
     Raises:
         GatewiseError: if the checkpoint is of another model or training.
     """
-    trainer, result, health, reseeding = loop.trainer, loop.result, loop.health, loop.reseeding
-    state, device = copy.deepcopy(checkpoint.state), trainer.device  # training goes on to change its lists
+    train_step, result, monitor, reseeding = trainer.train_step, trainer.result, trainer.monitor, trainer.reseeding
+    state, device = copy.deepcopy(checkpoint.state), train_step.device  # training goes on to change its lists
     try:
-        _check(loop, checkpoint)
-        loop.mixture.load_state_dict(checkpoint.part("mixture"))
-        loop.objective.load_state_dict(checkpoint.part("objective"))
-        _restore_optimiser(trainer.optimiser, checkpoint.part("optimiser"))
-        loop.best = {name: value.to(device) for name, value in checkpoint.part("best").items()}
-        trainer.step = checkpoint.step
-        trainer.order.set_state(checkpoint.tensors["order"])
-        trainer.generator.set_state(checkpoint.tensors["noise"])
+        _check(trainer, checkpoint)
+        trainer.mixture.load_state_dict(checkpoint.part("mixture"))
+        trainer.objective.load_state_dict(checkpoint.part("objective"))
+        _restore_optimiser(train_step.optimiser, checkpoint.part("optimiser"))
+        trainer.best = {name: value.to(device) for name, value in checkpoint.part("best").items()}
+        train_step.step = checkpoint.step
+        train_step.order.set_state(checkpoint.tensors["order"])
+        train_step.generator.set_state(checkpoint.tensors["noise"])
         reseeding.generator.set_state(checkpoint.tensors["reseeding"])
-        loop.epoch, loop.done = state["epoch"], state["batches"]
-        trainer.passed_over = state["passed_over"]
+        trainer.epoch, trainer.done = state["epoch"], state["batches"]
+        train_step.passed_over = state["passed_over"]
         # older checkpoints do not tell it
-        trainer.set_progress(state.get("progress", max(checkpoint.step - 1, 0) / max(trainer.steps, 1)))
-        loop.take_seen(checkpoint.tensors["seen"].to(device))
-        loop.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
+        train_step.set_progress(state.get("progress", max(checkpoint.step - 1, 0) / max(train_step.steps, 1)))
+        trainer.take_seen(checkpoint.tensors["seen"].to(device))
+        trainer.statistics.restore(checkpoint.tensors["statistics"].to(device), state["rows"])
         result.history, result.best_epoch = state["history"], state["best_epoch"]
-        loop.best_nll = math.inf if state["best_nll"] is None else state["best_nll"]
+        trainer.best_nll = math.inf if state["best_nll"] is None else state["best_nll"]
         result.warnings, result.reseeded = state["warnings"], state["reseeded"]
-        health.lasted, health.most_used = state["lasted"], state["most_used"]
+        monitor.lasted, monitor.most_used = state["lasted"], state["most_used"]
         # older checkpoints have the kinds alone
-        health.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
+        monitor.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
         reseeding.dead_for = state["dead_for"]
-        for one in loop.watchers:
+        for one in trainer.callbacks:
             one.load_state_dict(state.get("watchers", {}).get(type(one).__name__, {}))
         set_random_states(checkpoint.part("random"), device)
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
@@ -119,14 +119,14 @@ def restore(loop: "Loop", checkpoint: Checkpoint) -> list[str]:
         ) from None
     # what older checkpoints do not tell was 1
     now = {"threads": torch.get_num_threads(), "device": device.type, "torch": torch.__version__}
-    now["processes"], before = loop.group.size, {"processes": 1, **state}
+    now["processes"], before = trainer.group.size, {"processes": 1, **state}
     changed = [f"{name} {now[name]} instead of {before.get(name)}" for name in now if now[name] != before.get(name)]
     if not changed:
         return []
     return [f"training goes on with {', '.join(changed)}: its numbers are no longer those to the bit"]
 
 
-class Judged(BaseModel):
+class EpochRecord(BaseModel):
     """What is read of an epoch that is behind."""
 
     model_config = ConfigDict(strict=True)
@@ -142,7 +142,7 @@ class Judged(BaseModel):
     validation_mutual_information: float = 0.0
 
 
-class Reseeded(BaseModel):
+class ReseededExpert(BaseModel):
     """What is read of an expert that started again."""
 
     model_config = ConfigDict(strict=True)
@@ -165,11 +165,11 @@ class State(BaseModel):
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
     watchers: dict[str, dict[str, Any]] = {}
     rows: int = Field(ge=0)
-    history: list[Judged]
+    history: list[EpochRecord]
     best_epoch: int = Field(ge=0)
     best_nll: float | None
     warnings: list[str]
-    reseeded: list[Reseeded]
+    reseeded: list[ReseededExpert]
     said: dict[str, str] | list[str]
     lasted: dict[str, int]
     most_used: int
@@ -192,11 +192,11 @@ def _history_of(checkpoint: Checkpoint) -> list[dict[str, Any]]:
     return checkpoint.state["history"]
 
 
-def _check(loop: "Loop", checkpoint: Checkpoint) -> None:
+def _check(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     """Refuse by a ValueError what would only fail later."""
     state, tensors = checkpoint.state, checkpoint.tensors
     history = _history_of(checkpoint)
-    now = {"seed": loop.config.seed, "steps": loop.trainer.steps}
+    now = {"seed": trainer.config.seed, "steps": trainer.train_step.steps}
     for key, value in state.get("training", {}).items():  # older checkpoints do not tell it
         if now.get(key) != value:
             raise ValueError(f"its {key}: {value}, here {now.get(key)}")
@@ -204,20 +204,20 @@ def _check(loop: "Loop", checkpoint: Checkpoint) -> None:
         raise ValueError("its epochs are not numbered from 1 on")
     if len(history) not in (state["epoch"], state["epoch"] - 1) or state["best_epoch"] > len(history):
         raise ValueError(f"{len(history)} epochs in epoch {state['epoch']}")
-    if state["epoch"] > loop.epochs + 1 or state["lasted"].keys() != loop.health.lasted.keys():
+    if state["epoch"] > trainer.epochs + 1 or state["lasted"].keys() != trainer.monitor.lasted.keys():
         raise ValueError("its epochs or warnings are others")
-    if len(state["dead_for"]) != loop.mixture.num_experts:
+    if len(state["dead_for"]) != trainer.mixture.num_experts:
         raise ValueError(f"it has {len(state['dead_for'])} experts")
     if tensors["seen"].dim() != 2 or tensors["seen"].shape[1] != 2 or len(tensors["seen"]) > state["batches"]:
         raise ValueError("its losses have another shape")
-    if _form(tensors["statistics"]) != _form(loop.statistics.sums):
+    if _form(tensors["statistics"]) != _form(trainer.statistics.sums):
         raise ValueError("its gate statistics have another shape")
-    weights = _forms(loop.mixture.state_dict())
+    weights = _forms(trainer.mixture.state_dict())
     if _forms(checkpoint.part("mixture")) != weights or _forms(checkpoint.part("best")) not in ({}, weights):
         raise ValueError("its weights have other names, shapes or types")
-    if _forms(checkpoint.part("objective")) != _forms(loop.objective.state_dict()):
+    if _forms(checkpoint.part("objective")) != _forms(trainer.objective.state_dict()):
         raise ValueError("the state of its objective has other names, shapes or types")
-    parameters = [p for group in loop.trainer.optimiser.param_groups for p in group["params"]]
+    parameters = [p for group in trainer.train_step.optimiser.param_groups for p in group["params"]]
     for name, value in checkpoint.part("optimiser").items():
         index, _, what = name.partition(".")
         own = parameters[int(index)]

@@ -20,7 +20,7 @@ from gatewise.training.collapse.warm_start import WarmStart
 from gatewise.training.data_parallel import Piece, Shares, gradient_sync, over_all, own_rows, pieces_of
 from gatewise.training.input.batching import batch_bounds
 from gatewise.training.input.datasets import RowStream
-from gatewise.training.nonfinite import Before, NotFinite, trace
+from gatewise.training.nonfinite import Before, NonFiniteBatch, trace
 from gatewise.training.optim import parameter_groups, rate_at
 from gatewise.training.seeding import noise_source, point_at, seed_dropout, seeds
 
@@ -50,7 +50,7 @@ class Terms:
         return loss
 
 
-class Trainer:
+class TrainStep:
     """One training: the optimiser, the order of rows and the noise, one step at a time.
 
     Args:
@@ -149,7 +149,7 @@ class Trainer:
         whole batch has, and what is returned and gathered is of the whole batch.
 
         Raises:
-            NotFinite: if the loss or a gradient is not finite, of any process on all. No step was taken then, and
+            NonFiniteBatch: if the loss or a gradient is not finite, of any process on all. No step was taken then, and
                 everything is as it was.
         """
         self.set_progress(self.step / max(self.steps, 1))
@@ -171,7 +171,7 @@ class Trainer:
             before.put_back()
             said = trace(self, pieces)
             before.put_back()
-            raise NotFinite(said)
+            raise NonFiniteBatch(said)
         if self.config.clip:
             clip(self.parameters, self.config.clip, norm)
         self.optimiser.step()

@@ -212,7 +212,7 @@ def test_a_large_row_group_is_not_gathered_in_memory(tmp_path):
     frame = pl.DataFrame({"x": draw.normal(size=200_000), "y": draw.normal(size=200_000)})
     pyarrow.parquet.write_table(frame.to_arrow(), tmp_path / "d.parquet", data_page_size=2**14, use_dictionary=False)
     stored = StoredRows(StoredTable.open(tmp_path / "d.parquet", "y", ()))
-    assert len(stored.table.blocks) == 1
+    assert len(stored.table.row_groups) == 1
     before, held = pyarrow.total_allocated_bytes(), []
     for part in stored.records(values=2**14):
         held.append(pyarrow.total_allocated_bytes() - before)

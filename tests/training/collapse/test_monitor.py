@@ -1,13 +1,13 @@
 import pytest
 
-from gatewise.training.collapse.monitor import Health
+from gatewise.training.collapse.monitor import CollapseMonitor
 
 GOOD = {"train_effective_experts": 3.5, "train_experts_used": 4, "train_mutual_information": 0.4}
 
 
 def said(*changes, objective="jensen", epochs=50, first=6):
-    health = Health(num_experts=4, epochs=epochs, objective=objective)
-    return [health.check({"epoch": epoch, **GOOD, **change}) for epoch, change in enumerate(changes, start=first)]
+    monitor = CollapseMonitor(num_experts=4, epochs=epochs, objective=objective)
+    return [monitor.check({"epoch": epoch, **GOOD, **change}) for epoch, change in enumerate(changes, start=first)]
 
 
 COLLAPSE = {"train_effective_experts": 1.2, "train_experts_used": 1}
@@ -57,38 +57,38 @@ def test_the_first_epochs_are_not_judged_but_a_short_training_is():
 
 
 def test_the_kept_weights_are_judged_however_short_the_training_was():
-    health = Health(num_experts=4, epochs=50, objective="jensen")
-    assert health.conclude({"epoch": 2, **GOOD}, []) == []
-    (message,) = health.conclude({"epoch": 2, **GOOD, **COLLAPSE}, [])
+    monitor = CollapseMonitor(num_experts=4, epochs=50, objective="jensen")
+    assert monitor.conclude({"epoch": 2, **GOOD}, []) == []
+    (message,) = monitor.conclude({"epoch": 2, **GOOD, **COLLAPSE}, [])
     assert "collapsed in epoch 2" in message
-    warned = [message for epoch in range(6, 9) for message in health.check({"epoch": epoch, **GOOD, **COLLAPSE})]
-    assert health.conclude({"epoch": 8, **GOOD, **COLLAPSE}, warned) == warned
+    warned = [message for epoch in range(6, 9) for message in monitor.check({"epoch": epoch, **GOOD, **COLLAPSE})]
+    assert monitor.conclude({"epoch": 8, **GOOD, **COLLAPSE}, warned) == warned
 
 
 def test_what_the_kept_weights_have_overcome_is_withdrawn():
-    health = Health(num_experts=4, epochs=50, objective="jensen")
-    warned = [message for epoch in range(6, 9) for message in health.check({"epoch": epoch, **GOOD, **COLLAPSE})]
+    monitor = CollapseMonitor(num_experts=4, epochs=50, objective="jensen")
+    warned = [message for epoch in range(6, 9) for message in monitor.check({"epoch": epoch, **GOOD, **COLLAPSE})]
     other = "passed over a batch that is not finite"
     assert len(warned) == 1
-    assert health.conclude({"epoch": 20, **GOOD}, [other, *warned]) == [other]
+    assert monitor.conclude({"epoch": 20, **GOOD}, [other, *warned]) == [other]
     seen = {"validation_experts_used": 4, "validation_effective_experts": 3.9, "validation_mutual_information": 0.5}
-    assert health.conclude({"epoch": 20, **GOOD, "train_experts_used": 3, **seen}, []) == []
+    assert monitor.conclude({"epoch": 20, **GOOD, "train_experts_used": 3, **seen}, []) == []
 
 
 @pytest.mark.parametrize("experts", [2, 4])
 def test_a_gate_of_even_weights_is_not_said_to_have_collapsed(experts):
-    health = Health(num_experts=experts, epochs=50, objective="jensen")
+    monitor = CollapseMonitor(num_experts=experts, epochs=50, objective="jensen")
     even = {"train_effective_experts": float(experts), "train_experts_used": 1, "train_mutual_information": 0.001}
-    (message,) = health.conclude({"epoch": 9, **even}, [])
+    (message,) = monitor.conclude({"epoch": 9, **even}, [])
     assert "does not choose" in message
     # weights that differ, and one expert first on every row: the others are dead, but not without weight
     uneven = {"train_effective_experts": experts - 0.4, "train_experts_used": 1, "train_mutual_information": 0.3}
-    (message,) = health.conclude({"epoch": 9, **uneven}, [])
+    (message,) = monitor.conclude({"epoch": 9, **uneven}, [])
     assert f"{experts - 1} of {experts} experts" in message
     assert "collapsed" not in message
 
 
 def test_a_single_expert_has_no_choice_to_lose():
-    alone = Health(num_experts=1, epochs=50, objective="jensen")
+    alone = CollapseMonitor(num_experts=1, epochs=50, objective="jensen")
     ones = {"train_effective_experts": 1.0, "train_experts_used": 1, "train_mutual_information": 0.0}
     assert not any(alone.check({"epoch": epoch, **ones}) for epoch in range(1, 20))

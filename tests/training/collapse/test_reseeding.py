@@ -12,7 +12,7 @@ from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import mlp
 from gatewise.training import Callback, fit
 from gatewise.training.collapse.reseeding import Reseeding
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from tests.training.test_loop import blobs
 
 DEAD = 2
@@ -34,11 +34,11 @@ def as_list():
 def reseeding_of(mixture, after=1, epochs=9, steps=2):
     """After some steps, so that the optimiser has moments."""
     objective = gw.objectives.get("marginal")
-    trainer = Trainer(mixture, objective, [], LoopConfig(lr=1e-3), steps=steps)
+    train_step = TrainStep(mixture, objective, [], LoopConfig(lr=1e-3), steps=steps)
     statistics = GateStatistics(3, torch.device("cpu"))
     for _ in range(steps):
-        trainer.take_step(*blobs(), statistics)
-    return Reseeding(mixture, trainer.optimiser, after, epochs, seed=1), statistics.argmax
+        train_step.take_step(*blobs(), statistics)
+    return Reseeding(mixture, train_step.optimiser, after, epochs, seed=1), statistics.argmax
 
 
 @pytest.mark.parametrize("experts", [None, as_list])

@@ -8,7 +8,7 @@ from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import Sparsemax
 from gatewise.training import fit
 from gatewise.training.collapse.warm_start import SMOOTHING, WarmStart, clusters, warm_start
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from tests.mixture.models import EXPERTS, bank_mixture, counting_mixture, data
 from tests.training.test_loop import blobs, small
 
@@ -58,17 +58,17 @@ def test_micro_batches_keep_their_assignment():
     assignment = torch.arange(64) % 3
     whole, parts = small(), small()
     for mixture, accumulate in ((whole, 1), (parts, 4)):
-        trainer = Trainer(mixture, gw.objectives.get("jensen"), [], LoopConfig(accumulate=accumulate, clip=0), 1)
-        trainer.warm_start = WarmStart(assignment, 1)
-        trainer.take_step(x, y, GateStatistics(3, torch.device("cpu")), assignment)
+        train_step = TrainStep(mixture, gw.objectives.get("jensen"), [], LoopConfig(accumulate=accumulate, clip=0), 1)
+        train_step.warm_start = WarmStart(assignment, 1)
+        train_step.take_step(x, y, GateStatistics(3, torch.device("cpu")), assignment)
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_rows_carry_their_assignment_through_the_shuffle():
     x = torch.arange(10.0)[:, None]
-    trainer = Trainer(small(), gw.objectives.get("jensen"), [], LoopConfig(), 1)
-    for rows, y, assigned in trainer.batches(x, torch.arange(10), torch.arange(10) * 2, batch_size=4):
+    train_step = TrainStep(small(), gw.objectives.get("jensen"), [], LoopConfig(), 1)
+    for rows, y, assigned in train_step.batches(x, torch.arange(10), torch.arange(10) * 2, batch_size=4):
         assert torch.equal(rows[:, 0].long(), y)
         assert torch.equal(assigned, 2 * y)
 

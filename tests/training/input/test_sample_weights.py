@@ -12,7 +12,7 @@ from gatewise.mixture import mlp
 from gatewise.runs import train
 from gatewise.training import fit
 from gatewise.training.input.sample_weights import check_weight, class_weights, of_rows
-from gatewise.training.step import Trainer
+from gatewise.training.step import TrainStep
 from tests.training.test_loop import blobs
 
 EXACT = ["marginal", "jensen", "evidence", "hard-em"]
@@ -59,16 +59,16 @@ def test_micro_batches_carry_their_weights():
     mixtures = [double(), double()]
     for mixture, accumulate in zip(mixtures, (1, 4), strict=True):
         config = LoopConfig(accumulate=accumulate, lr=0.05, clip=0)
-        trainer = Trainer(mixture, gw.objectives.get("jensen"), [], config, steps=3)
+        train_step = TrainStep(mixture, gw.objectives.get("jensen"), [], config, steps=3)
         for _ in range(3):
-            trainer.take_step(x, y, GateStatistics(3, torch.device("cpu")), weight=weight)
+            train_step.take_step(x, y, GateStatistics(3, torch.device("cpu")), weight=weight)
     assert same(*mixtures)
 
 
 def test_batches_keep_a_row_with_its_weight():
     x, y = rows(50)
-    trainer = Trainer(double(), gw.objectives.get("jensen"), [], LoopConfig(), steps=1)
-    for part, _, weight in trainer.batches(x, y, x[:, 0].clone(), batch_size=8):
+    train_step = TrainStep(double(), gw.objectives.get("jensen"), [], LoopConfig(), steps=1)
+    for part, _, weight in train_step.batches(x, y, x[:, 0].clone(), batch_size=8):
         assert torch.equal(part[:, 0], weight)
 
 

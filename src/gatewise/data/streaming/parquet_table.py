@@ -29,7 +29,7 @@ MOST_ROWS = 10**8
 
 
 @dataclass(frozen=True)
-class Block:
+class RowGroup:
     """A row group.
 
     Attributes:
@@ -54,7 +54,7 @@ class StoredTable:
         columns: of the features, by name.
         targets: columns of the labels.
         missing: the texts that are missing values.
-        blocks: the row groups that have rows, in the order of the files' names.
+        row_groups: the row groups that have rows, in the order of the files' names.
         row_numbers: the columns that were an index of pandas.
         form: how values are read.
         texts: the feature columns of text.
@@ -65,7 +65,7 @@ class StoredTable:
     columns: list[str]
     targets: list[str]
     missing: tuple[str, ...]
-    blocks: list[Block]
+    row_groups: list[RowGroup]
     row_numbers: tuple[str, ...] = ()
     form: Form = DEFAULT
     texts: tuple[str, ...] = ()
@@ -96,7 +96,7 @@ class StoredTable:
         kinds = (pl.String, *TEXTS) if form.reading > 1 else (pl.String,)
         texts = tuple(name for name, kind in schema.items() if kind in kinds)
         durations = readings_of_durations(schema, form)
-        blocks, start = [], 0
+        row_groups, start = [], 0
         for file in files:
             with opened_file(file) as opened:
                 for group in range(opened.metadata.num_row_groups):
@@ -107,15 +107,15 @@ class StoredTable:
                             f"groups of at most {MOST_ROWS}"
                         )
                     if rows:
-                        blocks.append(Block(file, group, start, rows))
+                        row_groups.append(RowGroup(file, group, start, rows))
                         start += rows
-        if not blocks:
+        if not row_groups:
             raise GatewiseError(f"{path}: no rows; give a table with rows")
         numbering = tuple(indices) if form.reading > 1 else ()
-        return cls(path, columns, targets, tuple(missing), blocks, numbering, form, texts, durations)
+        return cls(path, columns, targets, tuple(missing), row_groups, numbering, form, texts, durations)
 
     def __len__(self) -> int:
-        return self.blocks[-1].start + self.blocks[-1].rows
+        return self.row_groups[-1].start + self.row_groups[-1].rows
 
     def place(self, row: int) -> str:
         """The words for a row, counted from 0 among all rows."""
@@ -162,7 +162,7 @@ class StoredTable:
             GatewiseError: for a type that is no label, and as `gatewise.data.unlabelled.labelled` does.
         """
         if self.form.classes is not None:
-            with opened_file(self.blocks[0].file) as opened:
+            with opened_file(self.row_groups[0].file) as opened:
                 columns = frame_of(opened.schema_arrow.empty_table().select(self.targets), self.targets)
             return {each.name: further_target(each, self.form, self.missing) for each in columns.iter_columns()}
         evidence: dict[str, TargetEvidence] = {}
@@ -174,7 +174,7 @@ class StoredTable:
 
     @cached_property
     def absent(self) -> dict[int, np.ndarray]:
-        """For the blocks in which a row has no label, by their first row: which do not, as bits.
+        """For the row groups in which a row has no label, by their first row: which do not, as bits.
 
         Raises:
             GatewiseError: for rows without a label where they are an error, and where no row has one.
@@ -191,29 +191,29 @@ class StoredTable:
         counts: Counter[str] = Counter()
         found: dict[int, np.ndarray] = {}
         first: list[int] = []
-        for block in self.blocks:
+        for row_group in self.row_groups:
             masks = []
-            for frame, places in self.read(block, self.targets, np.ones(block.rows, dtype=bool), LABELS):
+            for frame, places in self.read(row_group, self.targets, np.ones(row_group.rows, dtype=bool), LABELS):
                 texts = [label_text(column, self._later(places)) for column in frame.iter_columns()]
                 absent, here = absent_rows(texts, [self.target_readings[text.name] for text in texts])
                 counts.update(here)
                 masks.append(absent)
                 first += places[absent][:LINES].tolist() if len(first) < LINES else []
             if (absent := np.concatenate(masks)).any():
-                found[block.start] = np.packbits(absent)
+                found[row_group.start] = np.packbits(absent)
         check_unlabelled(str(self.path), counts, len(self), first, self.place, self.form)
         return found, dict(counts.most_common())
 
-    def labelled(self, block: Block) -> np.ndarray:
-        """Which rows of a block have a label, bool."""
-        if (bits := self.absent.get(block.start)) is None:
-            return np.ones(block.rows, dtype=bool)
-        return np.unpackbits(bits, count=block.rows) == 0
+    def labelled(self, row_group: RowGroup) -> np.ndarray:
+        """Which rows of a row group have a label, bool."""
+        if (bits := self.absent.get(row_group.start)) is None:
+            return np.ones(row_group.rows, dtype=bool)
+        return np.unpackbits(bits, count=row_group.rows) == 0
 
     def _all(self, columns: Sequence[str]) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
         if columns:
-            for block in self.blocks:
-                yield from self.read(block, columns, np.ones(block.rows, dtype=bool))
+            for row_group in self.row_groups:
+                yield from self.read(row_group, columns, np.ones(row_group.rows, dtype=bool))
 
     def _later(self, places: np.ndarray) -> Place:
         return lambda row: self.place(int(places[row]))
@@ -231,12 +231,12 @@ class StoredTable:
         return whole.hexdigest()
 
     def read(
-        self, block: Block, columns: Sequence[str], wanted: np.ndarray, values: int = VALUES
+        self, row_group: RowGroup, columns: Sequence[str], wanted: np.ndarray, values: int = VALUES
     ) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-        """The rows of a block that are wanted, in tables of about so many values, with their places.
+        """The rows of a row group that are wanted, in tables of about so many values, with their places.
 
         Args:
-            block: one of the table's.
+            row_group: one of the table's.
             columns: of features and targets.
             wanted: which of its rows, bool `[rows]`.
             values: how many values are read at a time.
@@ -247,23 +247,25 @@ class StoredTable:
         if not wanted.any():
             return
         done = 0
-        with opened_file(block.file, BUFFER) as opened:  # buffered, since a column would be read at once, however long
+        with opened_file(
+            row_group.file, BUFFER
+        ) as opened:  # buffered, since a column would be read at once, however long
             about = opened.metadata
-            if block.group >= about.num_row_groups or about.row_group(block.group).num_rows != block.rows:
+            if row_group.group >= about.num_row_groups or about.row_group(row_group.group).num_rows != row_group.rows:
                 raise GatewiseError(
-                    f"{block.file} has changed while it was used; leave it as it is until training ends"
+                    f"{row_group.file} has changed while it was used; leave it as it is until training ends"
                 )
             size = max(1, values // len(columns))
-            for batch in opened.iter_batches(size, row_groups=[block.group], columns=list(columns)):
+            for batch in opened.iter_batches(size, row_groups=[row_group.group], columns=list(columns)):
                 chosen = wanted[done : done + len(batch)]
                 if chosen.any():
                     frame = frame_of(batch, columns).filter(pl.Series(chosen))
-                    yield _without_categories(frame), block.start + done + np.flatnonzero(chosen)
+                    yield _without_categories(frame), row_group.start + done + np.flatnonzero(chosen)
                 done += len(batch)
-        if done != block.rows:
+        if done != row_group.rows:
             raise GatewiseError(
-                f"{block.file}: row group {block.group + 1} has {done} rows, and {block.rows} by the footer; "
-                "the file is damaged, write it again"
+                f"{row_group.file}: row group {row_group.group + 1} has {done} rows, and "
+                f"{row_group.rows} by the footer; the file is damaged, write it again"
             )
 
 

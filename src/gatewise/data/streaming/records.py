@@ -11,7 +11,7 @@ import polars as pl
 from gatewise.data.columns import labels_there
 from gatewise.data.readings import Reading
 from gatewise.data.records import VALUES, Records
-from gatewise.data.streaming.parquet_table import LABELS, Block, StoredTable
+from gatewise.data.streaming.parquet_table import LABELS, RowGroup, StoredTable
 from gatewise.data.target_columns import joined
 from gatewise.data.targets import label_counts
 from gatewise.data.unlabelled import Target
@@ -112,8 +112,8 @@ class StoredRows:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How many of the rows each block of the table has, int64."""
-        return np.array([self._of(block).sum() for block in self.table.blocks])
+        """How many of the rows each row group of the table has, int64."""
+        return np.array([self._of(row_group).sum() for row_group in self.table.row_groups])
 
     def __len__(self) -> int:
         return int(self.counts.sum())
@@ -129,7 +129,7 @@ class StoredRows:
 
         Args:
             columns: the feature columns that are wanted; None takes all.
-            share: (r, n) takes every n-th block from block r on.
+            share: (r, n) takes every n-th row group from row group r on.
             values: of a part.
 
         Raises:
@@ -137,8 +137,8 @@ class StoredRows:
         """
         first, step = share
         columns = self.columns if columns is None else columns
-        for block in self.table.blocks[first::step]:
-            for frame, places in self.table.read(block, self._names(columns), self._of(block), values):
+        for row_group in self.table.row_groups[first::step]:
+            for frame, places in self.table.read(row_group, self._names(columns), self._of(row_group), values):
                 yield self._records(frame, places, columns)
 
     def __iter__(self) -> Iterator[Records]:
@@ -161,11 +161,11 @@ class StoredRows:
         """
         columns = self.columns if columns is None else columns
         share, found = rows / max(1, len(self)), []
-        for block in self.table.blocks:
-            chosen = self._of(block)
+        for row_group in self.table.row_groups:
+            chosen = self._of(row_group)
             if share < 1:
-                chosen = chosen & (drawn((self.seed, 1), block.start, block.rows) < share)
-            found += self.table.read(block, self._names(columns), chosen)
+                chosen = chosen & (drawn((self.seed, 1), row_group.start, row_group.rows) < share)
+            found += self.table.read(row_group, self._names(columns), chosen)
         if not found:
             raise GatewiseError(f"{self.name}: no row among those for {self.part}; give more rows")
         frames, places = zip(*found, strict=True)
@@ -181,7 +181,7 @@ class StoredRows:
     ) -> Iterator[Records]:
         """Each of the rows once, in an order of chance, in parts of at most `CHUNK`.
 
-        The blocks come in a random order, and fill a buffer of rows. What is in a full buffer is put into a random
+        The row groups come in a random order, and fill a buffer of rows. What is in a full buffer is put into a random
         order and given away before the next rows are read. So the order follows from the seed and the table alone, and
         what is skipped need not be read.
 
@@ -195,8 +195,8 @@ class StoredRows:
         Raises:
             GatewiseError: as `records` does.
         """
-        number, order = skip // buffer, np.random.default_rng([seed, 0]).permutation(len(self.table.blocks))
-        for frame, places in self._buffers([self.table.blocks[i] for i in order], number * buffer, buffer, columns):
+        number, order = skip // buffer, np.random.default_rng([seed, 0]).permutation(len(self.table.row_groups))
+        for frame, places in self._buffers([self.table.row_groups[i] for i in order], number * buffer, buffer, columns):
             turns = number * buffer + np.arange(len(frame))
             mixed = np.random.default_rng([seed, 1, number]).permutation(len(frame))
             wanted = mixed[(turns >= skip) if own is None else (turns >= skip) & own(turns)]
@@ -207,17 +207,17 @@ class StoredRows:
             del frame, places  # before the next are read
 
     def _buffers(
-        self, blocks: Sequence[Block], skip: int, buffer: int, columns: Sequence[str]
+        self, row_groups: Sequence[RowGroup], skip: int, buffer: int, columns: Sequence[str]
     ) -> Iterator[tuple[pl.DataFrame, np.ndarray]]:
-        """The rows of the blocks but for the first `skip`, in tables of `buffer` rows, the last of fewer."""
+        """The rows of the row groups but for the first `skip`, in tables of `buffer` rows, the last of fewer."""
         held: list[tuple[pl.DataFrame, np.ndarray]] = []
         count = 0
-        for block in blocks:
-            wanted = self._of(block)
+        for row_group in row_groups:
+            wanted = self._of(row_group)
             passed = min(skip, int(wanted.sum()))
             wanted[np.flatnonzero(wanted)[:passed]] = False
             skip -= passed
-            for frame, places in self.table.read(block, self._names(columns), wanted):
+            for frame, places in self.table.read(row_group, self._names(columns), wanted):
                 while len(frame):
                     room = buffer - count
                     held.append((frame[:room], places[:room]))
@@ -229,10 +229,10 @@ class StoredRows:
         if held:
             yield _joined(held)
 
-    def _of(self, block: Block) -> np.ndarray:
-        """Which rows of a block are of this part and have a label, bool."""
-        labelled = self.table.labelled(block)
-        return labelled if self.split is None else labelled & self.split.of(self.part, block.start, block.rows)
+    def _of(self, row_group: RowGroup) -> np.ndarray:
+        """Which rows of a row group are of this part and have a label, bool."""
+        labelled = self.table.labelled(row_group)
+        return labelled if self.split is None else labelled & self.split.of(self.part, row_group.start, row_group.rows)
 
     def _names(self, columns: Sequence[str]) -> list[str]:
         return [*columns, *self.table.targets]

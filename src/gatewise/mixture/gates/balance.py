@@ -10,13 +10,13 @@ class BalanceBias(WideState):
     """Adds a bias b to the scores, which moves after each optimiser step by b += rate · sign(mean load - load).
 
     It is a buffer, not a parameter: it has no gradient, and is saved with the weights. Nothing moves it but `update`,
-    which a trainer calls once at the end of a step (`balance_rate` of `gatewise train` and `LoopConfig`); passing
+    which a training loop calls once at the end of a step (`balance_rate` of `gatewise train` and `LoopConfig`); passing
     rows through never does, so that evaluation, audits and micro-batches leave it as it is.
 
     Here b is part of p(z|x), in training and in prediction alike: the model that is trained is the model that predicts.
     In DeepSeek's layers it only selects the experts, and the weights of their outputs do without it.
 
-    `Gate(…, balance=True)` has one. A gate of your own may hold one anywhere: the trainer finds it.
+    `Gate(…, balance=True)` has one. A gate of your own may hold one anywhere: the training loop finds it.
 
     Args:
         num_experts: K.

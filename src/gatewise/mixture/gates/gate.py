@@ -83,7 +83,7 @@ class Gate(nn.Module):
             weight decay in `gatewise.training`.
         top_k: keep the k highest scores of a row, in training and in prediction; see `NoisyTopK`. None keeps all.
         noise_features: numbers in a row of x, flattened, for the noise of top-k in training; None for no noise.
-        balance: add a `BalanceBias` b, for a trainer to move.
+        balance: add a `BalanceBias` b, for a training loop to move.
 
     Raises:
         GatewiseError: for an unknown map, a temperature outside of 1e-4 to 1e4, k = 1 or above K, a sparse map with

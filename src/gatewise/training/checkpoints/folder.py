@@ -62,10 +62,10 @@ class Checkpoints:
         folder: is made by the first checkpoint.
 
     Attributes:
-        together: whether all processes of a training write and read them, and not the first one for all.
+        collective: whether all processes of a training write and read them, and not the first one for all.
     """
 
-    together = False
+    collective = False
 
     def __init__(self, folder: Path):
         self.folder = folder

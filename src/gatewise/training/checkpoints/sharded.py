@@ -53,7 +53,7 @@ class ShardedCheckpoints(Checkpoints):
         group: the processes, which call every method together.
     """
 
-    together = True
+    collective = True
 
     def __init__(self, folder: Path, group: Group = ALONE):
         super().__init__(folder)

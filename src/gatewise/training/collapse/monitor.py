@@ -11,7 +11,7 @@ PERSISTENT = 3
 """Epochs in a row that a trouble must last before it is said."""
 
 
-class Health:
+class CollapseMonitor:
     """Watches the training rows' gate statistics and says each kind of trouble once.
 
     A gate begins without a choice, and an expert that has few rows early on may still win some: the first epochs are
