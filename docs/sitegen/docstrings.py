@@ -19,7 +19,7 @@ def _block(block: str) -> str:
     if first.rstrip(":") in SECTIONS and first.endswith(":") and rest.startswith("    "):
         return f"**{first}**\n\n{_items(rest, first.rstrip(':') == 'Returns')}"
     if block.startswith(">>>"):
-        return f"```python\n{block}\n```"
+        return f"```pycon\n{block}\n```"
     if block.startswith("    "):
         return block  # Markdown's own way to show code
     return linked(block)

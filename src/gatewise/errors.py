@@ -15,6 +15,12 @@ class GatewiseError(ValueError):
 
     The message is one line: what was wrong, where, and what to do. The command line prints it and exits
     with status 2. Anything else that escapes is a fault of ours.
+
+    >>> import gatewise as gw
+    >>> gw.estimators.get("gumble-softmax")
+    Traceback (most recent call last):
+        ...
+    gatewise.errors.GatewiseError: unknown estimator 'gumble-softmax'; did you mean 'gumbel-softmax'?
     """
 
 

@@ -30,6 +30,17 @@ class Integrand(Protocol):
     No category of probability 0 is to be asked: behind a mask f may have no value, or one whose gradient is NaN even
     where nothing comes back to it. An integrand that knows its logits leaves such categories out of `at_all`, and says
     so by an attribute `leaves_out = True`; any other is asked by `at_index` where there are some.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class Table:  # f(z) of each example, listed
+    ...     def __init__(self, values): self.values = values
+    ...     def at_all(self): return self.values
+    ...     def at_index(self, index): return self.values.T.gather(0, index)
+    ...     def at_point(self, point): return (point * self.values).sum(-1)
+    >>> f = Table(torch.tensor([[0.0, 4.0]]))
+    >>> gw.expect(f, torch.zeros(1, 2), gw.estimators.get("enumeration")).value.tolist()
+    [2.0]
     """
 
     def at_index(self, index: Tensor) -> Tensor:
@@ -63,6 +74,13 @@ class Info:
         evaluations: see below; or a function that counts them, called when they are first asked for.
         index: see above.
         point: see above.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> f, logits = gw.by_index(lambda z: z.float()), torch.tensor([[0.0, -torch.inf], [0.0, 0.0]])
+    >>> info = gw.expect(f, logits, gw.estimators.get("score-function"), num_samples=2).info
+    >>> info.index.shape, info.evaluations[0].item()  # both draws of the first example are its only category
+    (torch.Size([2, 2]), 1)
     """
 
     def __init__(
@@ -90,6 +108,15 @@ class Estimate:
         control_loss: a scalar that trains learned baselines and control variates and touches nothing else;
             None where there is nothing to train.
         info: what was drawn, and the evaluations made.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(2, 3, requires_grad=True)
+    >>> estimator = gw.estimators.get("score-function", baseline="learned")
+    >>> estimate = gw.expect(gw.by_index(lambda z: z.float()), logits, estimator)
+    >>> (estimate.value.mean() + estimate.control_loss).backward()  # the model and the baseline, in one pass
+    >>> estimate.value.shape, logits.grad.shape
+    (torch.Size([2]), torch.Size([2, 3]))
     """
 
     value: Tensor
@@ -98,7 +125,13 @@ class Estimate:
 
 
 class Estimator(Protocol):
-    """A way of estimating E f and its gradient, which states facts about itself."""
+    """A way of estimating E f and its gradient, which states facts about itself.
+
+    >>> import gatewise as gw
+    >>> estimator: gw.Estimator = gw.estimators.get("gumbel-softmax")
+    >>> sorted(estimator.calls), sorted(estimator.unbiased), estimator.evaluations(1, 8)
+    (['point'], [], 8)
+    """
 
     name: ClassVar[str]
     calls: frozenset[str]
@@ -157,6 +190,14 @@ def expect(
 
     Raises:
         GatewiseError: for arguments that cannot work together; the message says what would.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.tensor([[0.0, 0.0]], requires_grad=True)
+    >>> estimate = gw.expect(lambda point: point[..., 1] * 4, logits, gw.estimators.get("enumeration"))
+    >>> estimate.value.sum().backward()
+    >>> estimate.value.tolist(), logits.grad.tolist()  # 4 π₁ = 2, and 4 π₁ (1 - π₁) = 1
+    ([2.0], [[-1.0, 1.0]])
     """
     check_arguments(logits, estimator, num_samples, event_dims)
     integrand = as_integrand(f, logits, event_dims)
@@ -192,6 +233,12 @@ def sample(
 
     Raises:
         GatewiseError: if the estimator is not a way of drawing points.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.get("gumbel-softmax", temperature=0.5)
+    >>> gw.sample(torch.zeros(2, 3), estimator).shape, gw.sample(torch.zeros(2, 3), estimator, num_samples=5).shape
+    (torch.Size([2, 3]), torch.Size([5, 2, 3]))
     """
     count = 1 if num_samples is None else num_samples
     check_arguments(logits, estimator, count, event_dims=0)
@@ -212,6 +259,13 @@ def by_index(f: Callable[[Tensor], Tensor]) -> "IndexFunction":
     is not asked for (a category this example already named, or one of probability 0): skip it; what is returned there
     is not used. A function of tensors may ask again for one that is: `index = torch.where(index < 0, index.amax(0),
     index)`. (Category 0 would not do, as it may be masked.)
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> prices = torch.tensor([1.0, 5.0, 3.0])
+    >>> f = gw.by_index(lambda z: prices[z])  # [S, *batch] -> [S, *batch]
+    >>> gw.expect(f, torch.tensor([[0.0, 0.0, 0.0]]), gw.estimators.get("enumeration")).value.tolist()
+    [3.0]
     """
     return IndexFunction(f)
 

@@ -27,6 +27,15 @@ class SharedGenerator(torch.Generator):
     Attributes:
         first: the first of this process's rows.
         total: rows of the batch over all processes.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> from gatewise.noise import SharedGenerator, exponential
+    >>> rank = SharedGenerator()  # of a process that has rows 2 and 3 of 4
+    >>> rank.first, rank.total = 2, 4
+    >>> own, whole = exponential((1, 2, 3), torch.zeros(2, 3), rank.manual_seed(0)), torch.Generator().manual_seed(0)
+    >>> torch.equal(own, exponential((1, 4, 3), torch.zeros(4, 3), whole)[:, 2:])
+    True
     """
 
     first: int = 0
@@ -34,7 +43,16 @@ class SharedGenerator(torch.Generator):
 
 
 class TiltedGenerator(torch.Generator):
-    """A source of noise that changes the exponentials drawn from it: importance sampling."""
+    """A source of noise that changes the exponentials drawn from it: importance sampling.
+
+    >>> import torch
+    >>> from gatewise.noise import TiltedGenerator, exponential
+    >>> class Late(TiltedGenerator):
+    ...     def tilted(self, noise, like, rows_dim, race):
+    ...         return noise + 100
+    >>> bool((exponential((1, 2), torch.zeros(2), Late()) > 100).all())
+    True
+    """
 
     def tilted(self, noise: Tensor, like: Tensor, rows_dim: int, race: bool) -> Tensor:
         """The noise that is used in the place of `noise`; see `exponential`.
@@ -55,6 +73,12 @@ def exponential(
         generator: the source of the noise.
         rows_dim: the dimension of `shape` that counts the rows of a batch, for a `SharedGenerator`.
         race: see `TiltedGenerator`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> noise = gw.noise.exponential((4, 1000), torch.zeros(1000), torch.Generator().manual_seed(0))
+    >>> noise.shape, bool((noise > 0).all())
+    (torch.Size([4, 1000]), True)
     """
     noise = _of_own_rows(shape, rows_dim, generator, lambda shape: _exponential(shape, like, generator))
     return generator.tilted(noise, like, rows_dim, race) if isinstance(generator, TiltedGenerator) else noise
@@ -82,7 +106,13 @@ def _of_own_rows(
 
 
 def gumbel(shape: Shape, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Standard Gumbel noise of `shape`, on the device of `like`: -log E with E ~ Exp(1)."""
+    """Standard Gumbel noise of `shape`, on the device of `like`: -log E with E ~ Exp(1).
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.noise.gumbel((2, 3), torch.zeros(3), torch.Generator().manual_seed(0)).shape
+    torch.Size([2, 3])
+    """
     return exponential(shape, like, generator).log_().neg_()
 
 
@@ -90,6 +120,11 @@ def perturbed(logits: Tensor, num_samples: int, generator: torch.Generator | Non
     """Logits + Gumbel noise, `[S, *logits.shape]`, in the working type, with the highest of the logits moved to 0.
 
     A softmax or an argmax does not see the move, and so the likely categories keep the noise's precision at any scale.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.noise.perturbed(torch.tensor([[0.0, -torch.inf]]), 1000).argmax(-1).unique().tolist()
+    [0]
     """
     # with a dimension of samples from the start: a sum over it in the backward pass would cost more than this
     wide = widened(logits).unsqueeze(0)
@@ -103,6 +138,13 @@ def categorical(logits: Tensor, num_samples: int, generator: torch.Generator | N
     By the inverse of the cumulated probabilities, summed in float64: one random number a draw, and not one a category.
     Where there are few, by a race, which is fewer calls: who arrives at rate π_i comes first with probability π_i. So
     too from a `TiltedGenerator`, which changes exponentials.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.tensor([0.9, 0.1]).log()
+    >>> draws = gw.noise.categorical(logits, 100_000, torch.Generator().manual_seed(0))
+    >>> draws.shape, round(draws.float().mean().item(), 2)
+    (torch.Size([100000]), 0.1)
     """
     probs = widened(logits.detach()).softmax(-1)
     rows = generator.total if isinstance(generator, SharedGenerator) else len(logits)
@@ -126,6 +168,12 @@ def without_replacement(logits: Tensor, num_samples: int, generator: torch.Gener
     """min(S, K) different categories in the order drawn without replacement, by the Gumbel-top-k trick.
 
     Int64 `[min(S, K), *logits.shape[:-1]]`; -1 where no category of positive probability is left.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> index = gw.noise.without_replacement(torch.tensor([0.0, 0.0, -torch.inf]), 3)
+    >>> sorted(index.tolist())  # two categories are possible, and no third
+    [-1, 0, 1]
     """
     logits = logits.detach()
     # where all are masked the normalised logits are not numbers
@@ -154,6 +202,13 @@ def conditional_perturbed(
     Returns:
         `[M, *batch, K]`. With x = -log t, the t are arrival times: the first is Exp(1), the (j + 1)-th comes
         Exp(mass of what is left) later, and all that are not in `order` come after its last, each at its own rate.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> log_probs = torch.zeros(5).log_softmax(-1)
+    >>> noisy = gw.noise.conditional_perturbed(log_probs, torch.tensor([3, 1]), num_samples=100)
+    >>> noisy.topk(2).indices.unique(dim=0).tolist()  # 3 came out highest, and 1 next
+    [[3, 1]]
     """
     noise = exponential((num_samples, *log_probs.shape), log_probs, generator, 1 + rows_dim).log()
     chosen = order.movedim(0, -1)

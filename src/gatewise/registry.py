@@ -18,6 +18,14 @@ class Registry(Generic[Base]):
 
     Args:
         kind: what one is called in messages, such as "estimator".
+
+    >>> from gatewise.registry import Registry
+    >>> CODECS = Registry("codec")
+    >>> @CODECS.register
+    ... class Identity:
+    ...     name = "identity"
+    >>> CODECS.names(), type(CODECS.get("identity")).__name__
+    (['identity'], 'Identity')
     """
 
     def __init__(self, kind: str):
@@ -29,6 +37,13 @@ class Registry(Generic[Base]):
 
         Raises:
             GatewiseError: if another class has that name.
+
+        >>> import gatewise as gw
+        >>> @gw.estimators.register
+        ... class Mine(gw.estimators.ScoreFunction):
+        ...     name = "mine"
+        >>> type(gw.estimators.get("mine")).__name__
+        'Mine'
         """
         name = getattr(cls, "name", None)
         if not isinstance(name, str):
@@ -41,7 +56,12 @@ class Registry(Generic[Base]):
         return cls
 
     def names(self) -> list[str]:
-        """All names, sorted."""
+        """All names, sorted.
+
+        >>> import gatewise as gw
+        >>> gw.objectives.names()[:3]
+        ['evidence', 'hard-em', 'jensen']
+        """
         return sorted(self._known)
 
     def named(self, name: str) -> type[Base]:
@@ -49,6 +69,10 @@ class Registry(Generic[Base]):
 
         Raises:
             GatewiseError: for an unknown name.
+
+        >>> import gatewise as gw
+        >>> gw.objectives.named("jensen").__name__
+        'Jensen'
         """
         if name not in self._known:
             raise GatewiseError(f"unknown {self.kind} {name!r}{instead(str(name), self.names())}")
@@ -59,6 +83,10 @@ class Registry(Generic[Base]):
 
         Raises:
             GatewiseError: for an unknown name.
+
+        >>> import gatewise as gw
+        >>> gw.estimators.options("gumbel-rao")
+        {'temperature': 1.0, 'replicates': 10}
         """
         parameters = list(inspect.signature(self.named(name)).parameters.values())
         return {p.name: p.default for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
@@ -68,6 +96,12 @@ class Registry(Generic[Base]):
 
         Raises:
             GatewiseError: for an unknown name, an option that it does not take, or one that it needs.
+
+        >>> import gatewise as gw
+        >>> gw.estimators.get("gumbel-softmax", temperature=0.5).temperature
+        0.5
+        >>> gw.objectives.get("multi-sample", num_samples=4).num_samples
+        4
         """
         known = self.options(name)
         for option in chosen:

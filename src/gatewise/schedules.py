@@ -12,7 +12,12 @@ Schedule = Callable[[float], float]
 
 @dataclass(frozen=True)
 class Constant:
-    """The same value throughout."""
+    """The same value throughout.
+
+    >>> import gatewise as gw
+    >>> gw.schedules.Constant(0.5)(progress=0.9)
+    0.5
+    """
 
     value: float
 
@@ -23,7 +28,12 @@ class Constant:
 
 @dataclass(frozen=True)
 class Linear:
-    """start + (end - start) · progress."""
+    """start + (end - start) · progress.
+
+    >>> import gatewise as gw
+    >>> gw.schedules.Linear(1.0, 0.5)(progress=0.5)
+    0.75
+    """
 
     start: float
     end: float
@@ -35,7 +45,13 @@ class Linear:
 
 @dataclass(frozen=True)
 class Cosine:
-    """Half a cosine from start to end: flat at both ends."""
+    """Half a cosine from start to end: flat at both ends.
+
+    >>> import gatewise as gw
+    >>> schedule = gw.schedules.Cosine(1.0, 0.5)
+    >>> schedule(0.0), round(schedule(0.5), 4), schedule(1.0)
+    (1.0, 0.75, 0.5)
+    """
 
     start: float
     end: float
@@ -47,7 +63,12 @@ class Cosine:
 
 @dataclass(frozen=True)
 class Exponential:
-    """start · (end / start) ** progress: equal ratios in equal times. Both ends must be positive."""
+    """start · (end / start) ** progress: equal ratios in equal times. Both ends must be positive.
+
+    >>> import gatewise as gw
+    >>> round(gw.schedules.Exponential(1.0, 0.25)(progress=0.5), 4)
+    0.5
+    """
 
     start: float
     end: float
@@ -65,7 +86,13 @@ class Exponential:
 
 @dataclass(frozen=True)
 class Step:
-    """values[i] in the i-th of len(values) equal parts of training."""
+    """values[i] in the i-th of len(values) equal parts of training.
+
+    >>> import gatewise as gw
+    >>> schedule = gw.schedules.Step((1.0, 0.5, 0.1))
+    >>> schedule(0.3), schedule(0.5), schedule(1.0)
+    (1.0, 0.5, 0.1)
+    """
 
     values: tuple[float, ...]
 
@@ -96,6 +123,10 @@ def as_schedule(value: "float | str | Schedule") -> Schedule:
 
     Raises:
         GatewiseError: for text that is neither.
+
+    >>> import gatewise as gw
+    >>> gw.schedules.as_schedule("exponential:1:0.3"), gw.schedules.as_schedule(0.5)
+    (Exponential(start=1.0, end=0.3), Constant(value=0.5))
     """
     if callable(value):
         return value
@@ -131,6 +162,10 @@ def check_temperature(value: float, what: str, lowest: float = LOWEST) -> float:
 
     Raises:
         GatewiseError: if it is outside of `lowest` to `HIGHEST`.
+
+    >>> import gatewise as gw
+    >>> gw.schedules.check_temperature(0.5, "the temperature")
+    0.5
     """
     if not lowest <= value <= HIGHEST:
         wrong = f"lie between {lowest:g} and {HIGHEST:g}" if value > 0 else "be positive"
@@ -148,6 +183,12 @@ def check_temperatures(schedule: Schedule, what: str, lowest: float = LOWEST) ->
 
     Raises:
         GatewiseError: as `check_temperature`.
+
+    >>> import gatewise as gw
+    >>> gw.schedules.check_temperatures(gw.schedules.Linear(1.0, 0.0), "the temperature")
+    Traceback (most recent call last):
+        ...
+    gatewise.errors.GatewiseError: the temperature must be positive, got 0; let its schedule stay within, such as...
     """
     for percent in range(101):
         check_temperature(schedule(percent / 100), what, lowest)

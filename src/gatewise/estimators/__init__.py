@@ -1,9 +1,11 @@
 """Gradient estimators for E_{z ~ softmax(logits)} f(z): one registry, one file a family.
 
-    >>> import gatewise as gw
-    >>> gw.estimators.names()
-    ['enumeration', 'gumbel-softmax', ...]
-    >>> estimator = gw.estimators.get("score-function", baseline="leave-one-out")
+>>> import gatewise as gw
+>>> gw.estimators.names()
+['antithetic', 'arsm', ...]
+>>> estimator = gw.estimators.get("score-function", baseline="leave-one-out")
+>>> sorted(estimator.unbiased)
+['logits', 'parameters', 'value']
 
 Each states facts about itself: `.name`, `.calls`, `.unbiased`, `.sample_counts`, `.evaluations(S, K)` and
 `.reference`. To add your own, subclass `GradientEstimator` (or `PointEstimator`) and decorate it with `register`.

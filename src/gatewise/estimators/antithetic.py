@@ -21,6 +21,13 @@ class Antithetic(GradientEstimator):
     value (½ (f(i) + f(j))), the logits and the parameters of f, without a baseline. Costs S evaluations an example, S
     even. L latents have a pair each, and f is asked at all the i and at all the j.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, f = torch.zeros(1000, 2), gw.by_index(lambda z: z.float())
+    >>> i, j = gw.expect(f, logits, gw.estimators.Antithetic(), num_samples=2).info.index
+    >>> bool((i != j).all())  # two equally likely categories: a pair is always both of them
+    True
+
     Reference: Dong, Mnih and Tucker 2020 (2006.10680), 2021 (2106.08056); Dimitriev and Zhou 2021 (2110.14002).
     """
 

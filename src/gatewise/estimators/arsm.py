@@ -21,6 +21,14 @@ class ARSM(GradientEstimator):
     K = 5, but O(K²) memory and bookkeeping a draw: keep K below about 100. L latents swap the same c and j together,
     which names up to K (K - 1)/2 + 1 different joint outcomes.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(2, 5, requires_grad=True)
+    >>> f = gw.by_index(lambda z: z.clamp_min(0).float())
+    >>> estimate = gw.expect(f, logits, gw.estimators.ARSM(), generator=torch.Generator().manual_seed(0))
+    >>> estimate.value.shape, bool((estimate.info.evaluations <= 5).all())
+    (torch.Size([2]), True)
+
     Reference: Yin, Yue and Zhou 2019 (1905.01413).
     """
 

@@ -34,6 +34,13 @@ class GradientEstimator(nn.Module):
         compiles: whether it runs under `torch.compile(fullgraph=True)` without a generator; if not, its docstring
             says why.
         reference: the paper.
+
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.ScoreFunction()
+    >>> isinstance(estimator, gw.estimators.GradientEstimator), sorted(estimator.calls)
+    (True, ['index'])
+    >>> estimator.evaluations(num_samples=4, num_categories=8)
+    4
     """
 
     name: ClassVar[str]
@@ -104,6 +111,12 @@ class Tempered(GradientEstimator):
 
     Raises:
         GatewiseError: for a temperature outside of that range.
+
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.GumbelSoftmax(temperature="linear:1:0.5")
+    >>> estimator.set_progress(0.5)
+    >>> estimator.temperature
+    0.75
     """
 
     def __init__(self, temperature: float | str | Schedule = 1.0):
@@ -131,6 +144,15 @@ class PointEstimator(Tempered):
     """An estimator that is a way of drawing points: a subclass writes `draw`.
 
     The surrogate gradient lies in the point, so it compiles, vmaps, and serves `gatewise.sample`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class MeanField(gw.estimators.PointEstimator):
+    ...     name, reference = "mean-field", "none"
+    ...     def draw(self, logits, num_samples, generator=None):
+    ...         return logits.softmax(-1).expand(num_samples, *logits.shape)
+    >>> gw.sample(torch.zeros(2, 4), MeanField()).shape
+    torch.Size([2, 4])
     """
 
     calls = frozenset({"point"})

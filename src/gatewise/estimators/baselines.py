@@ -22,6 +22,15 @@ class Baseline(WideState):
         sample_counts: the values of `num_samples` that it serves.
         held_sums: names of buffers that hold sums over rows until `commit`, where processes that train together add
             them up.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class Half(gw.estimators.Baseline):
+    ...     name = "half"
+    ...     def forward(self, values, context=None):
+    ...         return torch.full_like(values, 0.5)
+    >>> gw.estimators.ScoreFunction(baseline=Half()).baseline.name
+    'half'
     """
 
     name: ClassVar[str]
@@ -55,7 +64,13 @@ class Baseline(WideState):
 
 
 class NoBaseline(Baseline):
-    """b = 0."""
+    """b = 0.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.estimators.NoBaseline()(torch.tensor([[1.0, 2.0]]), context=None).tolist()
+    0.0
+    """
 
     name = "none"
 
@@ -72,6 +87,13 @@ class RunningMean(Baseline):
 
     Args:
         decay: the weight of the past, in [0, 1).
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> baseline = gw.estimators.RunningMean(decay=0.9)
+    >>> baseline.update(torch.tensor([[1.0, 3.0]]), hold=False)  # as an estimator does once a gradient is taken
+    >>> baseline(torch.tensor([[5.0, 5.0]]), context=None).tolist()
+    2.0
     """
 
     name = "running-mean"
@@ -125,7 +147,14 @@ class RunningMean(Baseline):
 
 
 class LeaveOneOut(Baseline):
-    """For each draw the mean of f over the other S - 1 draws of the same example (RLOO), independent of it."""
+    """For each draw the mean of f over the other S - 1 draws of the same example (RLOO), independent of it.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> draws = torch.tensor([[1.0], [2.0], [6.0]])  # [S, *batch]: three draws of one example
+    >>> gw.estimators.LeaveOneOut()(draws, context=None).flatten().tolist()
+    [4.0, 3.5, 1.5]
+    """
 
     name = "leave-one-out"
 
@@ -146,6 +175,14 @@ class Learned(Baseline):
         context_dim: features of the `context` given to `expect`; None learns one number for all examples.
         hidden: width of the network's one hidden layer.
         decay: of the running mean.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> baseline = gw.estimators.Learned(context_dim=4)
+    >>> values, context = torch.ones(2, 3), torch.zeros(3, 4)
+    >>> level = baseline(values, context)
+    >>> level.shape, baseline.loss(values, level).shape
+    (torch.Size([3]), torch.Size([]))
     """
 
     name = "learned"

@@ -21,6 +21,13 @@ class Enumeration(GradientEstimator):
         support_only: ask f only for the categories of positive probability: those that a sparse gate
             (`gatewise.mixture.Sparsemax`) or a mask leaves. Costs as many evaluations as there are.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(1, 4, requires_grad=True)
+    >>> squares = gw.by_index(lambda z: z.clamp_min(0).float() ** 2)
+    >>> gw.expect(squares, logits, gw.estimators.Enumeration(support_only=True)).value.tolist()  # (0 + 1 + 4 + 9) / 4
+    [3.5]
+
     Reference: with a sparse gate, Correia, Niculae, Aziz and Martins 2020 (2007.01919).
     """
 

@@ -26,6 +26,13 @@ class GappedStraightThrough(PointEstimator):
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4, or a gap that is neither.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(3, requires_grad=True)
+    >>> point = gw.sample(logits, gw.estimators.GappedStraightThrough(gap=1.0))
+    >>> sorted(point.tolist()), point.requires_grad
+    ([0.0, 0.0, 1.0], True)
+
     Reference: Fan, Chi, Rudnicky and Ramadge 2022 (2206.07235).
     """
 

@@ -27,6 +27,13 @@ class GumbelRao(PointEstimator):
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4, or replicates below 1.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(3, requires_grad=True)
+    >>> point = gw.sample(logits, gw.estimators.GumbelRao(temperature=0.5, replicates=100))
+    >>> sorted(point.tolist()), point.requires_grad
+    ([0.0, 0.0, 1.0], True)
+
     Reference: Paulus, Maddison and Krause 2021 (2010.04838).
     """
 

@@ -19,6 +19,16 @@ class GumbelSoftmax(PointEstimator):
     Args:
         temperature: λ: a number, a schedule, or its text form.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.GumbelSoftmax("exponential:1:0.1")
+    >>> estimator.set_progress(0.5)
+    >>> round(estimator.temperature, 3)
+    0.316
+    >>> point = gw.sample(torch.zeros(2, 3), estimator)  # the place of F.gumbel_softmax
+    >>> point.shape, point.sum(-1).round(decimals=4).tolist()
+    (torch.Size([2, 3]), [1.0, 1.0])
+
     Reference: Jang, Gu and Poole 2017 (1611.01144); Maddison, Mnih and Teh 2017 (1611.00712).
     """
 
@@ -39,6 +49,13 @@ class StraightThroughGumbelSoftmax(PointEstimator):
 
     Args:
         temperature: λ: a number, a schedule, or its text form.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.StraightThroughGumbelSoftmax(temperature=0.5)
+    >>> point = gw.sample(torch.zeros(3, requires_grad=True), estimator)
+    >>> sorted(point.tolist()), point.requires_grad
+    ([0.0, 0.0, 1.0], True)
 
     Reference: Jang, Gu and Poole 2017 (1611.01144).
     """

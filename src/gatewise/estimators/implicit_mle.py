@@ -38,6 +38,15 @@ class ImplicitMLE(Tempered, WideState):
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, scores = torch.zeros(5, 3, requires_grad=True), torch.tensor([0.0, 1.0, 2.0])
+    >>> estimator = gw.estimators.ImplicitMLE(temperature=1.0)
+    >>> value = gw.expect(lambda point: point @ scores, logits, estimator, num_samples=4).value
+    >>> value.sum().backward()
+    >>> value.shape, logits.grad.shape
+    (torch.Size([5]), torch.Size([5, 3]))
+
     Reference: Niepert, Minervini and Franceschi 2021 (2106.01798); adaptive: Minervini et al. 2023 (2209.04862).
     """
 

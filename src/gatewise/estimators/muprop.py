@@ -20,6 +20,13 @@ class MuProp(GradientEstimator):
 
     Runs under `torch.compile` with graph breaks only: the inner derivative cannot be traced into one graph.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, scores = torch.zeros(1, 3, requires_grad=True), torch.tensor([0.0, 0.0, 9.0])
+    >>> gw.expect(lambda point: point @ scores, logits, gw.estimators.MuProp()).value.sum().backward()
+    >>> [round(slope, 3) for slope in logits.grad[0].tolist()]  # f is linear: the expansion is f, and nothing is left
+    [-1.0, -1.0, 2.0]
+
     Reference: Gu, Levine, Sutskever and Mnih 2016 (1511.05176).
     """
 

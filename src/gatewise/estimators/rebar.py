@@ -47,6 +47,15 @@ class REBAR(Tempered, WideState):
         GatewiseError: for a temperature outside of 1e-4 to 1e4, or a scale beyond 100; within a transform of
             `torch.func`.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, scores = torch.zeros(2, 3, requires_grad=True), torch.tensor([0.0, 1.0, 2.0])
+    >>> estimator = gw.estimators.REBAR()
+    >>> estimate = gw.expect(lambda point: (point @ scores) ** 2, logits, estimator)
+    >>> (estimate.value.sum() + estimate.control_loss).backward()
+    >>> [name for name, p in estimator.named_parameters() if p.grad is not None]  # learned with the model
+    ['log_factor', 'scale']
+
     Reference: Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein 2017 (1703.07370).
     """
 
@@ -189,6 +198,14 @@ class RELAX(REBAR):
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4, a scale beyond 100, logits of another K, or without
             the context.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, f = torch.zeros(2, 3, requires_grad=True), gw.by_index(lambda z: z.float())
+    >>> estimator = gw.estimators.RELAX(num_categories=3, black_box=True)
+    >>> estimate = gw.expect(f, logits, estimator)
+    >>> estimate.value.shape, estimate.control_loss.shape
+    (torch.Size([2]), torch.Size([]))
 
     Reference: Grathwohl, Choi, Wu, Roeder and Duvenaud 2018 (1711.00123).
     """

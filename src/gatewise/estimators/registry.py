@@ -25,6 +25,10 @@ def get_fitting(name: str, num_categories: int, context_dim: int | None = None, 
 
     Raises:
         GatewiseError: as `get`.
+
+    >>> import gatewise as gw
+    >>> gw.estimators.get_fitting("relax", num_categories=8).num_categories  # which `get` would ask for
+    8
     """
     known = options(name)
     if "num_categories" in known:
@@ -35,12 +39,22 @@ def get_fitting(name: str, num_categories: int, context_dim: int | None = None, 
 
 
 def estimator_text(estimator: str, options: Mapping[str, Any]) -> str:
-    """An estimator with its options as the command line takes it: NAME:KEY=VALUE:KEY=VALUE."""
+    """An estimator with its options as the command line takes it: NAME:KEY=VALUE:KEY=VALUE.
+
+    >>> import gatewise as gw
+    >>> gw.estimators.estimator_text("gumbel-softmax", {"temperature": 0.5})
+    'gumbel-softmax:temperature=0.5'
+    """
     said = (f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in options.items())
     return ":".join([estimator, *said])
 
 
 def setting_text(estimator: str, options: Mapping[str, Any], num_samples: int) -> str:
-    """An estimator with its options and its number of samples, for a sentence."""
+    """An estimator with its options and its number of samples, for a sentence.
+
+    >>> import gatewise as gw
+    >>> gw.estimators.setting_text("score-function", {"baseline": "leave-one-out"}, 4)
+    'score-function:baseline=leave-one-out with 4 samples'
+    """
     said = estimator_text(estimator, options)
     return f"{said} with {num_samples} samples" if num_samples > 1 else said

@@ -40,6 +40,14 @@ class ReinMax(PointEstimator):
         GatewiseError: for a temperature outside of 1e-4 to 1e4, an unknown variant, a scale beyond 100, or replicates
             below 1.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(1, 2, requires_grad=True)
+    >>> square = lambda point: (point @ torch.tensor([0.0, 2.0])) ** 2  # quadratic in z: exact in expectation
+    >>> gw.expect(square, logits, gw.estimators.ReinMax(), num_samples=20_000).value.sum().backward()
+    >>> [round(slope, 1) for slope in logits.grad[0].tolist()]  # 4 π₀ π₁ = 1
+    [-1.0, 1.0]
+
     Reference: Liu, Dong, Liu, Yu and Gao 2023 (2304.08612); Wang and Bui 2026 (2603.08257).
     """
 

@@ -65,6 +65,16 @@ class ScoreFunction(WithBaseline):
     Raises:
         GatewiseError: for an unknown baseline.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(2, 5, requires_grad=True)
+    >>> f = gw.by_index(lambda z: z.float())  # a black box: no gradient of f is needed
+    >>> estimator = gw.estimators.ScoreFunction(baseline="leave-one-out")
+    >>> estimate = gw.expect(f, logits, estimator, num_samples=4, generator=torch.Generator().manual_seed(0))
+    >>> estimate.value.mean().backward()
+    >>> estimate.info.index.shape, logits.grad.shape
+    (torch.Size([4, 2]), torch.Size([2, 5]))
+
     Reference: Williams 1992; baselines: Mnih and Gregor 2014 (1402.0030), Kool, van Hoof and Welling 2019.
     """
 

@@ -31,6 +31,15 @@ class SelectedRelaxation(Tempered, WithBaseline):
 
     Raises:
         GatewiseError: for an unknown baseline, or a temperature outside of 1e-4 to 1e4.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(10_000, 2, requires_grad=True)
+    >>> f = gw.by_index(lambda z: z.float())  # d E f / d logits = [-1/4, 1/4]
+    >>> estimator = gw.estimators.SelectedRelaxation(temperature=0.1, baseline="none")
+    >>> gw.expect(f, logits, estimator, generator=torch.Generator().manual_seed(0)).value.sum().backward()
+    >>> [round(slope, 1) for slope in logits.grad.mean(0).tolist()]  # half of it
+    [-0.1, 0.1]
     """
 
     name = "selected-relaxation"

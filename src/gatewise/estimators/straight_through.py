@@ -16,6 +16,16 @@ class StraightThrough(PointEstimator):
     Unbiased for the value and the parameters of f. Biased for the logits unless f is linear in z: it is the first
     order of the Taylor expansion of f(z) - f(D). Costs all K evaluations.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits = torch.zeros(3, requires_grad=True)
+    >>> point = gw.sample(logits, gw.estimators.StraightThrough(), generator=torch.Generator().manual_seed(0))
+    >>> sorted(point.tolist())  # a category, as a one-hot vector
+    [0.0, 0.0, 1.0]
+    >>> (point * torch.tensor([0.0, 0.0, 9.0])).sum().backward()
+    >>> [round(slope, 3) for slope in logits.grad.tolist()]  # 9 · the last row of J(π), whatever was drawn
+    [-1.0, -1.0, 2.0]
+
     Reference: Bengio, Léonard and Courville 2013 (1308.3432).
     """
 
@@ -47,6 +57,13 @@ class DecoupledStraightThrough(PointEstimator):
 
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> estimator = gw.estimators.DecoupledStraightThrough(temperature=2.0, forward_temperature=0.5)
+    >>> point = gw.sample(torch.zeros(3, 4), estimator, num_samples=2)
+    >>> point.shape, sorted(estimator.unbiased)
+    (torch.Size([2, 3, 4]), [])
 
     Reference: Shah, Yan, Mozer and Liu 2024 (2410.13331).
     """

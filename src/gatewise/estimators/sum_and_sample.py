@@ -18,6 +18,13 @@ class SumAndSample(GradientEstimator):
     S = 1 the score function without a baseline. L latents are treated as one with K**L categories, refused beyond
     `gatewise.outcomes.JOINT_LIMIT`. Of equally likely categories C has the first.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, f = torch.zeros(1, 4), gw.by_index(lambda z: z.float())
+    >>> estimate = gw.expect(f, logits, gw.estimators.SumAndSample(), num_samples=4)  # S = K: exact
+    >>> estimate.value.tolist(), estimate.info.evaluations.tolist()
+    ([1.5], [4])
+
     Reference: Liu, Regier, Tripuraneni, Jordan and McAuliffe 2019 (1810.04777).
     """
 

@@ -35,6 +35,13 @@ class UnorderedSet(GradientEstimator):
     Raises:
         GatewiseError: for another baseline.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> logits, f = torch.zeros(1, 5), gw.by_index(lambda z: z.float())
+    >>> estimate = gw.expect(f, logits, gw.estimators.UnorderedSet(), 3, torch.Generator().manual_seed(0))
+    >>> len(set(estimate.info.index.flatten().tolist()))  # no category is drawn twice
+    3
+
     Reference: Kool, van Hoof and Welling 2020 (2002.06043).
     """
 

@@ -1,8 +1,12 @@
 """Objectives: what a mixture maximises, and what is asked of its gate besides.
 
+>>> import torch
 >>> import gatewise as gw
+>>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))
+>>> x, y = torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
 >>> objective = gw.objectives.get("jensen", estimator="score-function", num_samples=1)
->>> bound = objective(mixture.observe(x, y)).value      # [B], to be maximised
+>>> objective(mixture.observe(x, y)).value.shape  # [B], to be maximised
+torch.Size([5])
 """
 
 from gatewise.objectives.base import Objective

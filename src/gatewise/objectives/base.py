@@ -24,6 +24,16 @@ class Objective(nn.Module):
         reference: the paper.
         own_estimators: gradient estimators that serve this objective alone, by name.
         refusal: what is said of an option of estimators, where it takes none; {} stands for the option.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> objective = gw.objectives.get("jensen", estimator="score-function", num_samples=2)
+    >>> isinstance(objective, gw.objectives.Objective), objective.evaluations(num_experts=3)
+    (True, 2)
+    >>> objective(observed).value.shape
+    torch.Size([5])
     """
 
     name: ClassVar[str]
@@ -97,6 +107,11 @@ class EstimatedObjective(Objective):
 
     Raises:
         GatewiseError: for an unknown estimator, or a number of samples that it does not take.
+
+    >>> from gatewise.objectives import Jensen
+    >>> objective = Jensen("score-function", num_samples=2)
+    >>> objective.estimator.name, objective.evaluations(num_experts=8)
+    ('score-function', 2)
     """
 
     def __init__(self, estimator: str | GradientEstimator, num_samples: int):

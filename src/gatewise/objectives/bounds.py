@@ -15,6 +15,14 @@ class Marginal(Objective):
 
     Its gradient is that of Σ_z r_z (ℓ_z + log π_z) with the posterior r held fixed (Fisher's identity): EM's.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> x, y = torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
+    >>> value = gw.objectives.Marginal()(mixture.observe(x, y)).value
+    >>> torch.allclose(value, mixture.log_prob(x, y))
+    True
+
     Reference: Jacobs, Jordan, Nowlan and Hinton 1991.
     """
 
@@ -39,6 +47,15 @@ class Jensen(EstimatedObjective):
 
     Raises:
         GatewiseError: for an unknown estimator, or a number of samples that it does not take.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> estimate = gw.objectives.Jensen("score-function")(observed)
+    >>> (-estimate.value.mean()).backward()
+    >>> estimate.info.evaluations.tolist()  # one expert a row has been run
+    [1, 1, 1, 1, 1]
 
     Reference: Kirsch, Kunze and Barber 2018 (1811.05249).
     """

@@ -25,6 +25,15 @@ class HardEM(Objective):
     Raises:
         GatewiseError: for a temperature outside of that range.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> objective = gw.objectives.HardEM("linear:1:0.1")
+    >>> objective.set_progress(1.0)
+    >>> round(objective.temperature, 3), torch.equal(objective(observed).value, observed.log_joint().amax(-1))
+    (0.1, True)
+
     Reference: Neal and Hinton 1998; the annealing: Ueda and Nakano 1998.
     """
 

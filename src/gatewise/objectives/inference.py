@@ -19,6 +19,12 @@ class InferenceNetwork(nn.Module):
 
     Raises:
         GatewiseError: when called, for classes that it was not made for, or numbers in their place.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> network = gw.objectives.InferenceNetwork(num_experts=3, context_dim=4, num_classes=2)
+    >>> network(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])).shape
+    torch.Size([5, 3])
     """
 
     def __init__(self, num_experts: int, context_dim: int, num_classes: int, hidden: tuple[int, ...] = (64,)):

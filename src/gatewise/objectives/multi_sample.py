@@ -40,6 +40,14 @@ class MultiSample(EstimatedObjective):
     Raises:
         GatewiseError: for an unknown estimator, one that takes a single choice an example, or counts that cannot work.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> objective = gw.objectives.MultiSample(num_samples=2)
+    >>> objective.estimator.name, objective(observed).value.shape
+    ('vimco', torch.Size([5]))
+
     Reference: Burda, Grosse and Salakhutdinov 2016 (1509.00519); Mnih and Rezende 2016 (1602.06725).
     """
 

@@ -23,13 +23,23 @@ def get_fitting(name: str, num_experts: int, context_dim: int, num_classes: int,
 
     Raises:
         GatewiseError: as `get`.
+
+    >>> import gatewise as gw
+    >>> objective = gw.objectives.get_fitting("evidence", 8, context_dim=4, num_classes=2, posterior="amortised")
+    >>> objective.inference.num_classes
+    2
     """
     told = {"num_experts": num_experts, "context_dim": context_dim, "num_classes": num_classes}
     return get(name, **{option: value for option, value in told.items() if option in options(name)} | chosen)
 
 
 def owners(estimator: str) -> list[str]:
-    """The objectives that an estimator serves alone; none for those of `gatewise.estimators`."""
+    """The objectives that an estimator serves alone; none for those of `gatewise.estimators`.
+
+    >>> import gatewise as gw
+    >>> gw.objectives.owners("vimco"), gw.objectives.owners("score-function")
+    (['multi-sample'], [])
+    """
     return [name for name in names() if estimator in named(name).own_estimators.names()]
 
 
@@ -38,6 +48,10 @@ def estimator_options(estimator: str) -> dict[str, Any]:
 
     Raises:
         GatewiseError: for an unknown name.
+
+    >>> import gatewise as gw
+    >>> gw.objectives.estimator_options("vimco"), gw.objectives.estimator_options("gumbel-softmax")
+    ({'mean': 'geometric'}, {'temperature': 1.0})
     """
     own = owners(estimator)
     return named(own[0]).own_estimators.options(estimator) if own else options_of_estimator(estimator)
@@ -50,6 +64,10 @@ def make_estimator(
 
     Raises:
         GatewiseError: for an unknown name, one that serves another objective alone, or options that are not taken.
+
+    >>> import gatewise as gw
+    >>> gw.objectives.make_estimator("multi-sample", "vimco", 8, mean="arithmetic").mean
+    'arithmetic'
     """
     own = owners(estimator)
     if not own:

@@ -28,6 +28,15 @@ class Regulariser:
     Attributes:
         name: as in the configuration.
         linear: whether the penalty is linear in the statistics, so that micro-batches simply add up.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class Peak(gw.objectives.Regulariser):
+    ...     name = "peak"
+    ...     def statistics(self, logits):
+    ...         return logits.softmax(-1).amax(-1).mean().unsqueeze(0)
+    >>> Peak(weight=2.0)(torch.zeros(5, 4)).item()  # 2 · 1/4
+    0.5
     """
 
     name: ClassVar[str]
@@ -76,7 +85,13 @@ def mean_of_rows(values: Tensor) -> Tensor:
 
 
 class GateEntropy(Regulariser):
-    """-mean H(z|x): a positive weight keeps the gate from deciding too early."""
+    """-mean H(z|x): a positive weight keeps the gate from deciding too early.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> round(gw.objectives.GateEntropy()(torch.zeros(5, 4)).item(), 4)  # -log 4
+    -1.3863
+    """
 
     name = "gate_entropy"
     linear = True
@@ -87,7 +102,14 @@ class GateEntropy(Regulariser):
 
 
 class Importance(Regulariser):
-    """The squared coefficient of variation of the mean gate, K Σ_k p̄_k² - 1 (Shazeer et al. 2017, 1701.06538)."""
+    """The squared coefficient of variation of the mean gate, K Σ_k p̄_k² - 1 (Shazeer et al. 2017, 1701.06538).
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> one_expert_takes_all = torch.tensor([[9.0, -torch.inf, -torch.inf]])
+    >>> gw.objectives.Importance()(one_expert_takes_all).item()
+    2.0
+    """
 
     name = "importance"
 
@@ -104,6 +126,12 @@ class Load(Regulariser):
     """K Σ_k f_k p̄_k - 1, f the share of rows whose argmax is k (Switch: Fedus, Zoph and Shazeer 2021, 2101.03961).
 
     The shares have no gradient; the mean gate p̄ has.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> one_expert_takes_all = torch.tensor([[9.0, -torch.inf, -torch.inf]])
+    >>> gw.objectives.Load(weight=0.5)(one_expert_takes_all).item()
+    1.0
     """
 
     name = "load"
@@ -122,7 +150,13 @@ class Load(Regulariser):
 
 
 class ZLoss(Regulariser):
-    """mean (logsumexp logits)²: keeps the logits near 0 (Zoph et al. 2022, 2202.08906)."""
+    """mean (logsumexp logits)²: keeps the logits near 0 (Zoph et al. 2022, 2202.08906).
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> round(gw.objectives.ZLoss()(torch.zeros(5, 4)).item(), 4)  # (log 4)²
+    1.9218
+    """
 
     name = "z_loss"
     linear = True
@@ -133,7 +167,14 @@ class ZLoss(Regulariser):
 
 
 class MutualInformation(Regulariser):
-    """-I(z;x) = mean H(z|x) - H(mean gate): a positive weight asks for a gate that chooses, and uses all experts."""
+    """-I(z;x) = mean H(z|x) - H(mean gate): a positive weight asks for a gate that chooses, and uses all experts.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> sure = torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]])  # each of two rows has an expert of its own
+    >>> round(gw.objectives.MutualInformation()(sure).item(), 4)  # -log 2
+    -0.6931
+    """
 
     name = "mutual_information"
 
@@ -154,6 +195,12 @@ class Dirichlet(Regulariser):
     posteriori EM for mixing weights. It is KL(uniform ‖ p̄): 0 for a uniform mean gate, and it grows without end as any
     one expert dies, where `importance` and `load` are content with most of them. Finite at exact zeros, where p̄_k
     is taken as the smallest normal number; an expert with no probability on any row gets no gradient back from it.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gate = torch.tensor([[0.9, 0.1]]).log()
+    >>> round(gw.objectives.Dirichlet()(gate).item(), 4), gw.objectives.Dirichlet()(torch.zeros(1, 2)).item()
+    (0.5108, 0.0)
 
     Reference: Ormoneit and Tresp 1995 ("Improved Gaussian mixture density estimates using Bayesian penalty terms").
     """
@@ -182,6 +229,13 @@ class Prior(Regulariser):
 
     Raises:
         GatewiseError: for a prior that is none; when called, for one of another number of experts.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gate = torch.tensor([[0.9, 0.1]]).log()
+    >>> uniform, expected = gw.objectives.Prior(), gw.objectives.Prior(prior=[0.9, 0.1])
+    >>> round(uniform(gate).item(), 4), abs(round(expected(gate).item(), 4))
+    (0.3681, 0.0)
 
     Reference: Gomes, Krause and Perona 2010 (regularised information maximisation, its prior of class proportions);
     Hu et al. 2017 (1702.08720).
@@ -238,6 +292,12 @@ def regularisers(
 
     Raises:
         GatewiseError: for an unknown name, a bad prior, or a prior that no regulariser reads.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> made = gw.objectives.regularisers({"gate_entropy": 0.1, "load": "linear:1:0", "z_loss": 0})
+    >>> [(regulariser.name, regulariser.weight) for regulariser in made]
+    [('gate_entropy', 0.1), ('load', 1.0)]
     """
     if expert_prior is not None and Prior.name not in weights:
         raise GatewiseError("expert_prior is read by the regulariser prior alone; add --regulariser prior=0.1")

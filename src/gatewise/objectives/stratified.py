@@ -37,6 +37,14 @@ class Stratified(Objective):
     Raises:
         GatewiseError: for counts below 1.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> estimate = gw.objectives.Stratified(top=1, num_samples=1)(observed)
+    >>> estimate.value.shape, bool((estimate.info.evaluations <= 2).all())
+    (torch.Size([5]), True)
+
     Reference: the sum inside: Liu, Regier, Tripuraneni, Jordan and McAuliffe 2019 (1810.04777); the logarithm of an
     unbiased estimate as a bound: Burda, Grosse and Salakhutdinov 2016 (1509.00519).
     """

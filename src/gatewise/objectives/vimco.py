@@ -39,6 +39,14 @@ class VIMCO(GradientEstimator):
     Raises:
         GatewiseError: for another mean; when called, for fewer than 2 draws or another objective.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> objective = gw.objectives.MultiSample(gw.objectives.VIMCO(mean="arithmetic"), num_samples=2)
+    >>> objective(observed).value.shape
+    torch.Size([5])
+
     Reference: Mnih and Rezende 2016 (1602.06725).
     """
 
