@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import log_loss
 
 import gatewise as gw
-from gatewise.sklearn.watching import for_python
+from gatewise.sklearn.parameters import for_python
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -252,15 +252,15 @@ def test_images_go_to_convolutions(make):
         ({"regulariser": {"lode": 0.1}}, "unknown regulariser 'lode'"),
         ({"regulariser": ("load",)}, "regulariser: give NAME=WEIGHT"),
         ({"early_stopping": "yes"}, "early_stopping must be True, False or 'auto'"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be above 0 and below 1"),
+        ({"validation_fraction": 1.0}, r"validation_fraction must be a number in \(0, 1\), got 1.0"),
         ({"class_weight": "balance"}, "class_weight must be 'balanced'"),
         ({"class_weight": {7: 1.0}}, "class_weight has an unknown class 7"),
         ({"class_weight": {0: "heavy"}}, "class_weight of 0 must be a number above 0"),
         ({"route": "top2"}, "unknown route 'top2'"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
         ({"numeric": "quantile"}, "numeric='quantile' is for tables"),
-        ({"verbose": "loud"}, "verbose must be a whole number"),
-        ({"top_k": 0}, "top_k must be a whole number from 1"),
+        ({"verbose": "loud"}, "verbose must be a whole number of at least 0, got 'loud'"),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1, got 0"),
     ],
 )
 def test_a_bad_parameter_is_refused_when_fitted(make, blobs, options, said):

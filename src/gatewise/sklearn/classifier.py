@@ -1,7 +1,8 @@
 """The classifier."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,19 +13,18 @@ from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,  # pyrefly: ignore[missing-module-attribute]
     check_classification_targets,
 )
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 from torch import Tensor
 
-from gatewise.config import RunConfig
-from gatewise.data import MISSING, Records, split
+from gatewise.data import split
 from gatewise.errors import GatewiseError
-from gatewise.sklearn.base import ENOUGH, MixtureEstimator, checked_weights, kept
-from gatewise.sklearn.frames import check_labels, fitting_records
-from gatewise.sklearn.parameters import to_config
+from gatewise.sklearn.base import ENOUGH, MixtureEstimator
+from gatewise.sklearn.frames import check_labels
 from gatewise.training.input.sample_weights import class_weights, of_rows
 from gatewise.wording import shown
 
 
+@dataclass(eq=False, repr=False)
 class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
     """A mixture of experts with a discrete, unobserved choice, as a scikit-learn classifier.
 
@@ -88,107 +88,12 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         GatewiseError: when fitted, for a parameter or rows that cannot be used; it is a `ValueError`.
     """
 
-    def __init__(
-        self,
-        n_experts: int = 4,
-        *,
-        expert: str = "mlp",
-        expert_hidden: Sequence[int] = (128,),
-        gate_hidden: Sequence[int] = (),
-        trunk_hidden: Sequence[int] = (),
-        dropout: float = 0.2,
-        objective: str = "jensen",
-        objective_options: Mapping[str, Any] | None = None,
-        estimator: str | None = None,
-        estimator_options: Mapping[str, Any] | None = None,
-        samples: int | None = None,
-        temperature: float | str | None = None,
-        baseline: str | None = None,
-        regulariser: Mapping[str, float | str] | Sequence[str] | None = ("importance=0.3", "load=0.3"),
-        epochs: int | None = None,
-        batch_size: int | None = None,
-        lr: float = 1e-3,
-        gate_lr: float | None = None,
-        lr_schedule: str = "cosine",
-        weight_decay: float = 1e-2,
-        clip: float = 1.0,
-        early_stopping: bool | str = "auto",
-        validation_fraction: float = 0.125,
-        patience: int | None = None,
-        class_weight: Mapping[Any, float] | str | None = None,
-        numeric: str = "standard",
-        missing: Sequence[str] = MISSING,
-        route: str = "mixture",
-        top_k: int = 2,
-        device: str = "auto",
-        precision: str = "auto",
-        settings: Mapping[str, Any] | None = None,
-        random_state: int | np.random.RandomState | None = None,
-        verbose: int = 0,
-    ):
-        self.n_experts = n_experts
-        self.expert = expert
-        self.expert_hidden = expert_hidden
-        self.gate_hidden = gate_hidden
-        self.trunk_hidden = trunk_hidden
-        self.dropout = dropout
-        self.objective = objective
-        self.objective_options = objective_options
-        self.estimator = estimator
-        self.estimator_options = estimator_options
-        self.samples = samples
-        self.temperature = temperature
-        self.baseline = baseline
-        self.regulariser = regulariser
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.gate_lr = gate_lr
-        self.lr_schedule = lr_schedule
-        self.weight_decay = weight_decay
-        self.clip = clip
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.class_weight = class_weight
-        self.numeric = numeric
-        self.missing = missing
-        self.route = route
-        self.top_k = top_k
-        self.device = device
-        self.precision = precision
-        self.settings = settings
-        self.random_state = random_state
-        self.verbose = verbose
+    class_weight: Mapping[Any, float] | str | None = None
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "MixtureOfExpertsClassifier":
-        """Train on rows X and labels y `[N]`.
-
-        Args:
-            X: rows, see the class.
-            y: labels of any kind that scikit-learn takes for classes.
-            sample_weight: how much each row counts in the objective, `[N]`; a row of weight 0 is left out altogether.
-
-        Raises:
-            ValueError: for a parameter or rows that cannot be used.
-        """
-        config = to_config(self)
-        records, y, weights = self._rows(X, y, sample_weight, config, fresh=True)
-        classes, codes = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise GatewiseError(
-                f"y has only one class, {shown(classes[0])}, in the {len(y)} rows that count; a classifier needs two"
-            )
-        numbers = torch.from_numpy(codes)
-        weight = self._weight(classes, numbers, weights)
-        parts = self._split(y, codes, config.seed)
-        self._learn(config, records, parts, numbers, weight, [str(name) for name in classes])
-        self.classes_ = classes
-        return self
-
-    def partial_fit(
+    # `classes` stands where scikit-learn's classifiers have it
+    def partial_fit(  # pyrefly: ignore[bad-override]
         self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
-    ) -> "MixtureOfExpertsClassifier":
+    ) -> Self:
         """One more epoch on further rows, at a constant learning rate, without rows held out.
 
         The first call (unless `fit` came before) settles the preprocessing, from its rows, and the classes. Later
@@ -203,16 +108,10 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         Raises:
             ValueError: for a parameter or rows that cannot be used, or another set of classes.
         """
-        config = to_config(self)
         if isinstance(self.class_weight, str):
             raise GatewiseError("class_weight='balanced' needs all rows at once; give partial_fit weights by label")
-        fresh = not hasattr(self, "model_")
         _check_partial_fit_first_call(self, classes)
-        records, y, weights = self._rows(X, y, sample_weight, config, fresh=fresh)
-        numbers = self._encode(y)
-        weight = self._weight(self.classes_, numbers, weights)
-        self._go_on(config, records, numbers, weight, [str(name) for name in self.classes_])
-        return self
+        return super().partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each row, `[N]`."""
@@ -235,44 +134,26 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
         Raises:
             ValueError: for a label that is none of `classes_`.
         """
-        check_is_fitted(self)
-        y = column_or_1d(y)
-        check_consistent_length(X, y)
-        return self._answers(X, lambda mixture, x, y: mixture.posterior(x, y), self._encode(y))
+        codes = self._encode(self._targets_of(X, y))
+        return self._answers(X, lambda mixture, x, y: mixture.posterior(x, y), codes)
 
-    def _rows(
-        self, X: Any, y: Any, sample_weight: Any, config: RunConfig, fresh: bool
-    ) -> tuple[Records, np.ndarray, np.ndarray | None]:
-        """Rows, labels and weights, without the rows of weight 0."""
-        if y is None:
-            raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
-        records = fitting_records(self, X, config) if fresh else self._records(X)
+    def _checked(self, y: Any) -> np.ndarray:
         y = column_or_1d(y, warn=True)
         assert_all_finite(y, input_name="y")
         check_labels(y)
-        check_consistent_length(records, y)
         check_classification_targets(y)
-        return kept(checked_weights(sample_weight, X), records, y)
+        return y
 
-    def _weight(self, classes: np.ndarray, numbers: Tensor, weights: np.ndarray | None) -> Tensor | None:
-        """Weights of rows times those of their classes, where there are any."""
-        weight = None if weights is None else torch.from_numpy(weights)
-        by_class = of_rows(class_weights(self.class_weight, classes.tolist(), numbers, weight), numbers)
-        if weight is None or by_class is None:
-            return by_class if weight is None else weight
-        return weight * by_class
-
-    def _encode(self, y: np.ndarray) -> Tensor:
-        """The numbers of labels, int64 `[N]`; raises ValueError for one that is none of `classes_`."""
-        encoder = LabelEncoder()
-        encoder.classes_ = self.classes_
-        return torch.from_numpy(encoder.transform(y))
-
-    def _split(self, y: np.ndarray, codes: np.ndarray, seed: int) -> list[np.ndarray]:
-        """The rows to train on and those to stop by, or all rows alone."""
+    def _hold_out(self, y: np.ndarray, seed: int) -> list[np.ndarray]:
+        self.classes_, counts = np.unique(y, return_counts=True)
+        if len(self.classes_) < 2:
+            raise GatewiseError(
+                f"y has only one class, {shown(self.classes_[0])}, in the {len(y)} rows that count; a classifier needs "
+                "two"
+            )
         fraction, hold = self.validation_fraction, self.early_stopping
         if hold == "auto":
-            hold = len(y) >= ENOUGH and fraction * np.bincount(codes).min() >= 1
+            hold = len(y) >= ENOUGH and fraction * counts.min() >= 1
         if not hold:
             return [np.arange(len(y))]
         try:
@@ -281,3 +162,20 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
             said = str(error).replace("validation_size", "validation_fraction")
             raise GatewiseError(f"{said}; or set early_stopping=False") from None
         return [parts.train, parts.validation]
+
+    def _encode(self, y: np.ndarray) -> Tensor:
+        """The numbers of labels, int64 `[N]`; raises ValueError for one that is none of `classes_`."""
+        encoder = LabelEncoder()
+        encoder.classes_ = self.classes_
+        return torch.from_numpy(encoder.transform(y))
+
+    def _target_spec(self) -> dict[str, Any]:
+        return {"classes": [str(name) for name in self.classes_]}
+
+    def _weigh(self, y: np.ndarray, weights: np.ndarray | None) -> Tensor | None:
+        """Weights of rows times those of their classes, where there are any."""
+        weight, numbers = super()._weigh(y, weights), self._encode(y)
+        by_class = of_rows(class_weights(self.class_weight, self.classes_.tolist(), numbers, weight), numbers)
+        if weight is None or by_class is None:
+            return by_class if weight is None else weight
+        return weight * by_class

@@ -19,7 +19,7 @@ from gatewise.data.columns import check_as_numbers, typed_columns
 from gatewise.data.readings import readings_of_durations, said_of_readings
 from gatewise.data.row_numbers import row_numbers
 from gatewise.errors import GatewiseError
-from gatewise.sklearn.watching import for_python
+from gatewise.sklearn.parameters import for_python
 from gatewise.wording import listing, shown
 
 NAME = "X"
