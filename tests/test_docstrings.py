@@ -12,6 +12,7 @@ import torch
 
 import gatewise as gw
 from gatewise.estimators.registry import ESTIMATORS
+from gatewise.nn.routers.registry import ROUTERS
 from gatewise.objectives.registry import OBJECTIVES
 from gatewise.registry import Registry
 
@@ -20,8 +21,8 @@ sys.path.append(str(Path(__file__).parents[1] / "docs"))
 from sitegen.docstrings import markdown
 from sitegen.public import public_names
 
-MODULES = [gw.estimators, gw.objectives, gw.noise, gw.schedules]
-REGISTRIES: list[Registry[Any]] = [ESTIMATORS, OBJECTIVES]
+MODULES = [gw, gw.estimators, gw.objectives, gw.mixture, gw.nn, gw.nn.routers, gw.noise, gw.schedules, gw.sklearn]
+REGISTRIES: list[Registry[Any]] = [ESTIMATORS, OBJECTIVES, ROUTERS]
 LONGEST = 12
 """Lines of an example, without what it gives: more is a page."""
 

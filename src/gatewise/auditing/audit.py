@@ -78,6 +78,14 @@ def audit(
     Raises:
         GatewiseError: for arguments that cannot work together, an exact gradient of 0, or if no estimator can be
             audited.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> scores, logits = torch.tensor([0.0, 1.0, 3.0]), torch.zeros(1, 3)
+    >>> estimators = ["score-function", "straight-through"]
+    >>> found = gw.audit(lambda point: (point @ scores) ** 2, logits, estimators, num_samples=1, repetitions=2000)
+    >>> sorted((row.estimator, row.biased) for row in found.rows)
+    [('score-function', False), ('straight-through', True)]
     """
     started = time.perf_counter()
     _check_level(level)

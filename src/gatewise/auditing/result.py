@@ -32,6 +32,12 @@ class Audit:
         size: D, numbers of the gradient.
         mixture: the Jensen bound of a mixture was audited.
         seconds: it took.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> found = gw.audit(lambda point: point[..., 0] ** 2, torch.zeros(1, 2), ["score-function"], repetitions=128)
+    >>> found.level, found.num_categories, found.recommended.estimator
+    ('logits', 2, 'score-function')
     """
 
     rows: list[Row]

@@ -18,6 +18,12 @@ class ConvNet(nn.Module):
 
     Raises:
         GatewiseError: for an input that is not an image.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> network = gw.mixture.ConvNet((3, 16, 16), out_features=10)
+    >>> network(torch.zeros(2, 3, 16, 16)).shape
+    torch.Size([2, 10])
     """
 
     role: ClassVar[str] = "network"
@@ -51,14 +57,28 @@ class ConvNet(nn.Module):
 
 
 class ConvExpert(ConvNet):
-    """A `ConvNet` as an expert: its outputs are the logits of O classes."""
+    """A `ConvNet` as an expert: its outputs are the logits of O classes.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.ConvExpert((16, 16), out_features=10)(torch.zeros(2, 16, 16)).shape
+    torch.Size([2, 10])
+    """
 
     role = "expert"
     advice = "use expert = 'mlp'"
 
 
 class ConvGate(ConvNet):
-    """A `ConvNet` as a gate, or as the network of a `Gate`: its outputs are the scores of O experts."""
+    """A `ConvNet` as a gate, or as the network of a `Gate`: its outputs are the scores of O experts.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gate = gw.mixture.ConvGate((16, 16), out_features=4)
+    >>> experts = [gw.mixture.ConvExpert((16, 16), out_features=10) for _ in range(4)]
+    >>> gw.MixtureOfExperts(gate, experts).predict_proba(torch.zeros(2, 16, 16)).shape
+    torch.Size([2, 10])
+    """
 
     role = "gate"
     advice = "use gate = 'mlp'"

@@ -18,6 +18,12 @@ class Experts(nn.Module):
         num_experts: K.
         collective: whether several processes run them together, so that each must run them as often as the others,
             whatever rows it has.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> experts = gw.MLPBank(8, in_features=64, hidden=[16], out_features=10)
+    >>> isinstance(experts, gw.mixture.Experts), experts.num_experts
+    (True, 8)
     """
 
     num_experts: int
@@ -71,6 +77,12 @@ class ExpertList(Resting, Experts):
 
     Raises:
         GatewiseError: for no experts, or something that is not a module.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> experts = gw.ExpertList([torch.nn.Linear(4, 2), gw.mixture.mlp(4, [16], 2)])  # of different kinds
+    >>> experts(torch.randn(5, 4)).shape
+    torch.Size([5, 2, 2])
     """
 
     def __init__(self, experts: Iterable[nn.Module]):

@@ -21,6 +21,14 @@ class Head(Protocol):
     Attributes:
         task: what kind of targets it is for: "classification", "regression", "counts" or "multilabel".
         outputs: O, numbers that an expert puts out for a row; None: one a class or label.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> head: gw.mixture.Head = gw.mixture.Gaussian()
+    >>> head.task, head.outputs
+    ('regression', 2)
+    >>> head.log_prob(torch.zeros(5, head.outputs), torch.zeros(5)).shape
+    torch.Size([5])
     """
 
     task: ClassVar[str]
@@ -47,6 +55,12 @@ class Categorical:
 
     log p and its slopes are right to 1e-5 of their own size, also where p is within 1e-30 of 1; what is smaller than
     float32's least normal number, 1.2e-38, to that.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> head = gw.mixture.Categorical()
+    >>> head.log_prob(torch.zeros(1, 4), torch.tensor([2])).exp().tolist()
+    [0.25]
     """
 
     name = "categorical"
@@ -98,6 +112,15 @@ class DistributionHead:
         task: "regression", "counts" or "multilabel": what targets are read as, what is measured and reported.
         robust: whether targets are counted from their median in interquartile ranges, which outliers do not move, and
             not from their mean in standard deviations: where it takes a `location` and a `unit`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class Exponential(gw.mixture.DistributionHead):
+    ...     task, outputs = "regression", 1
+    ...     def distribution(self, outputs):
+    ...         return torch.distributions.Exponential(outputs[..., 0].exp())
+    >>> Exponential().mean(torch.zeros(5, 1)).tolist()
+    [[1.0], [1.0], [1.0], [1.0], [1.0]]
     """
 
     outputs: ClassVar[int | None]
@@ -184,6 +207,12 @@ class Gaussian(_Scaled):
 
     Raises:
         GatewiseError: for a floor or a unit that is not above 0.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> head = gw.mixture.Gaussian(location=20.0, unit=5.0)
+    >>> head.mean(torch.zeros(1, 2)).tolist(), head.mean(torch.ones(1, 2)).tolist()
+    ([[20.0]], [[25.0]])
     """
 
     name = "gaussian"
@@ -204,6 +233,12 @@ class StudentT(_Scaled):
 
     Above 2 the variance is finite. Arguments and errors: as `Gaussian`; best are y's median for `location` and its
     interquartile range / 1.349 for `unit`, which outliers do not move.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> head = gw.mixture.StudentT()
+    >>> head.outputs, head.log_prob(torch.zeros(5, 3), torch.zeros(5)).shape
+    (3, torch.Size([5]))
 
     Reference: Lange, Little and Taylor 1989.
     """
@@ -231,6 +266,12 @@ class Poisson(DistributionHead):
 
     Raises:
         GatewiseError: for a unit that is not above 0.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> head = gw.mixture.Poisson(unit=10.0)
+    >>> round(head.mean(torch.zeros(1, 1)).item(), 3)  # 10 log 2
+    6.931
 
     Reference: Loader 2000, "Fast and accurate computation of binomial probabilities", for log p.
     """
@@ -261,7 +302,13 @@ class Poisson(DistributionHead):
 
 @register
 class Bernoulli(DistributionHead):
-    """Several labels of a row, each there or not, independent given the expert: the outputs are L logits."""
+    """Several labels of a row, each there or not, independent given the expert: the outputs are L logits.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.Bernoulli().log_prob(torch.zeros(1, 3), torch.tensor([[1.0, 0.0, 1.0]])).exp().tolist()
+    [0.125]
+    """
 
     name = "bernoulli"
     task = "multilabel"

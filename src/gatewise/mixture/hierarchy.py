@@ -29,12 +29,27 @@ def by_leaf(mixture: MixtureOfExperts) -> MixtureOfExperts:
 
     Raises:
         GatewiseError: for a mixture inside with another head than `Categorical`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> branch = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> tree = gw.MixtureOfExperts(torch.nn.Linear(4, 2), [branch, gw.mixture.mlp(4, [], 2)])
+    >>> leaves, x = gw.mixture.by_leaf(tree), torch.randn(5, 4)
+    >>> leaves.num_experts, torch.allclose(leaves.predict_proba(x), tree.predict_proba(x), atol=1e-5)
+    (4, True)
     """
     return MixtureOfExperts(LeafGate(mixture), LeafExperts(mixture), trunk=mixture.trunk)
 
 
 def leaf_names(mixture: MixtureOfExperts) -> list[str]:
-    """A name for each leaf, in the order of `by_leaf`: "1.0" is the first expert of the second."""
+    """A name for each leaf, in the order of `by_leaf`: "1.0" is the first expert of the second.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> gw.mixture.leaf_names(gw.MixtureOfExperts(torch.nn.Linear(4, 2), [mixture, gw.mixture.mlp(4, [], 2)]))
+    ['0.0', '0.1', '0.2', '1']
+    """
     return [".".join(map(str, path)) for path in _paths(mixture)]
 
 

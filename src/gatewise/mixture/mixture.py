@@ -34,6 +34,15 @@ class MixtureOfExperts(Resting):
 
     Raises:
         GatewiseError: for no experts, or a gate whose output does not have one column an expert.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> x, y = torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1])
+    >>> mixture.log_prob(x, y).shape, mixture.gate_proba(x).shape, mixture.posterior(x, y).shape
+    (torch.Size([5]), torch.Size([5, 3]), torch.Size([5, 3]))
+    >>> mixture.predict_proba(x).sum(-1).round(decimals=4).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     def __init__(
@@ -230,6 +239,13 @@ class Observed:
         features: what the experts see, `[B, ...]`.
         logits: of p(z|x), `[B, K]`.
         y: `[B]`, or `[B, L]` for a head of several labels.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> observed = mixture.observe(torch.randn(5, 4), torch.tensor([0, 1, 0, 1, 1]))
+    >>> observed.logits.shape, observed.at_all().shape, observed.at_index(torch.zeros(2, 5, dtype=torch.int64)).shape
+    (torch.Size([5, 3]), torch.Size([5, 3]), torch.Size([2, 5]))
     """
 
     def __init__(self, mixture: MixtureOfExperts, features: Tensor, logits: Tensor, y: Tensor):

@@ -18,7 +18,13 @@ from gatewise.mixture.grouped.strategies import check_strategy, cut, every, run
 
 
 def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float = 0.0) -> nn.Sequential:
-    """Linear layers with ReLU and dropout between them; input `[B, ...]` is flattened to `[B, in_features]`."""
+    """Linear layers with ReLU and dropout between them; input `[B, ...]` is flattened to `[B, in_features]`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.mlp(64, [32], 10)(torch.zeros(5, 8, 8)).shape
+    torch.Size([5, 10])
+    """
     layers: list[nn.Module] = [nn.Flatten()]
     width = in_features
     for size in hidden:
@@ -46,6 +52,12 @@ class MLPBank(Experts):
 
     Raises:
         GatewiseError: for fewer than 1 expert, or an unknown strategy.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> experts = gw.MLPBank(8, in_features=64, hidden=[16], out_features=10)
+    >>> experts(torch.randn(5, 64)).shape, [list(parameter.shape) for parameter in experts.parameters()]
+    (torch.Size([5, 8, 10]), [[8, 64, 16], [8, 16, 10], [8, 16], [8, 10]])
     """
 
     def __init__(

@@ -71,6 +71,13 @@ def add_expert(
     Raises:
         GatewiseError: for both or neither of `donor` and `expert`, a donor that is not there, a gate or experts that
             cannot be changed, a prior outside (0, 1).
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> larger, x = gw.mixture.add_expert(mixture, donor=0), torch.randn(5, 4)
+    >>> larger.num_experts, torch.allclose(larger.predict_proba(x), mixture.predict_proba(x), atol=1e-5)
+    (4, True)
     """
     if (donor is None) == (expert is None):
         raise GatewiseError("give either donor, the number of an expert to split, or expert, a module of your own")
@@ -93,6 +100,12 @@ def remove_expert(mixture: MixtureOfExperts, index: int) -> MixtureOfExperts:
 
     Raises:
         GatewiseError: for an expert that is not there, the last one, or a gate or experts that cannot be changed.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> mixture = gw.MixtureOfExperts(torch.nn.Linear(4, 3), gw.MLPBank(3, 4, (), 2))  # 3 experts, 2 classes
+    >>> gw.mixture.remove_expert(mixture, 1).num_experts
+    2
     """
     _check(mixture, index)
     if mixture.num_experts == 1:

@@ -51,6 +51,13 @@ class MoELayer(Resting):
     Raises:
         GatewiseError: for an unknown router, a k that it does not take, sizes that do not fit each other, or options
             of the bank together with experts that are given.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> layer = gw.nn.MoELayer(64, experts=8, hidden=128, k=2)
+    >>> y, routing = layer(torch.randn(2, 5, 64))
+    >>> y.shape, routing.counts.sum().item()  # 2 of 8 experts for each of 10 tokens
+    (torch.Size([2, 5, 64]), 20)
     """
 
     def __init__(

@@ -28,6 +28,12 @@ class Routing:
         log_prob: log p of the expert drawn, `[N]`, where the router learns by `score_function_loss`; else None.
         shape: that of the tokens as the layer got them, such as `[B, T]`.
         position: where the N tokens stand in the flattened `shape`, int64 `[N]`; None if there was no padding.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, k=2)(torch.randn(10, 64))
+    >>> routing.probs.shape, routing.index.shape, routing.weights.sum(-1).round(decimals=4).unique().tolist()
+    (torch.Size([10, 8]), torch.Size([10, 2]), [1.0])
     """
 
     logits: Tensor

@@ -86,6 +86,13 @@ class MixtureOfExpertsClassifier(ClassifierMixin, MixtureEstimator):
 
     Raises:
         GatewiseError: when fitted, for a parameter or rows that cannot be used; it is a `ValueError`.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from gatewise.sklearn import MixtureOfExpertsClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = MixtureOfExpertsClassifier(n_experts=2, lr=0.01, epochs=40, random_state=0).fit(X, y)
+    >>> model.predict_proba(X).shape, model.score(X, y) > 0.9
+    ((150, 3), True)
     """
 
     class_weight: Mapping[Any, float] | str | None = None

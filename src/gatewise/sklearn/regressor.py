@@ -48,6 +48,13 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     Raises:
         GatewiseError: when fitted, for a parameter or rows that cannot be used; it is a `ValueError`.
+
+    >>> import numpy as np
+    >>> from gatewise.sklearn import MixtureOfExpertsRegressor
+    >>> X = np.random.default_rng(0).normal(size=(200, 2))
+    >>> model = MixtureOfExpertsRegressor(n_experts=2, epochs=20, random_state=0).fit(X, abs(X[:, 0]))
+    >>> model.predict(X).shape, model.predict_interval(X, level=0.9).shape
+    ((200,), (200, 2))
     """
 
     head: str = "gaussian"

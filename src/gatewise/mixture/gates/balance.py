@@ -24,6 +24,13 @@ class BalanceBias(WideState):
     Attributes:
         bias: b, `[K]`, in float32 whatever the gate is cast to: in bfloat16 small steps would be lost.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> balance = gw.mixture.BalanceBias(3)
+    >>> balance.update(torch.tensor([9, 0, 0]), rate=0.5)  # rows that each expert got in a step
+    >>> balance(torch.zeros(1, 3)).tolist()
+    [[-0.5, 0.5, 0.5]]
+
     Reference: Wang et al. 2024 (2408.15664).
     """
 

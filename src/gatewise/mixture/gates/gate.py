@@ -26,6 +26,11 @@ class Temperature(nn.Module):
 
     Raises:
         GatewiseError: for a T that is not a positive number.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.Temperature(0.5)(torch.tensor([[1.0, 2.0]])).tolist()
+    [[2.0, 4.0]]
     """
 
     def __init__(self, value: float | str = 1.0):
@@ -88,6 +93,12 @@ class Gate(nn.Module):
     Raises:
         GatewiseError: for an unknown map, a temperature outside of 1e-4 to 1e4, k = 1 or above K, a sparse map with
             top-k, noise without it; when called, for scores of another shape.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gate = gw.mixture.Gate(gw.mixture.mlp(64, [32], 8), 8, top_k=2)
+    >>> (gate(torch.randn(5, 64)).softmax(-1) > 0).sum(-1).tolist()
+    [2, 2, 2, 2, 2]
     """
 
     def __init__(

@@ -19,6 +19,11 @@ def sparsemax(scores: Tensor) -> Tensor:
 
     Scores may be masked with -inf. Differentiable: the derivative is that of a mean taken off within the support.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.sparsemax(torch.tensor([2.0, 1.5, 0.0])).tolist()
+    [0.75, 0.25, 0.0]
+
     Reference: Martins and Astudillo 2016 (1602.02068).
     """
     scores = scores - scores.detach().amax(-1, keepdim=True)
@@ -36,6 +41,11 @@ def entmax15(scores: Tensor) -> Tensor:
     """1.5-entmax: max(θ/2 - τ, 0)², `[*batch, K]`: sparse as `sparsemax` and smooth at the border of its support.
 
     Scores may be masked with -inf.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.entmax15(torch.tensor([2.0, 2.0, -1.0])).round(decimals=4).tolist()
+    [0.5, 0.5, 0.0]
 
     Reference: Peters, Niculae and Martins 2019 (1905.05702).
     """
@@ -83,7 +93,14 @@ class _SparseGate(nn.Module):
 
 
 class Sparsemax(_SparseGate):
-    """The last module of a gate whose choice is sparsemax of its scores `[*batch, K]`."""
+    """The last module of a gate whose choice is sparsemax of its scores `[*batch, K]`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gate = torch.nn.Sequential(torch.nn.Linear(4, 3), gw.mixture.Sparsemax())
+    >>> gate(torch.randn(5, 4)).softmax(-1).shape  # log p(z|x), with -inf where it is 0
+    torch.Size([5, 3])
+    """
 
     def probs(self, scores: Tensor) -> Tensor:
         """Sparsemax."""
@@ -91,7 +108,13 @@ class Sparsemax(_SparseGate):
 
 
 class Entmax15(_SparseGate):
-    """The last module of a gate whose choice is 1.5-entmax of its scores `[*batch, K]`."""
+    """The last module of a gate whose choice is 1.5-entmax of its scores `[*batch, K]`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> gw.mixture.Entmax15()(torch.tensor([[2.0, 2.0, -1.0]])).softmax(-1).round(decimals=4).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
 
     def probs(self, scores: Tensor) -> Tensor:
         """1.5-entmax."""

@@ -40,6 +40,12 @@ class NoisyTopK(nn.Module):
     Raises:
         GatewiseError: for k = 1, which leaves the gate without a gradient, or a k above K.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> top = gw.mixture.NoisyTopK(2, num_experts=4)
+    >>> top(torch.tensor([[3.0, 1.0, 2.0, 0.0]])).tolist()
+    [[3.0, -inf, 2.0, -inf]]
+
     Reference: Shazeer et al. 2017 (1701.06538).
     """
 

@@ -1,9 +1,10 @@
 """Routers: how a layer chooses experts for a token, and how it learns to.
 
-    >>> gw.nn.routers.names()
-    ['noisy-top-k', 'reinmax', ...]
-    >>> router = gw.nn.routers.get("softmax", in_features=64, num_experts=8, k=2, renormalise=False)
-    >>> layer = gw.nn.MoELayer(64, experts=8, router=router)
+>>> import gatewise as gw
+>>> gw.nn.routers.names()
+['noisy-top-k', 'reinmax', ...]
+>>> router = gw.nn.routers.get("softmax", in_features=64, num_experts=8, k=2, renormalise=False)
+>>> layer = gw.nn.MoELayer(64, experts=8, router=router)
 
 To add your own, subclass `Router` and decorate it with `register`.
 """

@@ -28,6 +28,17 @@ class Router(nn.Module):
 
     Raises:
         GatewiseError: for a k outside of 1..K.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> class Hash(gw.nn.routers.Router):
+    ...     name, reference = "hash", "Roller et al. 2021"
+    ...     def forward(self, x):
+    ...         index = (x.sum(-1, keepdim=True).abs() * 1000).long() % self.num_experts
+    ...         scores = self.scores(x)
+    ...         return gw.nn.Routing(scores, scores.softmax(-1), index, torch.ones_like(index, dtype=x.dtype), index)
+    >>> gw.nn.MoELayer(64, experts=8, router=Hash(64, 8))(torch.randn(5, 64))[0].shape
+    torch.Size([5, 64])
     """
 
     name: ClassVar[str]

@@ -25,6 +25,13 @@ class NoisyTopKRouter(Router):
     Raises:
         GatewiseError: for a k outside of 1..K.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.NoisyTopKRouter(64, num_experts=8, k=2)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, routing.index.shape
+    (torch.Size([5, 64]), torch.Size([5, 2]))
+
     Reference: Shazeer et al. 2017 (1701.06538).
     """
 

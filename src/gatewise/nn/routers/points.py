@@ -25,6 +25,13 @@ class PointRouter(Router):
         in_features: D.
         num_experts: K.
         estimator: any `gw.estimators.PointEstimator`.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.PointRouter(64, num_experts=8, estimator=gw.estimators.GumbelSoftmax())
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, router.experts_run  # all of them in training
+    (torch.Size([5, 64]), 8)
     """
 
     name: ClassVar[str] = "points"
@@ -62,6 +69,13 @@ class StraightThroughRouter(PointRouter):
         in_features: D.
         num_experts: K.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.StraightThroughRouter(64, num_experts=8)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, router.experts_run, router.eval().experts_run
+    (torch.Size([5, 64]), 8, 1)
+
     Reference: Bengio, Léonard and Courville 2013 (1308.3432).
     """
 
@@ -86,6 +100,13 @@ class ReinMaxRouter(PointRouter):
 
     Raises:
         GatewiseError: for a temperature outside of 1e-4 to 1e4.
+
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.ReinMaxRouter(64, num_experts=8, temperature=1.1)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, router.experts_run, router.eval().experts_run
+    (torch.Size([5, 64]), 8, 1)
 
     Reference: Liu, Dong, Liu, Yu and Gao 2023 (2304.08612).
     """

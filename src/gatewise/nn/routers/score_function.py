@@ -37,6 +37,15 @@ class ScoreFunctionRouter(Router):
     Raises:
         GatewiseError: for a baseline that is unknown, or needs two draws or a context.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> layer, x = gw.nn.MoELayer(64, experts=8, router="score-function"), torch.randn(5, 64)
+    >>> y, routing = layer(x)
+    >>> cost = (y - x).square().mean(-1)  # [N], one a token
+    >>> (cost.mean() + layer.score_function_loss(routing, cost)).backward()
+    >>> layer.router.weight.grad.shape
+    torch.Size([8, 64])
+
     Reference: Williams 1992; as a router: Clark et al. 2022 (2202.01169).
     """
 

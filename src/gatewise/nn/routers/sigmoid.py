@@ -33,6 +33,14 @@ class SigmoidRouter(Router, WideState):
     Raises:
         GatewiseError: for a k outside of 1..K.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.SigmoidRouter(64, num_experts=8, k=2, rate=0.5)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> router.update_balance(routing.counts)  # once, after optimiser.step()
+    >>> y.shape, router.balance_bias.abs().max().item()
+    (torch.Size([5, 64]), 0.5)
+
     Reference: DeepSeek-V3 2024 (2412.19437); the bias: Wang et al. 2024 (2408.15664).
     """
 

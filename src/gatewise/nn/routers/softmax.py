@@ -27,6 +27,13 @@ class SoftmaxRouter(Router):
     Raises:
         GatewiseError: for a k outside of 1..K, or `renormalise=True` at k = 1.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.SoftmaxRouter(64, num_experts=8, k=2, renormalise=False)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, routing.weights.shape, bool((routing.weights.sum(-1) < 1).all())
+    (torch.Size([5, 64]), torch.Size([5, 2]), True)
+
     Reference: k = 1: Fedus, Zoph and Shazeer 2021 (2101.03961); renormalised: Lepikhin et al. 2020 (2006.16668).
     """
 

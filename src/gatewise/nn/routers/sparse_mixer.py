@@ -42,6 +42,13 @@ class SparseMixerRouter(Router):
     Raises:
         GatewiseError: for another order.
 
+    >>> import torch
+    >>> import gatewise as gw
+    >>> router = gw.nn.routers.SparseMixerRouter(64, num_experts=8, order=3)
+    >>> y, routing = gw.nn.MoELayer(64, experts=8, router=router)(torch.randn(5, 64))
+    >>> y.shape, router.experts_run, routing.index.shape
+    (torch.Size([5, 64]), 1, torch.Size([5, 1]))
+
     Reference: Liu, Gao and Chen 2023 (2310.00811); order 3: Liu et al. 2024 (2409.12136).
     """
 
