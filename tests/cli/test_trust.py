@@ -3,6 +3,9 @@ import json
 
 import polars as pl
 
+from gatewise.cli.console import console
+from gatewise.cli.tables import classes_table
+
 
 def test_the_flags_add_columns_and_leave_labels_empty(gatewise, run_folder, table):
     words = ["predict", run_folder, table, "--uncertainty", "--abstain-above", "0.9"]
@@ -33,3 +36,11 @@ def test_what_cannot_be_is_one_line(gatewise, run_folder, table):
         assert refused.status == 2
         assert said in refused.err
         assert refused.err.count("\n") == 1
+
+
+def test_names_of_classes_are_shown_as_they_are(capsys):
+    """The screen reads no markup, so none is escaped."""
+    console().print(classes_table([{"name": "[b]x[/b]", "rows": 3, "recall": 0.5}]))
+    shown = capsys.readouterr().out
+    assert "[b]x[/b]" in shown
+    assert "\\" not in shown

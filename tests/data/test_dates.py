@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from gatewise.data import Form, StoredRows, fit_preprocessing, load_preprocessing, read, stream
-from gatewise.data.dates import as_date_format, parts_of, read_dates, read_durations, read_times
+from gatewise.data.dates import DatePart, as_date_format, parts_of, read_dates, read_durations, read_times
 from gatewise.data.streaming.parquet_table import StoredTable
 
 DAY = datetime.datetime(2020, 1, 31)
@@ -231,3 +231,10 @@ def test_initials_beside_others_are_categories(tmp_path, values, levels):
     (tmp_path / "d.csv").write_text("b,y\n" + "\n".join(rows) + "\n")
     names = fit_preprocessing(read(tmp_path / "d.csv", "y").records).feature_names
     assert names == levels
+
+
+@pytest.mark.parametrize("format", ["%Q", "no date", 5])
+def test_a_part_has_a_format_that_dates_can_have(format):
+    """A model's folder may come from a stranger."""
+    with pytest.raises((ValueError, TypeError)):
+        DatePart("when", "date", "year, sine", format)

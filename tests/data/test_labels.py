@@ -34,6 +34,11 @@ def test_encoding_goes_there_and_back(labels):
     assert [classes.names[code] for code in codes] == labels
 
 
+def test_labels_are_found_by_what_they_mean_and_others_are_none():
+    classes = Classes(("0", "1", "other"))
+    assert classes.find(objects("1", "1.0", "true", "other", "01", "2", "")).tolist() == [1, 1, 1, 2, -1, -1, -1]
+
+
 def test_no_rows_encode_to_none():
     assert Classes(("a", "b")).encode(objects()).shape == (0,)
 

@@ -9,7 +9,7 @@ import pytest
 from gatewise import GatewiseError
 from gatewise.cli import main
 from gatewise.data import Records
-from gatewise.data.rare_classes import MERGED, without_rare
+from gatewise.data.rare_classes import MERGED, like_trained, without_rare
 
 
 def records(**counts):
@@ -66,3 +66,24 @@ def test_a_run_trains_and_is_judged_by_the_classes_that_are_left(tmp_path, capsy
     else:
         assert stopped.value.code == 2
         assert "'owl'" in said.err
+
+
+@pytest.mark.parametrize("rule", ["drop", "merge"])
+def test_further_rows_are_known_by_what_their_labels_mean(rule):
+    """A run on 0 and 1 and rare others, judged on a column of floats."""
+    labels = np.array(["0.0", "1.0", "7.0", "1"], dtype=object)
+    rows = Records(pl.DataFrame({"a": np.arange(4.0)}), labels, "pets.parquet")
+    found = like_trained(rows, ["0", "1", MERGED], rule)
+    assert found.labels.tolist() == (["0.0", "1.0", MERGED, "1"] if rule == "merge" else ["0.0", "1.0", "1"])
+
+
+def test_where_no_class_was_rare_a_new_one_is_named_as_it_is(tmp_path, capsys):
+    names = ["cat", "dog"] * 40
+    pl.DataFrame({"a": np.arange(80.0) % 7, "pet": names}).write_csv(tmp_path / "pets.csv")
+    pl.DataFrame({"a": [1.0], "pet": ["owl"]}).write_csv(tmp_path / "new.csv")
+    words = ["train", str(tmp_path / "pets.csv"), "--target", "pet", "-o", str(tmp_path / "run"), "--epochs", "1"]
+    for line in ([*words, "--rare-classes", "merge"], ["evaluate", str(tmp_path / "run"), str(tmp_path / "new.csv")]):
+        with pytest.raises(SystemExit) as stopped:
+            main(line)
+    assert stopped.value.code == 2
+    assert "the label 'owl' is none of the classes known ('cat', 'dog')" in capsys.readouterr().err

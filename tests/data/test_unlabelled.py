@@ -31,6 +31,22 @@ def numbered(values):
     return {"x": [float(i) for i in range(len(values))], "y": values}
 
 
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_a_mark_that_is_a_number_is_one_in_further_rows_too(tmp_path, ending):
+    """-999 is missing; a column of floats has it as -999.0, and a model that knows the form of its target knows it."""
+    further = pl.DataFrame({"x": [0.0, 1.0, 2.0], "y": [1.5, -999.0, 2.5]})
+    path = tmp_path / f"further{ending}"
+    further.write_parquet(path) if ending == ".parquet" else further.write_csv(path)
+    form = Form(formats={}, classes=frozenset(), target_format=PLAIN)
+    for parts in (
+        [read(path, "y", missing=["", "-999"], form=form).records],
+        stream(path, "y", missing=["", "-999"], form=form),
+    ):
+        rows = list(parts)
+        assert [label for part in rows for label in part.labels] == ["1.5", "2.5"]
+        assert sum(part.unlabelled["-999.0"] for part in rows) == 1
+
+
 def test_classes(write):
     records = read(write(**numbered(CLASSES)), "y").records
     assert records.labels.tolist() == ["yes", "no", "no"]

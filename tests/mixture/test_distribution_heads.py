@@ -206,3 +206,8 @@ def test_what_has_no_classes_says_so():
             ask(x)
     with pytest.raises(gw.GatewiseError, match="floor of a scale must be above 0"):
         Gaussian(0.0)
+
+
+@every_head
+def test_no_targets_are_no_wrong_ones(head):
+    head.check(targets(head)[:0])

@@ -1,5 +1,6 @@
 """Streamed predictions are those of the whole table, complete or absent, in memory that does not grow with the rows."""
 
+import datetime
 import threading
 import time
 import tracemalloc
@@ -211,3 +212,22 @@ def test_a_kept_column_is_not_taken_for_a_prediction(run, tmp_path):
     table().with_columns(label=pl.lit("mine")).write_csv(tmp_path / "more.csv")
     with pytest.raises(GatewiseError, match="a column 'label' of their own"):
         run.predict(str(tmp_path / "more.csv"), keep=["label"]).frame()
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_durations_are_kept_and_a_column_named_twice_stands_there_once(run, tmp_path, ending):
+    lengths = pl.Series([datetime.timedelta(hours=i) for i in range(len(table()))])
+    table().with_columns(took=lengths).write_parquet(tmp_path / "d.parquet")
+    predicted = run.predict(str(tmp_path / "d.parquet"), keep=["took", "took"])
+    predicted.write(tmp_path / f"out{ending}")
+    found = pl.read_csv(tmp_path / "out.csv") if ending == ".csv" else pl.read_parquet(tmp_path / "out.parquet")
+    assert found.columns[:2] == ["took", "label"]
+    assert found["took"][2] == ("PT2H" if ending == ".csv" else datetime.timedelta(hours=2))
+
+
+def test_durations_where_categories_were_are_named(run, tmp_path):
+    took = pl.Series([datetime.timedelta(hours=1)] * len(table()))
+    table().with_columns(code=took).write_parquet(tmp_path / "d.parquet")
+    predicted = run.predict(str(tmp_path / "d.parquet"))
+    assert len(predicted.frame()) == len(took)
+    assert "'PT1H' in" in predicted.unknown.said()

@@ -64,6 +64,7 @@ def test_what_cannot_be_loaded_or_saved(tmp_path):
     for changed in (
         {"classes": ["int64", [0, 1, 3]]},
         {"classes": ["int99", [0, 1, 2]]},
+        {"classes": ["U4", ["0", "1", "2"]]},  # a stranger's U999999999 would take gigabytes
         {"parameters": {"k": 1}},
         {"fitted": 3},
     ):

@@ -323,3 +323,36 @@ def test_a_run_that_is_killed_goes_on(after, whole, tmp_path):
     assert done.returncode == 0, done.stderr
     assert_same_run(folder, whole)
     assert not [path for path in folder.rglob("*") if path.name.endswith(".part")]
+
+
+class Counting(Callback):
+    """Counts epochs, from where it is set to begin."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def on_epoch(self, metrics):
+        self.count += 1
+
+    def state_dict(self):
+        return {"count": self.count}
+
+    def load_state_dict(self, state):
+        self.count = state.get("count", self.count)
+
+
+def test_two_callbacks_of_a_class_have_each_its_own_state(tmp_path):
+    x, y = blobs()
+    config = LoopConfig(epochs=2, batch_size=32)
+
+    def trained(counts, stop):
+        mixture = gw.MixtureOfExperts(torch.nn.Linear(6, 2), gw.MLPBank(2, 6, [], 3))
+        objective = gw.objectives.get("marginal")
+        checkpoints = Checkpoints(tmp_path / "checkpoints")
+        fit(mixture, objective, (x, y), (x, y), config, callbacks=counts, should_stop=stop, checkpoints=checkpoints)
+
+    steps = iter(range(100))
+    trained([Counting(0), Counting(10)], lambda: next(steps) >= 3)
+    again = [Counting(100), Counting(200)]
+    trained(again, lambda: False)
+    assert [each.count for each in again] == [2, 12]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 MARKS = {"good": "✓", "bad": "✗", "fact": "•"}
@@ -126,7 +125,7 @@ def _each(
     for entry in entries[:MOST_ROWS]:
         figures = (entry.get(key) for key in headings.values())
         told = ("" if figure is None else f"{figure:.4f}" for figure in figures)
-        table.add_row(escape(entry["name"]), counted(entry), *told)
+        table.add_row(entry["name"], counted(entry), *told)
     return table
 
 

@@ -60,6 +60,8 @@ class DatePart:
     def __post_init__(self):
         if self.name not in PARTS.get(self.moment, ()):
             raise ValueError(f"a {self.moment!r} has no part {self.name!r}")
+        if self.format is not None:
+            as_date_format(self.format)
 
     @property
     def is_first(self) -> bool:

@@ -70,14 +70,8 @@ class Classes:
 
         `where` says in the message what was read, or in words where a row is.
         """
-        number = {name: i for i, name in enumerate(self.names)}
-        codes = np.fromiter((number.get(label, -1) for label in labels), dtype=np.int64, count=len(labels))
-        unseen = codes < 0
-        if unseen.any():
-            for label in {*labels[unseen]}:
-                codes[labels == label] = self._by_meaning(label)
-            unseen = codes < 0
-        if unseen.any():
+        codes = self.find(labels)
+        if (unseen := codes < 0).any():
             row = int(unseen.argmax())
             place = where(row) if callable(where) else f"{where}, row {row + 1}"
             raise GatewiseError(
@@ -85,6 +79,12 @@ class Classes:
                 f"({listing(self.names)}); mend the label or drop its rows"
             )
         return codes
+
+    def find(self, labels: np.ndarray) -> np.ndarray:
+        """The classes' numbers, int64 [N]; -1 for a label that is none of them."""
+        number = {name: i for i, name in enumerate(self.names)}
+        number |= {label: self._by_meaning(label) for label in {*labels} - number.keys()}
+        return np.fromiter((number[label] for label in labels), dtype=np.int64, count=len(labels))
 
     def _by_meaning(self, label: str) -> int:
         """The number of the one class that means the same; -1 where there is none, or several."""

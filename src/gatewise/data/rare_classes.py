@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from gatewise.data.labels import Classes
 from gatewise.data.records import Records
 from gatewise.errors import GatewiseError
 from gatewise.wording import shown
@@ -51,7 +52,8 @@ def without_rare(records: Records, rule: Rule, parts: int) -> tuple[Records, str
     if rule == "drop":
         kept = ~np.isin(records.known_labels().astype(str), list(rare))
         return records.take(kept.nonzero()[0]), f"{said[0].upper()}{said[1:]}; these rows are left out."
-    merged = like_trained(records, sorted(set(records.known_labels().tolist()) - rare.keys()), rule)
+    labels = records.known_labels()
+    merged = replace(records, labels=np.where(np.isin(labels.astype(str), list(rare)), MERGED, labels).astype(object))
     if still := rare_classes(merged.known_labels(), parts):
         raise GatewiseError(
             f"{records.name}: {said}, and merged they are {still[MERGED]}, still too few; leave them out with --set "
@@ -63,7 +65,7 @@ def without_rare(records: Records, rule: Rule, parts: int) -> tuple[Records, str
 def like_trained(records: Records, classes: Sequence[str], rule: Rule) -> Records:
     """Further rows as the rule left those trained on: without labels that are no class, or with `MERGED` for them."""
     labels = records.known_labels()
-    known = np.isin(labels.astype(str), list(classes))
+    known = Classes(tuple(classes)).find(labels) >= 0
     if rule == "drop":
         return records.take(known.nonzero()[0])
     return replace(records, labels=np.where(known, labels, MERGED).astype(object))

@@ -36,7 +36,10 @@ class UnknownValues:
         for name, found in self.preprocessing.unknown(x).items():
             self.rows[name] += int(found.sum())
             assert isinstance(records.features, pl.DataFrame)
-            texts = records.features[name].filter(pl.Series(found)).cast(pl.String).str.strip_chars().fill_null("")
+            values = records.features[name].filter(pl.Series(found))
+            # polars makes no text of a duration by a cast
+            written = values.dt.to_string("iso") if values.dtype == pl.Duration else values.cast(pl.String)
+            texts = written.str.strip_chars().fill_null("")
             counted = self.values.get(name, Counter()) + Counter(texts.to_list())
             self.values[name] = Counter(dict(counted.most_common(KEPT)))
 

@@ -1,13 +1,13 @@
 """Rows without a target: what stands for a missing one, and leaving such rows out, counted."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
-from gatewise.data.columns import label_text, labels_there
+from gatewise.data.columns import as_numbers, label_text, labels_there
 from gatewise.data.labels import spelled
 from gatewise.data.missing_values import MAY_BE_CLASSES
 from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
@@ -63,7 +63,7 @@ class TargetEvidence:
         every = form.missing_target != "class"
         self.marks = frozenset({"", *(each.strip() for each in missing if every)})
         if self.typed:
-            self.marks |= {text for each in self.marks if (text := _as_float(each)) is not None}
+            self.marks = _with_floats(self.marks)
         self.further = frozenset(form.missing_numbers if every and not self.typed else ())
         self.evidence = Evidence("." if self.typed else form.decimal)
         self.met: Counter[str] = Counter()
@@ -99,7 +99,8 @@ def further_target(column: pl.Series, form: Form, missing: Sequence[str]) -> Tar
         return Target(frozenset({""}), format=written)
     every = {"", *(each.strip() for each in missing), *form.missing_numbers}
     marks = every - MAY_BE_CLASSES if form.classes is None else every - form.classes
-    return Target(frozenset(marks), format=written)
+    # what was -999 in one file may be -999.0 in another
+    return Target(_with_floats(marks) if written is not None else frozenset(marks), format=written)
 
 
 def with_labels(records: Records, columns: pl.DataFrame | None, form: Form, place: Place, require: bool) -> Records:
@@ -203,12 +204,9 @@ def said_of_unlabelled(counts: Mapping[str, int], targets: Mapping[str, Target],
     return " ".join(told) or None
 
 
-def _as_float(text: str) -> str | None:
-    """As a number is written that is stored as a float; None for what is none."""
-    try:
-        return str(float(text))
-    except ValueError:
-        return None
+def _with_floats(marks: Collection[str]) -> frozenset[str]:
+    """The texts, and those of them that are numbers also as a number is written that is stored as a float."""
+    return frozenset(marks) | {str(float(text)) for text in marks if as_numbers(pl.Series([text]), None)[0] is not None}
 
 
 def _texts(counts: Mapping[str, int]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import polars as pl
+import polars.selectors as cs
 import pyarrow
 import pyarrow.parquet
 
@@ -42,7 +43,9 @@ def csv_writer(write: Callable[[bytes], object]) -> Write:
 
     def append(frame: pl.DataFrame) -> None:
         nonlocal header
-        write(frame.write_csv(include_header=header).encode())
+        # polars writes no durations as CSV; ISO 8601's form is read again as one
+        written = frame.with_columns(cs.duration().dt.to_string("iso"))
+        write(written.write_csv(include_header=header).encode())
         header = False
 
     return append

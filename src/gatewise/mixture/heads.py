@@ -292,7 +292,7 @@ class Poisson(DistributionHead):
     def check(self, y: Tensor) -> None:
         """Refuse what is no count."""
         super().check(y)
-        if y.min() < 0:
+        if bool((y < 0).any()):
             raise GatewiseError(f"y must hold counts, numbers of at least 0, got {float(y.min()):g}")
         if y.is_floating_point() and bool((bad := y != y.round()).any()):
             raise GatewiseError(
@@ -321,7 +321,7 @@ class Bernoulli(DistributionHead):
 
     def check(self, y: Tensor) -> None:
         """Refuse what is neither 0 nor 1."""
-        if y.min() < 0 or y.max() > 1:
+        if bool(((y < 0) | (y > 1)).any()):
             raise GatewiseError(f"y must hold labels, 0 or 1, got {float(y.min()):g} to {float(y.max()):g}")
         if not bool(((y == 0) | (y == 1)).all()):
             bad = y[(y != 0) & (y != 1)].flatten()[0]

@@ -95,7 +95,7 @@ class Predictions:
         keep: Sequence[str] = (),
         read_from: str | None = None,
     ):
-        self.model, self.parts, self.keep = model, parts, list(keep)
+        self.model, self.parts, self.keep = model, parts, list(dict.fromkeys(keep))
         self.read_from = [] if read_from is None else [read_from]
         self.kept: deque[pl.DataFrame] = deque()  # of rows that are not predicted yet
         self.route, self.k, self.batch_size = route, k, batch_size

@@ -13,7 +13,7 @@ from gatewise.wording import shortened
 
 EDITED = {
     *("data", "test", "start_from", "stream", "stream_rows", "device", "threads", "skip_nonfinite"),
-    *("checkpoint_seconds", "separator", "header", "decimal", "missing", "head"),
+    *("checkpoint_seconds", "separator", "header", "decimal", "encoding", "missing", "head"),
 }
 """Keys of config.toml that may be edited after training: where and how rows are found, and by what."""
 

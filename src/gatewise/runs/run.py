@@ -12,7 +12,7 @@ from torch import Tensor
 from gatewise.config.loading import load_config, read_toml
 from gatewise.config.run import RunConfig, choose_device
 from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
-from gatewise.data.rare_classes import like_trained
+from gatewise.data.rare_classes import MERGED, like_trained
 from gatewise.data.target_columns import target_columns
 from gatewise.errors import GatewiseError
 from gatewise.files import check_links, is_folder, read_json
@@ -115,7 +115,7 @@ class Run:
         """The rows, rare classes as in training; GatewiseError for images where there were none in training."""
         if rows.images and not self.summary["data"].get("images"):
             raise GatewiseError(f"{rows.name}: images, but the model was not trained on any; give data like its own")
-        if self.config.rare_classes == "merge" and rows.labels is not None:
+        if self.config.rare_classes == "merge" and MERGED in self.model.spec.classes and rows.labels is not None:
             return like_trained(rows, self.model.spec.classes, "merge")
         return rows
 

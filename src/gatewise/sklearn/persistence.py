@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -30,7 +30,7 @@ class EstimatorFile(BaseModel):
     estimator: str
     parameters: dict[str, Any]
     fitted: dict[str, Any]
-    classes: tuple[str, list[Any]] | None = None
+    classes: tuple[Literal["bool", "int64", "uint64", "float64", "str", "object"], list[Any]] | None = None
     feature_names: list[str] | None = None
 
 

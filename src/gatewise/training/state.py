@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from gatewise.distributed.dtensor import is_sharded
 from gatewise.errors import GatewiseError
+from gatewise.training.callbacks import Callback
 from gatewise.training.checkpoints.folder import Checkpoint
 from gatewise.training.seeding import random_states, set_random_states
 
@@ -42,7 +45,7 @@ def capture(trainer: "Trainer") -> Checkpoint:
         "history": result.history,
         "seconds": trainer.seconds,
         "best_epoch": result.best_epoch,
-        "watchers": {type(one).__name__: one.state_dict() for one in trainer.callbacks},
+        "watchers": {name: one.state_dict() for name, one in _named(trainer.callbacks)},
         "best_nll": trainer.best_nll if math.isfinite(trainer.best_nll) else None,
         "warnings": result.warnings,
         "reseeded": result.reseeded,
@@ -108,8 +111,8 @@ def restore(trainer: "Trainer", checkpoint: Checkpoint) -> list[str]:
         # older checkpoints have the kinds alone
         monitor.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
         reseeding.dead_for = state["dead_for"]
-        for one in trainer.callbacks:
-            one.load_state_dict(state.get("watchers", {}).get(type(one).__name__, {}))
+        for name, one in _named(trainer.callbacks):
+            one.load_state_dict(state.get("watchers", {}).get(name, {}))
         set_random_states(checkpoint.part("random"), device)
     except (KeyError, ValueError, RuntimeError, TypeError, IndexError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -124,6 +127,15 @@ def restore(trainer: "Trainer", checkpoint: Checkpoint) -> list[str]:
     if not changed:
         return []
     return [f"training goes on with {', '.join(changed)}: its numbers are no longer those to the bit"]
+
+
+def _named(callbacks: Iterable[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Each by the name of its class, and a number from the second of a class on."""
+    met: Counter[str] = Counter()
+    for one in callbacks:
+        name = type(one).__name__
+        met[name] += 1
+        yield (name if met[name] == 1 else f"{name} {met[name]}"), one
 
 
 class EpochRecord(BaseModel):

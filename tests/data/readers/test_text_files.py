@@ -123,6 +123,11 @@ def test_other_encodings(tmp_path, encoding, written, ending):
         ("x,y\n1,é\n".encode(), "ascii", "line 2: byte 0xC3, number 7 of the file, is not ascii text"),
         ("x,y\n1,é".encode()[:-1], None, "ends within a character, as UTF-8 has it"),
         ("x,y\n1,é\n".encode("utf-16")[:-1], "utf-16", "ends within a character, as utf-16 has it"),
+        (
+            b"x,y\n1,a\n",
+            "utf-16",
+            "no byte order mark at its beginning, as utf-16 text has; say utf-16-le or utf-16-be",
+        ),
     ],
 )
 def test_what_cannot_be_decoded_is_named_by_its_line(tmp_path, data, encoding, said):

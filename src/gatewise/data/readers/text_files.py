@@ -67,6 +67,11 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
                 yield text
     except UnicodeDecodeError:
         raise GatewiseError(_undecodable(path, encoding)) from None
+    except UnicodeError:  # what Python's utf-16 says of a file that does not begin with a byte order mark
+        raise GatewiseError(
+            f"{path}: no byte order mark at its beginning, as {encoding} text has; say utf-16-le or utf-16-be if it is "
+            "text without one, leave encoding out for UTF-8, or save the file as UTF-8"
+        ) from None
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
         raise GatewiseError(_unreadable(path, error)) from None
 
