@@ -22,8 +22,8 @@ from gatewise.objectives import Regulariser, regularisers
 from gatewise.training import Callback, fit
 from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.input.datasets import RowStream
-from gatewise.training.nonfinite import NonFiniteBatch
-from gatewise.training.step import TrainStep
+from gatewise.training.nonfinite import trace
+from gatewise.training.step import NonFiniteBatch, TrainStep
 from tests.training.alike import without_times
 
 importlib.import_module("torch._dynamo")  # the first optimiser does it, in each process that is forked before
@@ -169,8 +169,9 @@ def refused(group):
     try:
         train_step.take_step(x[first : first + count], y[first : first + count], statistics, rows=len(x))
     except NonFiniteBatch as error:
+        said = trace(train_step, error.pieces)
         kept = all(torch.equal(value, before[name]) for name, value in mixture.state_dict().items())
-        return str(error), kept and train_step.step == statistics.rows == 0
+        return said, kept and train_step.step == statistics.rows == 0
 
 
 class Steps(Callback):

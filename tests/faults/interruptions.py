@@ -22,7 +22,7 @@ from unittest import mock
 from gatewise.config import RunConfig
 from gatewise.runs import resume, train
 from gatewise.training import Callback
-from gatewise.training.loop import Trainer
+from gatewise.training.resume import Saver
 from gatewise.training.step import TrainStep
 
 from .kills import members, timeless
@@ -152,12 +152,12 @@ def interrupted(config: RunConfig, run: Path, step: int) -> dict[str, Any]:
 def ended(config: RunConfig, run: Path, step: int, since: int, in_epoch: bool) -> dict[str, Any]:
     """As `interrupted`, of one that was gone after a step whose last checkpoint is so many steps older."""
     taken = iter(range(1, 10_000))
-    keep = Trainer.keep
+    save = Saver.__call__
 
-    def kept(trainer: Trainer, now: bool = False) -> None:
-        keep(trainer, now=now or next(taken) == step - since)
+    def saved(saver: Saver, now: bool = False, diverged: bool = False) -> Path | None:
+        return save(saver, now=now or next(taken) == step - since, diverged=diverged)
 
-    with mock.patch.object(Trainer, "keep", kept), contextlib.suppress(Gone):
+    with mock.patch.object(Saver, "__call__", saved), contextlib.suppress(Gone):
         train(config, run, command="as it was", callbacks=[Ending(step, in_epoch)])
         raise AssertionError("it was not ended")
     resume(run)

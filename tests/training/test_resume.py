@@ -139,7 +139,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path):
         checkpoints.save(numbered(step))
     found, problems = checkpoints.latest()
     assert (found.step, found.state, problems) == (100, {"said": ["ü"]}, [])
-    assert torch.equal(found.part("a")["x"], torch.full((3,), 100.0))
+    assert torch.equal(found.tensors["a.x"], torch.full((3,), 100.0))
     assert sorted(path.name for path in checkpoints.folder.iterdir()) == ["step-000000000020", "step-000000000100"]
     checkpoints.save(numbered(30))  # of another start, whose steps are counted anew
     assert checkpoints.latest()[0].step == 30

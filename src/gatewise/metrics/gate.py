@@ -1,6 +1,7 @@
 """Gate statistics over training rows: of an epoch, of a step, over micro-batches and processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,10 +42,17 @@ class GateStatistics:
         self.gate, self.argmax = sums[1 : 1 + count], sums[1 + count : 1 + 2 * count]
         self.load = sums[1 + 2 * count :] if self.selected else self.argmax
 
-    def restore(self, sums: Tensor, rows: int) -> None:
-        """Take the sums of another one, of the same experts."""
-        self.rows = rows
-        self._hold(sums.to(self.sums))  # older checkpoints have them in float32
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, and of how many rows they are."""
+        return {"statistics": self.sums, "rows": self.rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state; raises ValueError for one of other experts."""
+        sums = state["statistics"]
+        if (sums.shape, sums.dtype) != (self.sums.shape, self.sums.dtype):
+            raise ValueError("its gate statistics have another shape")
+        self.rows = state["rows"]
+        self._hold(sums.to(self.sums))
 
     @torch.no_grad()
     def update(self, logits: Tensor) -> None:

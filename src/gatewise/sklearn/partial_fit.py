@@ -11,8 +11,8 @@ from gatewise.mixture import MixtureOfExperts
 from gatewise.models.model import Model
 from gatewise.objectives import Objective, regularisers
 from gatewise.training.input.batching import Rows, default_batch_size
-from gatewise.training.nonfinite import NonFiniteBatch
-from gatewise.training.step import TrainStep
+from gatewise.training.nonfinite import advice, trace
+from gatewise.training.step import NonFiniteBatch, TrainStep
 
 NO_END = 2**60
 """Steps of a training whose end nobody knows: schedules stay where they begin."""
@@ -29,7 +29,7 @@ def loop_config(config: RunConfig) -> LoopConfig:
 
 
 def new_train_step(config: RunConfig, model: Model, objective: Objective) -> TrainStep:
-    """A train_step at the beginning, with constant learning rates: the gate's from the start, where one was given.
+    """A training step at the beginning, with constant learning rates: the gate's from the start, where one was given.
 
     Raises:
         GatewiseError: for what needs all rows, or epochs, at once.
@@ -65,9 +65,9 @@ def one_epoch(train_step: TrainStep, rows: Rows, weight: Tensor | None, batch_si
             given: dict[str, Any] = dict(zip(besides, rest, strict=True))
             try:
                 train_step.take_step(x_part, y_part, statistics, **given)
-            except NonFiniteBatch as found:
+            except NonFiniteBatch as batch:
                 if train_step.passed_over >= train_step.config.skip_nonfinite:
-                    said = found.advice(train_step.config)
+                    said = advice(trace(train_step, batch.pieces), train_step.config)
                     raise GatewiseError(f"training diverged after step {train_step.step}: {said}") from None
                 train_step.passed_over += 1
     finally:

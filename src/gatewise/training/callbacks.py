@@ -1,6 +1,7 @@
 """Callbacks of a training: a small fixed set of hooks, and event files for TensorBoard."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,15 @@ class Callback:
 def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
     """The callbacks as a list; raises GatewiseError for what is none."""
     return check_kinds(callbacks, Callback, "callbacks", "make a class of gw.training.Callback, and give [one of it]")
+
+
+def named(callbacks: Iterable[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Each by the name of its class, and a number from the second of a class on."""
+    met: Counter[str] = Counter()
+    for one in callbacks:
+        name = type(one).__name__
+        met[name] += 1
+        yield (name if met[name] == 1 else f"{name} {met[name]}"), one
 
 
 class TensorBoard(Callback):

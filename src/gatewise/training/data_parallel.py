@@ -1,13 +1,11 @@
 """Data parallel steps: the rows of every micro-batch that a process has, and the sums over all of them."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from gatewise.distributed import GradientSync, Group, MicroBatch, micro_batches
+from gatewise.distributed import GradientSync, Group, MicroBatch
 from gatewise.errors import GatewiseError
 from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import MixtureOfExperts
@@ -38,48 +36,6 @@ def pieces_of(columns: tuple[Tensor, Tensor, Tensor | None, Tensor | None], part
     x, y, *besides = columns
     optional = ([None] * len(cut) if each is None else each.split(cut) for each in besides)
     return [Piece(*each) for each in zip(parts, x.split(cut), y.split(cut), *optional, strict=True)]
-
-
-def own_rows(rows: Tensor, pieces: int, group: Group) -> Tensor:
-    """Of a whole batch `[B]` what this process takes, in the order of the micro-batches."""
-    if group.size == 1:
-        return rows
-    return torch.cat([rows[part.start : part.start + part.rows] for part in micro_batches(len(rows), pieces, group)])
-
-
-class Shares:
-    """The batches of an epoch, and what this process takes of the rows in their order.
-
-    Args:
-        rows: of each batch.
-        pieces: micro-batches that a batch is cut into.
-        group: the processes.
-    """
-
-    def __init__(self, rows: Sequence[int], pieces: int, group: Group):
-        self.rows, self.ends = np.array(rows), np.cumsum(rows)
-        self.masks = {size: np.zeros(size, dtype=bool) for size in {*rows}}
-        for size, mask in self.masks.items():
-            mask[own_rows(torch.arange(size), pieces, group).numpy()] = True
-
-    def start(self, batch: int) -> int:
-        """How many rows come before a batch."""
-        return int(self.ends[batch - 1]) if batch else 0
-
-    def sizes(self, skip: int) -> list[int]:
-        """How many rows this process has of each batch after the first `skip`."""
-        own = {size: int(mask.sum()) for size, mask in self.masks.items()}
-        return [own[size] for size in self.rows[skip:].tolist()]
-
-    def own(self, turns: np.ndarray) -> np.ndarray:
-        """Which rows of these turns in the order are this process's, bool, of int64."""
-        batch = np.searchsorted(self.ends, turns, side="right")
-        sizes = self.rows[batch]
-        places, found = turns - (self.ends[batch] - sizes), np.zeros(len(turns), dtype=bool)
-        for size, mask in self.masks.items():
-            there = sizes == size
-            found[there] = mask[places[there]]
-        return found
 
 
 def gradient_sync(mixture: MixtureOfExperts, objective: Objective, group: Group) -> GradientSync | None:

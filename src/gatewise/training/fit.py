@@ -17,6 +17,7 @@ from gatewise.training.input.datasets import RowStream, count_of
 from gatewise.training.input.sample_weights import check_weight
 from gatewise.training.loop import Fit, Trainer
 from gatewise.training.restarts import Restarts
+from gatewise.training.resume import resume
 
 
 def fit(
@@ -95,12 +96,18 @@ def fit(
             check_targets(mixture, part[1])
     trainer = Trainer(mixture, objective, rows, config, regularisers, num_classes, callbacks, should_stop, group)
     trainer.prepare_experts(assignment)
-    trainer.restarts = Restarts(trainer, config.starts, model_factory)
+    restarts = Restarts(trainer, config.starts, model_factory)
     device = trainer.train_step.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(trainer.train_step.dropout_seed)
-        trainer.go_on_from(checkpoints)
-        return trainer.run()
+        if checkpoints is not None:
+            resume(trainer, restarts, checkpoints)
+        with trainer.session():
+            restarts.run()
+            trainer.train_until(trainer.epochs)
+            trainer.conclude()
+    trainer.result.restarts = restarts.scores
+    return trainer.result
 
 
 def check_rows(rows: Rows | RowStream, name: str) -> None:

@@ -1,9 +1,11 @@
 """The training loop: mini-batches, validation, early stopping, the best weights kept."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,18 +16,16 @@ from gatewise.distributed import ALONE, Group, micro_batches
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
-from gatewise.training.callbacks import Callback
-from gatewise.training.checkpoints.folder import Checkpoints
+from gatewise.training.callbacks import Callback, named
 from gatewise.training.collapse.monitor import CollapseMonitor
 from gatewise.training.collapse.reseeding import Reseeding, in_words
 from gatewise.training.collapse.warm_start import warm_start
 from gatewise.training.input.batching import Rows, batch_sizes, default_batch_size, default_epochs, default_patience
 from gatewise.training.input.datasets import RowStream, count_of, held_rows
-from gatewise.training.nonfinite import NonFiniteBatch
-from gatewise.training.restarts import Restarts
+from gatewise.training.nonfinite import advice, trace
 from gatewise.training.seeding import seeds
-from gatewise.training.state import capture, parameter_of, restore
-from gatewise.training.step import TrainStep
+from gatewise.training.stateful import forms, part, prefixed
+from gatewise.training.step import NonFiniteBatch, TrainStep
 from gatewise.training.validation import figures_of
 
 
@@ -56,8 +56,18 @@ class Fit:
     stopped: str | None = None
 
 
+def save_nothing(now: bool = False, diverged: bool = False) -> Path | None:
+    """A `save` of a training that keeps no checkpoints."""
+
+
 class Trainer:
-    """The state of one `fit` between epochs."""
+    """One training: its epochs, each with its steps, its validation and what follows from that.
+
+    Attributes:
+        save: is called after every step, and writes a checkpoint where it is time, or `now`; also of a training that
+            `diverged`, where there is something to keep. Returns the folder that it wrote to, in the latter case.
+        start: which of several starts it is in, from 1; None where there are none to choose from.
+    """
 
     def __init__(
         self,
@@ -93,8 +103,8 @@ class Trainer:
         self.result = Fit()
         self.best: dict[str, Tensor] = {}
         self.best_nll = math.inf
-        self.checkpoints: Checkpoints | None = None
-        self.restarts: Restarts
+        self.save: Callable[..., Path | None] = save_nothing
+        self.start: int | None = None
         self.started = time.perf_counter()
         # one tensor: many small ones that are kept leave no room between them for what comes and goes
         self.losses = torch.zeros(self.steps_per_epoch, 2, device=device)
@@ -117,49 +127,53 @@ class Trainer:
         """Loss and objective of the steps of this epoch, `[S, 2]`."""
         return self.losses[: self.steps_seen]
 
-    def take_seen(self, seen: Tensor) -> None:
-        """Go on from an epoch of which so much was seen."""
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the training, and what came of it so far."""
+        return {
+            "training": {"seed": self.config.seed, "steps": self.train_step.steps},
+            "epoch": self.epoch,
+            "batches": self.done,
+            "seen": self.seen,
+            "history": self.result.history,
+            "seconds": self.seconds,
+            "best_epoch": self.result.best_epoch,
+            "best_nll": self.best_nll if math.isfinite(self.best_nll) else None,
+            "warnings": self.result.warnings,
+            "reseeded": self.result.reseeded,
+            "watchers": {name: one.state_dict() for name, one in named(self.callbacks)},
+            **prefixed("best", self.best),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state.
+
+        Raises:
+            ValueError: if it is of another training.
+        """
+        now, history, seen, best = self.state_dict()["training"], state["history"], state["seen"], part("best", state)
+        for key, value in state.get("training", {}).items():  # older checkpoints do not tell it
+            if now.get(key) != value:
+                raise ValueError(f"its {key}: {value}, here {now.get(key)}")
+        if [epoch["epoch"] for epoch in history] != [*range(1, len(history) + 1)]:
+            raise ValueError("its epochs are not numbered from 1 on")
+        if len(history) not in (state["epoch"], state["epoch"] - 1) or state["best_epoch"] > len(history):
+            raise ValueError(f"{len(history)} epochs in epoch {state['epoch']}")
+        if state["epoch"] > self.epochs + 1:
+            raise ValueError("its epochs are others")
+        if seen.dim() != 2 or seen.shape[1] != 2 or len(seen) > state["batches"]:
+            raise ValueError("its losses have another shape")
+        if best and forms(best) != forms(self.mixture.state_dict()):
+            raise ValueError("its best weights have other names, shapes or types")
+        self.epoch, self.done = state["epoch"], state["batches"]
         self.steps_seen = len(seen)
         self.losses[: len(seen)] = seen
-
-    def go_on_from(self, checkpoints: Checkpoints | None) -> None:
-        """Keep the state there from now on, and take up the last that was kept."""
-        self.checkpoints, self.kept_at = checkpoints, time.perf_counter()
-        if checkpoints is None:
-            return
-        if self.mixture.experts.collective and not checkpoints.collective:
-            raise GatewiseError("experts that are spread over processes are kept in ShardedCheckpoints")
-        found, problems = checkpoints.latest(lambda name: parameter_of(self, name))
-        said = list(problems)
-        if found is not None:
-            said += restore(self, found)
-            self.restarts.unpack(found)
-            self.result.seconds_before = float(found.state.get("seconds", 0.0))
-        elif problems:
-            said.append("no checkpoint is whole: training begins again")
-        places = self.group.all_gather((self.train_step.step, self.restarts.scores))
-        if any(place != places[0] for place in places):
-            raise GatewiseError(
-                f"the processes find different checkpoints in {checkpoints.folder}; put the run folder where all see it"
-            )
-        self.tell_restart()
-        for line in said:
-            self.tell(line)
-
-    def keep(self, now: bool = False) -> None:
-        """Write a checkpoint, where it is time."""
-        seconds = self.config.checkpoint_seconds
-        due = now or (seconds and time.perf_counter() - self.kept_at >= seconds)
-        if self.checkpoints is None:
-            return
-        if self.checkpoints.collective:  # as the first one's clock says
-            due = self.group.any(bool(due) and self.group.is_leader)
-        elif not self.group.is_leader:
-            return
-        if not due:
-            return
-        self.checkpoints.save(self.restarts.pack(capture(self)))
-        self.kept_at = time.perf_counter()
+        result = self.result
+        result.history, result.best_epoch = history, state["best_epoch"]
+        result.warnings, result.reseeded = state["warnings"], state["reseeded"]
+        self.best_nll = math.inf if state["best_nll"] is None else state["best_nll"]
+        self.best = {name: value.to(self.losses.device) for name, value in best.items()}
+        for name, one in named(self.callbacks):
+            one.load_state_dict(state.get("watchers", {}).get(name, {}))
 
     def prepare_experts(self, assignment: Tensor | None) -> None:
         """The warm start, and what re-seeds dead experts."""
@@ -171,16 +185,14 @@ class Trainer:
         self.warm_epochs = 0 if train_step.warm_start is None else train_step.warm_start.epochs
         self.reseeding = Reseeding(self.mixture, train_step.optimiser, self.config.reseed_after, self.epochs, second)
 
-    def run(self) -> Fit:
-        """All epochs, then the best weights."""
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """The time in which epochs are trained: callbacks are told of its ends, and the best weights are left."""
         self.started = time.perf_counter()
         for callback in self.callbacks:
             callback.on_start(self.epochs, self.steps_per_epoch)
         try:
-            self.restarts.run()
-            if not self.result.stopped:
-                self.train_until(self.epochs)
-            self.conclude(self.result.history[self.result.best_epoch - 1])
+            yield
         finally:
             for callback in self.callbacks:
                 callback.on_end()
@@ -188,9 +200,7 @@ class Trainer:
                 self.mixture.load_state_dict(self.best)
             self.mixture.eval()
             self.objective.hold_statistics(False)
-        self.result.restarts = self.restarts.scores
-        self.result.seconds = self.seconds
-        return self.result
+            self.result.seconds = self.seconds
 
     def train_until(self, last: int) -> None:
         """Train epochs up to the last one, unless training ends before; `result.stopped` says why."""
@@ -223,8 +233,8 @@ class Trainer:
         for rows, (x, y, given) in zip(self.batch_sizes[self.done :], self.batches(), strict=True):
             try:
                 step = self.train_step.take_step(x, y, self.statistics, rows=rows, **given)
-            except NonFiniteBatch as found:
-                self.pass_over(found)
+            except NonFiniteBatch as batch:
+                self.pass_over(trace(self.train_step, batch.pieces))
             else:
                 self.losses[self.steps_seen] = step
                 self.steps_seen += 1
@@ -232,7 +242,7 @@ class Trainer:
                     callback.on_step(self.train_step.step)
             self.done += 1
             interrupted = self.group.any(self.should_stop())
-            self.keep(now=interrupted)
+            self.save(now=interrupted)
             if interrupted:
                 return True
         return False
@@ -253,8 +263,11 @@ class Trainer:
         for x, y, *rest in self.train_step.batches(*columns, batch_size=self.batch_size, skip=self.done):
             yield x, y, dict(zip(besides, rest, strict=True))
 
-    def pass_over(self, found: NonFiniteBatch) -> None:
+    def pass_over(self, found: str) -> None:
         """Leave a batch out whose numbers are not finite, while that is allowed; else stop and keep what was before.
+
+        Args:
+            found: where the numbers arise.
 
         Raises:
             GatewiseError: if no more batches may be left out.
@@ -266,11 +279,9 @@ class Trainer:
             self.train_step.passed_over += 1
             self.warn([f"passed over a batch that is not finite: {place}: {found}"])
             return
-        kept = ""
-        if self.checkpoints is not None and (self.result.history or self.checkpoints.folder.exists()):
-            self.keep(now=True)
-            kept = f"; the state before it is kept in {self.checkpoints.folder}"
-        raise GatewiseError(f"training diverged: {place}: {found.advice(self.config)}{self.bad_rows()}{kept}")
+        folder = self.save(diverged=True)
+        kept = "" if folder is None else f"; the state before it is kept in {folder}"
+        raise GatewiseError(f"training diverged: {place}: {advice(found, self.config)}{self.bad_rows()}{kept}")
 
     def bad_rows(self) -> str:
         """Which of the rows given are not finite, as the caller numbers them; nothing where all are or nobody knows."""
@@ -289,7 +300,7 @@ class Trainer:
             )
         loss, objective = self.seen.mean(0).tolist()
         figures = {"epoch": self.epoch, "step": self.train_step.step, "seconds": 0.0}
-        figures |= {} if self.restarts.over else {"start": len(self.restarts.scores) + 1}
+        figures |= {} if self.start is None else {"start": self.start}
         figures |= {"temperature": self.objective.temperature, "train_loss": loss, "train_objective": objective}
         if self.config.skip_nonfinite:
             figures["train_skipped"] = self.done - self.steps_seen
@@ -333,13 +344,14 @@ class Trainer:
             self.best = {name: value.detach().clone() for name, value in self.mixture.state_dict().items()}
 
     def warn(self, messages: list[str]) -> None:
-        """Keep warnings, and tell the callbacks; those of a beginning only once it goes on."""
+        """Keep warnings, and tell the callbacks; those of one of several starts only once it goes on."""
         self.result.warnings += messages
-        for message in messages if self.restarts.over else ():
+        for message in messages if self.start is None else ():
             self.tell(message)
 
-    def conclude(self, metrics: dict[str, Any]) -> None:
-        """Keep the warnings that the kept weights, of the epoch of these metrics, deserve; tell those that are new."""
+    def conclude(self) -> None:
+        """Keep the warnings that the kept weights deserve, and tell those that are new."""
+        metrics = self.result.history[self.result.best_epoch - 1]
         before, self.result.warnings = self.result.warnings, self.monitor.conclude(metrics, self.result.warnings)
         for message in self.result.warnings:
             if message not in before:

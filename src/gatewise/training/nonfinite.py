@@ -1,81 +1,53 @@
-"""Numbers that are not finite: a batch that has some is refused before the step, and traced to an expert and a term."""
+"""Numbers that are not finite: a batch that has some, for which no step was taken, traced to an expert and a term."""
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from gatewise.config.run import LoopConfig
 from gatewise.distributed.dtensor import first_expert, is_sharded, local
-from gatewise.errors import GatewiseError
-from gatewise.training.seeding import random_states, set_random_states
-
-if TYPE_CHECKING:
-    from gatewise.training.data_parallel import Piece
-    from gatewise.training.step import Terms, TrainStep
-
+from gatewise.training.data_parallel import Piece
+from gatewise.training.step import Snapshot, Terms, TrainStep
 
 BEYOND = "the norm of the gradient is beyond what float32 holds"
 
 
-class NonFiniteBatch(GatewiseError):
-    """A batch whose loss or gradient is not finite: no step was taken. The message says where the numbers arise."""
-
-    def advice(self, config: LoopConfig) -> str:
-        """What was found, and what to do about it."""
-        return (
-            f"{self}; lower lr (it was {config.lr}), check the data for extreme values, or let training pass over "
-            "a few such batches with --set skip_nonfinite=3"
-        )
+def advice(found: str, config: LoopConfig) -> str:
+    """What was found, and what to do about it."""
+    return (
+        f"{found}; lower lr (it was {config.lr}), check the data for extreme values, or let training pass over "
+        "a few such batches with --set skip_nonfinite=3"
+    )
 
 
-class Before:
-    """What a batch moves besides the weights, as it was before: random states, and buffers such as running means.
-
-    Args:
-        train_step: about to take a step.
-    """
-
-    def __init__(self, train_step: "TrainStep"):
-        self.train_step = train_step
-        self.noise, self.random = train_step.generator.get_state(), random_states(train_step.device)
-        self.buffers = [buffer.clone() for buffer in train_step.buffers]
-
-    def put_back(self) -> None:
-        """Leave the training step as if the batch had not been seen."""
-        self.train_step.generator.set_state(self.noise)
-        set_random_states(self.random, self.train_step.device)
-        for buffer, before in zip(self.train_step.buffers, self.buffers, strict=True):
-            buffer.copy_(before)
-        self.train_step.optimiser.zero_grad(set_to_none=True)
-
-
-def trace(train_step: "TrainStep", pieces: Sequence["Piece"]) -> str:
+def trace(train_step: TrainStep, pieces: Sequence[Piece]) -> str:
     """Where the first number that is not finite arises: the batch is run again, with the same noise.
 
     The processes that train together say the same: what is nearest to the rows, of what each finds in its own.
 
     Args:
-        train_step: as it was before the batch; its random states and buffers are moved again.
-        pieces: its micro-batches.
+        train_step: as it was before the batch, and is left so.
+        pieces: the micro-batches of the batch.
     """
+    before = Snapshot(train_step)
     whole = train_step.whole_statistics(pieces)()
     # experts that are spread run where all processes run them: then none stops at what it finds first
     own = (_of_piece(train_step, piece, whole) for piece in pieces)
     found = list(own) if train_step.mixture.experts.collective else own
     first = next((each for each in found if each is not None), (4, BEYOND))
+    before.put_back()
     return min(train_step.group.all_gather(first))[1]
 
 
-def _of_piece(train_step: "TrainStep", piece: "Piece", whole: dict[int, Tensor]) -> tuple[int, str] | None:
+def _of_piece(train_step: TrainStep, piece: Piece, whole: dict[int, Tensor]) -> tuple[int, str] | None:
     """How many steps behind the rows, and where, the first such number of a micro-batch arises."""
     looks = _looks(train_step, piece, whole)
     found = list(looks) if train_step.mixture.experts.collective else looks
     return next(((depth, said) for depth, said in enumerate(found) if said is not None), None)
 
 
-def _looks(train_step: "TrainStep", piece: "Piece", whole: dict[int, Tensor]) -> Iterator[str | None]:
+def _looks(train_step: TrainStep, piece: Piece, whole: dict[int, Tensor]) -> Iterator[str | None]:
     """What is found in the rows, then in the model, in the terms and in their gradients."""
     bad = first_bad(piece.x)
     yield None if bad is None else f"the rows hold {bad} ({_rows(piece.x)})"
@@ -101,7 +73,7 @@ def _rows(values: Tensor) -> str:
 
 
 @torch.no_grad()
-def _of_model(terms: "Terms") -> str | None:
+def _of_model(terms: Terms) -> str | None:
     """The trunk, the gate or the experts that put out what is not finite; a gate may mask experts with -inf."""
     observed = terms.observed
     log_probs = observed.at_all()
@@ -118,7 +90,7 @@ def _of_model(terms: "Terms") -> str | None:
     return None
 
 
-def _of_terms(train_step: "TrainStep", terms: "Terms") -> str | None:
+def _of_terms(train_step: TrainStep, terms: Terms) -> str | None:
     """The term of the loss that is not finite, though the model is."""
     for name, term in _named(train_step, terms):
         if (found := first_bad(term.detach().reshape(1))) is not None:
@@ -126,7 +98,7 @@ def _of_terms(train_step: "TrainStep", terms: "Terms") -> str | None:
     return None
 
 
-def _of_gradients(train_step: "TrainStep", terms: "Terms") -> str | None:
+def _of_gradients(train_step: TrainStep, terms: Terms) -> str | None:
     """The part of the model, and the term, of a gradient that is not finite."""
     named = [
         *train_step.mixture.named_parameters(),
@@ -144,7 +116,7 @@ def _of_gradients(train_step: "TrainStep", terms: "Terms") -> str | None:
     return said
 
 
-def _named(train_step: "TrainStep", terms: "Terms") -> Iterator[tuple[str, Tensor]]:
+def _named(train_step: TrainStep, terms: Terms) -> Iterator[tuple[str, Tensor]]:
     yield f"the likelihood term (objective {train_step.objective.name})", terms.value
     for regulariser, penalty in zip(train_step.regularisers, terms.penalties, strict=True):
         yield f"the regulariser {regulariser.name}", penalty

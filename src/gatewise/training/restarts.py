@@ -1,7 +1,7 @@
-"""Several beginnings of a training from different weights, of which the best goes on."""
+"""Restarts: a training begins several times from different weights, and the best of them goes on."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from pydantic import BaseModel, ValidationError
@@ -9,48 +9,47 @@ from torch import nn
 
 from gatewise.errors import GatewiseError
 from gatewise.training.checkpoints.folder import Checkpoint
+from gatewise.training.loop import Trainer
 from gatewise.training.seeding import seeds
 from gatewise.training.state import capture, restore
-
-if TYPE_CHECKING:
-    from gatewise.training.loop import Trainer
+from gatewise.training.stateful import part, prefixed
 
 STARTS = 3
-"""Beginnings, where it is not set."""
+"""How many starts, where it is not set."""
 SHARE = 0.2
-"""Of the epochs, that each beginning has."""
+"""Of the epochs, that each start has."""
 
 
 class RestartState(BaseModel):
-    """What a checkpoint, which may come from a stranger, says of the beginnings that are over."""
+    """What a checkpoint, which may come from a stranger, says of the starts that are over."""
 
     scores: list[float]
     best_start: dict[str, Any] | None
 
 
 class Restarts:
-    """The beginnings of one training.
+    """The starts of one training.
 
     Which expert serves which rows is decided in the first hundreds of steps, and now and then for the worse: one
-    expert has two regions to the end, where two others share one. The validation NLL tells early. So each beginning has
+    expert has two regions to the end, where two others share one. The validation NLL tells early. So each start has
     other weights, another order of rows and other noise, and `SHARE` of the epochs, in which learning rate and
     temperature move as they would anyway; the one with the lowest validation NLL (the lowest loss, where there are no
-    validation rows) goes on from where it ended. S beginnings cost 1 + (S - 1) / 5 trainings.
+    validation rows) goes on from where it ended. S starts cost 1 + (S - 1) / 5 trainings.
 
     Args:
-        trainer: that has not begun; its weights are those of the first beginning.
-        number: of beginnings; None takes `STARTS` where weights can be drawn anew and there are epochs enough.
+        trainer: that has not begun; its weights are those of the first start.
+        number: of starts; None takes `STARTS` where weights can be drawn and there are epochs enough.
         model_factory: makes the model with weights drawn from torch's global random state.
 
     Attributes:
-        scores: of the beginnings that are over.
+        scores: of the starts that are over.
         best: the state in which the best of them ended, until all are over.
 
     Raises:
-        GatewiseError: for several beginnings of a model that cannot be made anew.
+        GatewiseError: for several starts of a model that nothing makes.
     """
 
-    def __init__(self, trainer: "Trainer", number: int | None, model_factory: Callable[[], nn.Module] | None):
+    def __init__(self, trainer: Trainer, number: int | None, model_factory: Callable[[], nn.Module] | None):
         if number is None:
             number = STARTS if model_factory is not None and SHARE * trainer.epochs >= 1 else 1
         elif number > 1 and model_factory is None:
@@ -62,21 +61,29 @@ class Restarts:
         self.scores: list[float] = []
         self.best: Checkpoint | None = None
         self.first = capture(trainer) if number > 1 else None
+        self._tell_start()
 
     @property
     def over(self) -> bool:
         """Whether the best goes on, or there never were several."""
         return self.first is None or len(self.scores) == self.number
 
+    def _tell_start(self) -> None:
+        self.trainer.start = None if self.over else len(self.scores) + 1
+
     def run(self) -> None:
-        """Train what is left of the beginnings, and put the trainer where the best ended, unless it is interrupted."""
+        """Train what is left of the starts, and put the trainer where the best ended, unless it is interrupted."""
+        result = self.trainer.result
         while not self.over:
             self.trainer.train_until(self.epochs)
-            if self.trainer.result.stopped == "interrupted":
-                self._interrupted()
+            if result.stopped == "interrupted":
+                # leave what is best so far, where it is not the start that was interrupted
+                if self.best is not None and not self.trainer.best_nll < min(self.scores):
+                    restore(self.trainer, self.best)
+                    self.trainer.tell_restart()
                 return
-            if self.trainer.result.stopped:  # out of patience: this beginning ends here
-                self.trainer.result.stopped = None
+            if result.stopped:  # out of patience: this start ends here
+                result.stopped = None
                 self.trainer.begin_epoch(self.trainer.epoch + 1)
             self._finish()
             if self.over:
@@ -84,23 +91,22 @@ class Restarts:
             else:
                 self._begin(len(self.scores))
 
-    def pack(self, checkpoint: Checkpoint) -> Checkpoint:
-        """A checkpoint of the trainer, with what is kept of the beginnings that are over."""
-        tensors, state = checkpoint.tensors, {**checkpoint.state, "scores": self.scores, "best_start": None}
-        if self.best is not None:
-            tensors = tensors | {f"best_start.{name}": value for name, value in self.best.tensors.items()}
-            state["best_start"] = {"step": self.best.step, **self.best.state}
-        return Checkpoint(checkpoint.step, tensors, state)
+    def state_dict(self) -> dict[str, Any]:
+        """The starts that are over, and where the best of them ended."""
+        if self.best is None:
+            return {"scores": self.scores, "best_start": None}
+        told = {"step": self.best.step, **self.best.state}
+        return {"scores": self.scores, "best_start": told, **prefixed("best_start", self.best.tensors)}
 
-    def unpack(self, checkpoint: Checkpoint) -> None:
-        """What `pack` put into the checkpoint.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state.
 
         Raises:
-            GatewiseError: if it is of a training with other beginnings.
+            ValueError: if it is of a training with other starts.
         """
-        others = GatewiseError(f"the checkpoint of step {checkpoint.step} is of a training with other starts")
+        others = ValueError("with other starts")
         try:
-            found = RestartState.model_validate(checkpoint.state)
+            found = RestartState.model_validate(state)
         except ValidationError:
             raise others from None
         if len(found.scores) > (self.number if self.number > 1 else 0):
@@ -110,7 +116,8 @@ class Restarts:
             if found.best_start is None:
                 raise others
             step = found.best_start.pop("step", 0)
-            self.best = Checkpoint(step, checkpoint.part("best_start"), found.best_start)
+            self.best = Checkpoint(step, part("best_start", state), found.best_start)
+        self._tell_start()
 
     def chosen(self) -> int:
         """The best so far, from 0."""
@@ -122,17 +129,15 @@ class Restarts:
         self.scores.append(score)
         if self.chosen() == len(self.scores) - 1:
             self.best = capture(trainer)
+        self._tell_start()
 
     def _begin(self, index: int) -> None:
-        """Everything as before the first beginning, but for what is drawn."""
+        """Everything as before the first start, but for what is drawn."""
         assert self.first is not None
         assert self.model_factory is not None
         trainer = self.trainer
         restore(trainer, self.first)
-        order, noise, rest = seeds(seeds(trainer.config.seed, 5 + index)[-1], 3)
-        trainer.train_step.order.manual_seed(order)
-        trainer.train_step.generator.manual_seed(noise)
-        torch.manual_seed(rest)
+        trainer.train_step.reseed(seeds(trainer.config.seed, 5 + index)[-1])
         with torch.no_grad():
             for parameter, drawn in zip(trainer.mixture.parameters(), self.model_factory().parameters(), strict=True):
                 if parameter.requires_grad:
@@ -146,21 +151,15 @@ class Restarts:
         trainer = self.trainer
         restore(trainer, self.best)
         self.best = self.first = None  # their memory is free for the rest of the training
-        trainer.result.history = [{k: v for k, v in line.items() if k != "start"} for line in trainer.result.history]
+        result = trainer.result
+        result.history = [{k: v for k, v in line.items() if k != "start"} for line in result.history]
         found = ", ".join(f"{score:.4f}" for score in self.scores)
         what = "loss" if trainer.validation is None else "validation NLL"
         start = self.chosen() + 1
         said = f"start {start} of {self.number} goes on: {what} {found} after {self.epochs} epochs"
         for callback in trainer.callbacks:
-            callback.on_choice(start, trainer.result.history, said)
-        for message in trainer.result.warnings:
+            callback.on_choice(start, result.history, said)
+        for message in result.warnings:
             trainer.tell(message)
         if trainer.out_of_patience(trainer.epoch - 1):
-            trainer.result.stopped = "early"
-
-    def _interrupted(self) -> None:
-        """Leave what is best so far, where it is not the beginning that was interrupted."""
-        if self.best is not None and not self.trainer.best_nll < min(self.scores):
-            restore(self.trainer, self.best)
-            self.trainer.result.stopped = "interrupted"
-            self.trainer.tell_restart()
+            result.stopped = "early"

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,19 @@ from gatewise.metrics.gate import GateStatistics
 from gatewise.mixture import BalanceBias, MixtureOfExperts, NoisyTopK, Observed
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.collapse.warm_start import WarmStart
-from gatewise.training.data_parallel import Piece, Shares, gradient_sync, over_all, own_rows, pieces_of
-from gatewise.training.input.batching import batch_bounds
+from gatewise.training.data_parallel import Piece, gradient_sync, over_all, pieces_of
+from gatewise.training.input.batching import Shares, batch_bounds, own_rows
 from gatewise.training.input.datasets import RowStream
-from gatewise.training.nonfinite import Before, NonFiniteBatch, trace
 from gatewise.training.optim import parameter_groups, rate_at
-from gatewise.training.seeding import noise_source, point_at, seed_dropout, seeds
+from gatewise.training.seeding import (
+    noise_source,
+    point_at,
+    random_states,
+    seed_dropout,
+    seeds,
+    set_random_states,
+)
+from gatewise.training.stateful import forms, part, prefixed
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,39 @@ class Terms:
         for penalty in self.penalties:
             loss = loss + penalty
         return loss
+
+
+class NonFiniteBatch(GatewiseError):
+    """A batch whose loss or gradient is not finite: no step was taken.
+
+    Attributes:
+        pieces: its micro-batches, by which `gatewise.training.nonfinite.trace` finds where the numbers arise.
+    """
+
+    def __init__(self, pieces: Sequence[Piece]):
+        super().__init__("the loss of a batch, or its gradient, is not finite; lower lr or check the data")
+        self.pieces = pieces
+
+
+class Snapshot:
+    """What a batch moves besides the weights, as it was before: random states, and buffers such as running means.
+
+    Args:
+        train_step: about to take a step.
+    """
+
+    def __init__(self, train_step: "TrainStep"):
+        self.train_step = train_step
+        self.noise, self.random = train_step.generator.get_state(), random_states(train_step.device)
+        self.buffers = [buffer.clone() for buffer in train_step.buffers]
+
+    def put_back(self) -> None:
+        """Leave the training step as if the batch had not been seen."""
+        self.train_step.generator.set_state(self.noise)
+        set_random_states(self.random, self.train_step.device)
+        for buffer, before in zip(self.train_step.buffers, self.buffers, strict=True):
+            buffer.copy_(before)
+        self.train_step.optimiser.zero_grad(set_to_none=True)
 
 
 class TrainStep:
@@ -93,6 +133,73 @@ class TrainStep:
         self.optimiser = torch.optim.AdamW(groups, lr=config.lr, fused=self.device.type != "mps")
         objective.hold_statistics(True)
         self.copies = gradient_sync(mixture, objective, group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, moments, random states and the place in the schedules."""
+        moments = self.optimiser.state_dict()["state"]
+        return {
+            **prefixed("mixture", self.mixture.state_dict()),
+            **prefixed("objective", self.objective.state_dict()),
+            **prefixed("optimiser", {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}),
+            **prefixed("random", random_states(self.device)),
+            "order": self.order_before,
+            "noise": self.generator.get_state(),
+            "step": self.step,
+            "passed_over": self.passed_over,
+            # of the last step: what an epoch is told of, and audited with, is as its last step had it
+            "progress": self.progress,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state.
+
+        Raises:
+            ValueError: if it is of another model, objective or optimiser.
+        """
+        mixture, objective, moments = (part(prefix, state) for prefix in ("mixture", "objective", "optimiser"))
+        if forms(mixture) != forms(self.mixture.state_dict()):
+            raise ValueError("its weights have other names, shapes or types")
+        if forms(objective) != forms(self.objective.state_dict()):
+            raise ValueError("the state of its objective has other names, shapes or types")
+        by_parameter: dict[int, dict[str, Tensor]] = {}
+        for name, value in moments.items():
+            index, _, what = name.partition(".")
+            like = self._optimised[int(index)] if what != "step" else torch.zeros(())
+            if (value.shape, value.dtype) != (like.shape, like.dtype):
+                raise ValueError(f"the optimiser's {name} has another shape or type")
+            by_parameter.setdefault(int(index), {})[what] = value
+        self.mixture.load_state_dict(mixture)
+        self.objective.load_state_dict(objective)
+        groups = self.optimiser.state_dict()["param_groups"]
+        self.optimiser.load_state_dict({"state": by_parameter, "param_groups": groups})
+        self.order.set_state(state["order"])
+        self.generator.set_state(state["noise"])
+        self.step, self.passed_over = state["step"], state["passed_over"]
+        # older checkpoints do not tell it
+        self.set_progress(state.get("progress", max(self.step - 1, 0) / max(self.steps, 1)))
+        set_random_states(part("random", state), self.device)
+
+    @property
+    def _optimised(self) -> list[Tensor]:
+        """The parameters in the order of the optimiser, which numbers their moments."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    def parameter_of(self, name: str) -> Tensor | None:
+        """The parameter whose weights, best weights or moments are the tensor of this name in a checkpoint."""
+        prefix, _, rest = name.removeprefix("best_start.").partition(".")
+        if prefix in ("mixture", "best"):
+            return dict(self.mixture.named_parameters()).get(rest)
+        index, _, what = rest.partition(".")
+        if prefix != "optimiser" or what == "step" or not index.isdecimal():
+            return None
+        return self._optimised[int(index)] if int(index) < len(self._optimised) else None
+
+    def reseed(self, seed: int) -> None:
+        """Go on with another order of rows and other noise."""
+        order, noise, rest = seeds(seed, 3)
+        self.order.manual_seed(order)
+        self.generator.manual_seed(noise)
+        torch.manual_seed(rest)
 
     def _balances(self) -> list[BalanceBias]:
         """The biases that each step moves."""
@@ -156,7 +263,7 @@ class TrainStep:
         parts = micro_batches(len(y) if rows is None else rows, self.config.accumulate, self.group)
         pieces = pieces_of((x, y, assignment, weight), parts)
         seed_dropout(self.dropout_seed, self.step, self.group)
-        before = Before(self)
+        before = Snapshot(self)
         self.optimiser.zero_grad(set_to_none=True)
         seen, gates = self._backward(pieces)
         of_step = self.new_statistics()
@@ -169,9 +276,7 @@ class TrainStep:
         # the one moment of a step that waits for the device; what is looked at is the same on all processes
         if not math.isfinite(float(seen.sum() + norm + own)):
             before.put_back()
-            said = trace(self, pieces)
-            before.put_back()
-            raise NonFiniteBatch(said)
+            raise NonFiniteBatch(pieces)
         if self.config.clip:
             clip(self.parameters, self.config.clip, norm)
         self.optimiser.step()

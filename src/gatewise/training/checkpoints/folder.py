@@ -45,11 +45,6 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     state: dict[str, Any]
 
-    def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors whose names begin with `prefix.`, without it."""
-        start = f"{prefix}."
-        return {name[len(start) :]: value for name, value in self.tensors.items() if name.startswith(start)}
-
 
 ParameterOf = Callable[[str], Tensor | None]
 """The parameter of a model that a tensor of a checkpoint belongs to, by the tensor's name."""

@@ -1,6 +1,6 @@
 """Is the gate still choosing, and are all experts alive? Said once, in words, with what to change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gatewise.mixture.information import COLLAPSED, STILL
@@ -30,6 +30,18 @@ class CollapseMonitor:
         self.said: dict[str, str] = {}  # the messages, by kind
         self.lasted = {"collapse": 0, "dead": 0, "still": 0}
         self.most_used = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was said, and how long each trouble has lasted."""
+        return {"said": self.said, "lasted": self.lasted, "most_used": self.most_used}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state; raises ValueError for other kinds of trouble."""
+        if state["lasted"].keys() != self.lasted.keys():
+            raise ValueError("its warnings are others")
+        self.lasted, self.most_used = state["lasted"], state["most_used"]
+        # older checkpoints have the kinds alone
+        self.said = state["said"] if isinstance(state["said"], dict) else dict.fromkeys(state["said"], "")
 
     def check(self, metrics: dict[str, Any]) -> list[str]:
         """New warnings after an epoch, from its `train_` statistics."""

@@ -1,5 +1,6 @@
 """Dead experts start again in the middle of a training, as noisy copies of the one that does most."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -46,6 +47,17 @@ class Reseeding:
         self.dead_for = [0] * mixture.num_experts
         if self.after and own_method(mixture.gate, "share_expert") is None:
             refuse_without_bias(mixture)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How long each expert has been dead, and where the noise is."""
+        return {"dead_for": self.dead_for, "reseeding": self.generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take such a state; raises ValueError for one of another number of experts."""
+        if len(state["dead_for"]) != len(self.dead_for):
+            raise ValueError(f"it has {len(state['dead_for'])} experts")
+        self.dead_for = state["dead_for"]
+        self.generator.set_state(state["reseeding"])
 
     def after_epoch(self, epoch: int, argmax_counts: Tensor) -> list[dict[str, Any]]:
         """Re-seed what has been dead for long enough.

@@ -11,8 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gatewise.data import Records, StoredRows
 from gatewise.errors import GatewiseError
-from gatewise.training.data_parallel import Shares
-from gatewise.training.input.batching import Rows, prefetched, rebatched
+from gatewise.training.input.batching import Rows, Shares, prefetched, rebatched
 
 BATCH = 4096
 """Rows at a time, where their order is that of the files."""
