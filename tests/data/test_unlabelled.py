@@ -47,6 +47,12 @@ def test_a_mark_that_is_a_number_is_one_in_further_rows_too(tmp_path, ending):
         assert sum(part.unlabelled["-999.0"] for part in rows) == 1
 
 
+def test_the_two_zeros_of_a_float_are_one_class(tmp_path):
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.0, -0.0, 1.0]}).write_parquet(path)
+    assert read(path, "y").records.labels.tolist() == ["0", "0", "1"]
+
+
 def test_classes(write):
     records = read(write(**numbered(CLASSES)), "y").records
     assert records.labels.tolist() == ["yes", "no", "no"]

@@ -226,6 +226,7 @@ def label_text(column: pl.Series, place: Place) -> pl.Series:
     """
     if column.dtype.is_float():
         column = column.cast(pl.Float64).fill_nan(None)
+        column = column.set((column == 0).fill_null(False), 0.0)  # -0.0 is no class of its own
     elif not (column.dtype.is_numeric() or column.dtype in LABEL_TYPES):
         raise GatewiseError(
             f"{place(0)}: the target {shown(column.name)} holds {column.dtype} values; turn it into text or integers"
