@@ -378,7 +378,9 @@ def test_a_mixture_of_nothing_is_refused():
 
 
 def test_an_expert_that_is_no_module_is_refused():
-    with pytest.raises(gw.GatewiseError, match=r"expert 1 is a function; every expert must be a torch\.nn\.Module"):
+    with pytest.raises(
+        gw.GatewiseError, match=r"expert 1 must be a Module, got function; every expert must be a torch\.nn\.Module"
+    ):
         gw.MixtureOfExperts(nn.Linear(4, 2), [nn.Linear(4, 3), lambda x: x])
 
 

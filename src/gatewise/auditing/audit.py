@@ -24,7 +24,7 @@ from gatewise.auditing.statistics import FEWEST
 from gatewise.auditing.subjects import NO_ROWS, of_function, of_mixture
 from gatewise.errors import GatewiseError
 from gatewise.mixture import MixtureOfExperts
-from gatewise.mixture.inference_mode import resting
+from gatewise.mixture.eval_mode import in_eval_mode
 
 LEVELS = ("logits", "parameters")
 UNCLEAR = 0.1
@@ -95,7 +95,7 @@ def audit(
     _check_whole(seed, "seed must be a whole number from 0", 0)
     if not all(isinstance(value, int | float) and value > 0 for value in (seconds, precision)):
         raise GatewiseError(f"seconds and precision must be positive, got {seconds!r} and {precision!r}")
-    with resting(model_or_f), torch.random.fork_rng(devices=_cuda_devices(model_or_f, data_or_logits)):
+    with in_eval_mode(model_or_f), torch.random.fork_rng(devices=_cuda_devices(model_or_f, data_or_logits)):
         torch.manual_seed(seed)  # networks that estimators learn with start from it
         if isinstance(model_or_f, MixtureOfExperts):
             problem = of_mixture(model_or_f, data_or_logits, level, costs)

@@ -13,7 +13,7 @@ from gatewise.distributed.dtensor import local
 from gatewise.distributed.group import lost_process_errors
 from gatewise.distributed.mesh import DATA, EXPERTS, check_mesh, experts_per_process
 from gatewise.mixture import Experts, MLPBank
-from gatewise.mixture.frozen import is_frozen
+from gatewise.mixture.eval_mode import is_frozen
 from gatewise.mixture.grouped.buffers import BufferPool
 from gatewise.mixture.grouped.strategies import every, run, types
 from gatewise.mixture.masks import attached, blind, unmasked

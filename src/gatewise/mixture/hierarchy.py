@@ -15,6 +15,7 @@ from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.heads import Categorical
 from gatewise.mixture.masks import blind, without_gradient
 from gatewise.mixture.mixture import MixtureOfExperts
+from gatewise.precision import widened
 
 Path = tuple[int, ...]
 """The experts to take from the root on: (1, 0) is the first expert of the second."""
@@ -60,12 +61,9 @@ def _members(mixture: MixtureOfExperts) -> list[nn.Module | None]:
 
 
 def _paths(mixture: MixtureOfExperts) -> Iterator[Path]:
-    """The way to each leaf."""
+    """The path from the root to each leaf."""
     for k, member in enumerate(_members(mixture)):
-        if isinstance(member, MixtureOfExperts):
-            yield from ((k, *rest) for rest in _paths(member))
-        else:
-            yield (k,)
+        yield from ((k, *rest) for rest in (_paths(member) if isinstance(member, MixtureOfExperts) else [()]))
 
 
 class LeafGate(nn.Module):
@@ -76,19 +74,18 @@ class LeafGate(nn.Module):
         self.mixture = mixture
 
     def forward(self, features: Tensor) -> Tensor:
-        """The sum of the log-probabilities on the way to each leaf."""
-        self.mixture.rest_frozen()
-        logits = self.mixture.gate(features)
-        wide = logits if logits.dtype.itemsize >= 4 else logits.float()
-        return _leaf_log_probs(self.mixture, features, wide.log_softmax(-1))
+        """The sum of the log-probabilities on the path to each leaf."""
+        self.mixture.set_frozen_to_eval()
+        logits = widened(self.mixture.gate(features))
+        return _leaf_log_probs(self.mixture, features, logits.log_softmax(-1))
 
 
 def _leaf_log_probs(mixture: MixtureOfExperts, features: Tensor, log_gate: Tensor) -> Tensor:
-    columns = []
+    """log p(leaf|x) `[B, L]` by the chain rule, of log p(z|x) `[B, K]` at the root of a tree."""
+    columns = list(log_gate.split(1, dim=-1))
     for k, member in enumerate(_members(mixture)):
-        column = log_gate[:, k : k + 1]
-        inner = isinstance(member, MixtureOfExperts)
-        columns.append(column + _inner_log_probs(member, features, column) if inner else column)
+        if isinstance(member, MixtureOfExperts):
+            columns[k] = columns[k] + _inner_log_probs(member, features, columns[k])
     return torch.cat(columns, -1)
 
 
@@ -142,19 +139,21 @@ def _outputs(mixture: MixtureOfExperts, features: Tensor) -> Tensor:
     """What every leaf puts out, `[B, L, C]`, for what the experts of a mixture see."""
     if not isinstance(mixture.experts, ExpertList):
         return mixture.experts(features)
-    mixture.experts.rest_frozen()
-    return torch.cat([_of_member(member, features) for member in mixture.experts.members], 1)
-
-
-def _of_member(member: nn.Module, x: Tensor) -> Tensor:
-    return _outputs(member, _seen(member, x)) if isinstance(member, MixtureOfExperts) else member(x).unsqueeze(1)
+    mixture.experts.set_frozen_to_eval()
+    parts = [
+        _outputs(member, member.features(features))
+        if isinstance(member, MixtureOfExperts)
+        else member(features).unsqueeze(1)
+        for member in mixture.experts.members
+    ]
+    return torch.cat(parts, 1)
 
 
 def _grouped(mixture: MixtureOfExperts, features: Tensor, counts: list[int]) -> Tensor:
     """What the leaves put out, `[N, C]`, for rows sorted by leaf, counts[i] of them for leaf i."""
     if not isinstance(mixture.experts, ExpertList):
         return mixture.experts.grouped(features, counts)
-    mixture.experts.rest_frozen()
+    mixture.experts.set_frozen_to_eval()
     mixture.experts.refuse_batch_statistics()
     outputs, leaf, row = [], 0, 0
     for member in mixture.experts.members:
@@ -163,11 +162,5 @@ def _grouped(mixture: MixtureOfExperts, features: Tensor, counts: list[int]) -> 
         leaf, rows = leaf + len(asked), features[row : row + sum(asked)]
         row += len(rows)
         if len(rows):
-            outputs.append(_grouped(member, _seen(member, rows), asked) if inner else member(rows))
+            outputs.append(_grouped(member, member.features(rows), asked) if inner else member(rows))
     return torch.cat(outputs) if outputs else _outputs(mixture, features)[:, 0]
-
-
-def _seen(mixture: MixtureOfExperts, x: Tensor) -> Tensor:
-    """What the experts of a mixture see of x."""
-    mixture.rest_frozen()
-    return x if mixture.trunk is None else mixture.trunk(x)

@@ -26,8 +26,9 @@ def attached(outputs: Tensor, others: Iterable[Tensor]) -> Tensor:
     return outputs + torch.stack([other.flatten()[:0].sum().to(outputs.dtype) for other in others]).sum()
 
 
-def blind(possible: Tensor) -> bool:
+def blind(tensor: Tensor) -> bool:
     """Whether nobody can look at values: in a graph that is compiled, under a transform of `torch.func`, on "meta"."""
-    if torch.compiler.is_compiling() or possible.device.type == "meta":
+    if torch.compiler.is_compiling() or tensor.device.type == "meta":
         return True
+    # torch.func has no public question for this: `bool(tensor)` under vmap raises instead of answering
     return torch._C._functorch.peek_interpreter_stack() is not None

@@ -5,22 +5,21 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, distributions, nn
 
-from gatewise.errors import GatewiseError, check_kind
+from gatewise.errors import GatewiseError, check_choice, check_kind
+from gatewise.mixture.eval_mode import FrozenInEval
 from gatewise.mixture.experts import ExpertList, Experts
-from gatewise.mixture.frozen import Resting
 from gatewise.mixture.heads import Categorical, DistributionHead, Head, widest
 from gatewise.mixture.information import Uncertainty, routed_log_gate, split_entropy
 from gatewise.mixture.masks import blind, chosen
-from gatewise.wording import instead
 
 ROUTES = ("mixture", "top1", "topk")
 
 
-class MixtureOfExperts(Resting):
+class MixtureOfExperts(FrozenInEval):
     """A gate and K experts, with a discrete choice between them that is never observed.
 
     A trunk, a gate, a bank or an expert all of whose parameters are frozen (`requires_grad=False`), now or later, is
-    kept in inference mode while the rest trains: without dropout, without noise, with the statistics that it has.
+    kept in evaluation mode while the rest trains: without dropout, without noise, with the statistics that it has.
 
     Args:
         gate: any module, `[B, ...] -> [B, K]`: the logits of p(z|x).
@@ -59,9 +58,9 @@ class MixtureOfExperts(Resting):
         self.experts = experts if isinstance(experts, Experts) else ExpertList(experts)
         self.trunk = trunk
         self.head = head if head is not None else Categorical()
-        self.rest_frozen()
+        self.set_frozen_to_eval()
 
-    def parts(self) -> Iterable[nn.Module]:
+    def freezable(self) -> Iterable[nn.Module]:
         """Trunk and gate; experts see to themselves."""
         return (part for part in (self.trunk, self.gate) if part is not None)
 
@@ -70,10 +69,14 @@ class MixtureOfExperts(Resting):
         """K."""
         return self.experts.num_experts
 
+    def features(self, x: Tensor) -> Tensor:
+        """What the experts see of x, `[B, ...]`: the trunk's output, where there is one."""
+        self.set_frozen_to_eval()
+        return x if self.trunk is None else self.trunk(x)
+
     def read(self, x: Tensor, gate_x: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What the experts see, `[B, ...]`, and the gate's logits, `[B, K]`, in float32 at least."""
-        self.rest_frozen()
-        features = x if self.trunk is None else self.trunk(x)
+        features = self.features(x)
         logits = self.gate(features if gate_x is None else gate_x)
         if logits.shape != (len(x), self.num_experts):
             raise GatewiseError(
@@ -196,8 +199,7 @@ class MixtureOfExperts(Resting):
         Raises:
             GatewiseError: for an unknown route, or a k outside 1..K.
         """
-        if route not in ROUTES:
-            raise GatewiseError(f"unknown route {route!r}{instead(str(route), ROUTES)}")
+        check_choice(route, ROUTES, "route")
         if route == "topk" and not 1 <= k <= self.num_experts:
             raise GatewiseError(f"route 'topk' takes k from 1 to {self.num_experts} experts, got {k}")
 

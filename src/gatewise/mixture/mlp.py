@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError
+from gatewise.mixture.eval_mode import is_frozen
 from gatewise.mixture.experts import Experts
-from gatewise.mixture.frozen import is_frozen
 from gatewise.mixture.grouped.blocks import Blocks
 from gatewise.mixture.grouped.buffers import BufferPool
 from gatewise.mixture.grouped.dispatch import Dispatch
@@ -59,6 +59,8 @@ class MLPBank(Experts):
     >>> experts(torch.randn(5, 64)).shape, [list(parameter.shape) for parameter in experts.parameters()]
     (torch.Size([5, 8, 10]), [[8, 64, 16], [8, 16, 10], [8, 16], [8, 10]])
     """
+
+    takes_mask = True
 
     def __init__(
         self,
@@ -114,10 +116,6 @@ class MLPBank(Experts):
         Where not `possible`, bool `[B, K]`, they are any, and gradients of 0 stay 0.
         """
         return every(x.flatten(1), list(self.weights), list(self.biases), dropout=self._dropout, possible=possible)
-
-    def on_all_rows(self, possible: Tensor, x: Tensor) -> Tensor:
-        """As `forward`; there is no gradient where an expert is masked."""
-        return self(x, possible) if type(self).forward is MLPBank.forward else self(x)
 
     @property
     def _dropout(self) -> float:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError, check_interval, check_kind
+from gatewise.mixture.eval_mode import FrozenInEval
 from gatewise.mixture.experts import ExpertList, Experts
-from gatewise.mixture.frozen import Resting
 from gatewise.mixture.mlp import MLPBank
 from gatewise.nn import routers
 from gatewise.nn.routers import Router
 from gatewise.nn.routing import Routing
 
 
-class MoELayer(Resting):
+class MoELayer(FrozenInEval):
     """A router and K experts: y = Σ_z w_z E_z(x) over the experts z that the router chose for a token.
 
         layer = MoELayer(64, experts=8, hidden=128, k=2)
@@ -89,9 +89,9 @@ class MoELayer(Resting):
         if shared is not None:
             check_kind(shared, nn.Module, "shared", "it runs for every token")
         self.shared = shared
-        self.rest_frozen()
+        self.set_frozen_to_eval()
 
-    def parts(self) -> Iterable[nn.Module]:
+    def freezable(self) -> Iterable[nn.Module]:
         """The shared module; experts see to themselves, and a router that is frozen goes on to draw."""
         return () if self.shared is None else (self.shared,)
 
@@ -115,7 +115,7 @@ class MoELayer(Resting):
         Raises:
             GatewiseError: for another number of features, or a padding of another shape or type.
         """
-        self.rest_frozen()
+        self.set_frozen_to_eval()
         shape = x.shape[:-1]
         self._check(x, padding)
         tokens = x.reshape(math.prod(shape), self.in_features)
