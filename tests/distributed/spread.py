@@ -213,7 +213,9 @@ def predicted(folder, group, mesh):
     named = {f"mixture.{name}": parameter for name, parameter in mixture.named_parameters()}
     checkpoint, problems = ShardedCheckpoints(folder, group).latest(named.get)
     assert not problems
-    mixture.load_state_dict(checkpoint.part("mixture"))
+    tensors = checkpoint.tensors.items()
+    of_mixture = {name.removeprefix("mixture."): one for name, one in tensors if name.startswith("mixture.")}
+    mixture.load_state_dict(of_mixture)
     whole = mixture if mesh is None else gather_experts(mixture)
     return whole.predict_proba(blobs(30)[0])
 
