@@ -2,6 +2,9 @@
 
 import ast
 import graphlib
+import importlib
+import importlib.util
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,8 @@ import gatewise
 import gatewise.testing
 
 SOURCE = Path(gatewise.__file__).parent
+
+OUTSIDE_SUITE = [Path(__file__).parent, *(Path(__file__).parents[1] / name for name in ("benchmarks", "examples"))]
 
 LAYERS = {
     "precision": 0,
@@ -282,6 +287,18 @@ def test_the_public_names_exist(page):
     assert sorted(page.__all__) == page.__all__
     for name in page.__all__:
         assert hasattr(page, name)
+
+
+def test_what_tests_benchmarks_and_examples_import_is_there():
+    """The longer forms of tests, and benchmarks, run rarely: a name that moved would be missed until then."""
+    for path in sorted(itertools.chain(*(folder.rglob("*.py") for folder in OUTSIDE_SUITE if folder.is_dir()))):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gatewise":
+                module = importlib.import_module(node.module)
+                for name in (alias.name for alias in node.names):
+                    assert hasattr(module, name) or importlib.util.find_spec(f"{node.module}.{name}"), (
+                        f"{path} imports {name} of {node.module}"
+                    )
 
 
 def test_subpackages_are_attributes_where_nothing_else_was_imported():

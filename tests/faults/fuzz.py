@@ -35,7 +35,7 @@ from gatewise.reporting import write_report
 from gatewise.runs import Run, train
 from gatewise.runs.data import read_parts
 from gatewise.runs.prepare import prepare
-from gatewise.training.data_parallel import Shares
+from gatewise.training.input.batching import Shares
 
 SECONDS, MEMORY = 10, 2 * 2**30
 REPORTED = ("summary.json", "metrics.jsonl", "environment.json")

@@ -22,8 +22,7 @@ from gatewise.runs.data import MOST_VALUES, is_streamed, read_parts
 from gatewise.runs.prepare import prepare, weighted
 from gatewise.training import fit
 from gatewise.training.checkpoints.folder import Checkpoints
-from gatewise.training.data_parallel import Shares
-from gatewise.training.input.batching import batch_sizes
+from gatewise.training.input.batching import Shares, batch_sizes
 from gatewise.training.input.datasets import RowStream, default_buffer
 from tests.training.alike import assert_same, without_times
 
