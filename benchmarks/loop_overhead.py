@@ -21,14 +21,19 @@ from gatewise.config import LoopConfig
 from gatewise.objectives import Load, regularisers
 from gatewise.training import fit
 
-CASES = {"as digits": (1280, 64, 10, 64, 30), "as MNIST, 10,240 rows": (10_240, 784, 10, 256, 4)}
-"""Rows, features, classes, batch size (which divides the rows, so that both take the same steps), epochs."""
+CASES = {
+    "small: 64 rows, 8 features, 4 experts": (512, 8, 2, 64, 30, 4, 128),
+    "as digits": (1280, 64, 10, 64, 30, 8, 256),
+    "as MNIST, 10,240 rows": (10_240, 784, 10, 256, 4, 8, 256),
+}
+"""Rows, features, classes, batch size (which divides the rows, so that both take the same steps), epochs, experts, and
+their hidden units."""
 
 
-def make(rows: int, features: int, classes: int) -> tuple[gw.MixtureOfExperts, torch.Tensor, torch.Tensor]:
+def make(rows: int, features: int, classes: int, experts: int, hidden: int) -> tuple[gw.MixtureOfExperts, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    gate = gw.mixture.mlp(features, [], 8)
-    mixture = gw.MixtureOfExperts(gate, gw.MLPBank(8, features, [256], classes, dropout=0.2))
+    gate = gw.mixture.mlp(features, [], experts)
+    mixture = gw.MixtureOfExperts(gate, gw.MLPBank(experts, features, [hidden], classes, dropout=0.2))
     return mixture, torch.randn(rows, features), torch.randint(0, classes, (rows,))
 
 
@@ -36,7 +41,7 @@ def bare(mixture: gw.MixtureOfExperts, train, validation, epochs: int, batch_siz
     """What a person would write by hand for the Jensen bound with a load-balance term."""
     x, y = train
     optimiser = torch.optim.AdamW(mixture.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
-    best = float("inf")
+    best, experts = float("inf"), mixture.num_experts
     for _ in range(epochs):
         mixture.train()
         for rows in torch.randperm(len(x)).split(batch_size):
@@ -44,9 +49,9 @@ def bare(mixture: gw.MixtureOfExperts, train, validation, epochs: int, batch_siz
             logits = mixture.gate(batch)
             gate = logits.softmax(-1)
             log_probs = F.log_softmax(mixture.experts(batch), -1)
-            likelihoods = log_probs.gather(-1, target.view(-1, 1, 1).expand(-1, 8, 1)).squeeze(-1)
-            shares = F.one_hot(logits.argmax(-1), 8).float().mean(0)
-            loss = -(gate * likelihoods).sum(-1).mean() + weight * (8 * (shares * gate.mean(0)).sum() - 1)
+            likelihoods = log_probs.gather(-1, target.view(-1, 1, 1).expand(-1, experts, 1)).squeeze(-1)
+            shares = F.one_hot(logits.argmax(-1), experts).float().mean(0)
+            loss = -(gate * likelihoods).sum(-1).mean() + weight * (experts * (shares * gate.mean(0)).sum() - 1)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(mixture.parameters(), 1.0)
@@ -69,8 +74,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     repeats = parser.parse_args().repeats
     rows = []
-    for name, (size, features, classes, batch_size, epochs) in CASES.items():
-        mixture, x, y = make(size, features, classes)
+    for name, (size, features, classes, batch_size, epochs, *experts) in CASES.items():
+        mixture, x, y = make(size, features, classes, *experts)
         train, validation = (x, y), (x[: size // 10], y[: size // 10])
         seconds = {bare: [], ours: []}
         for _ in range(repeats):
