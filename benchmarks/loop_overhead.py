@@ -30,7 +30,9 @@ CASES = {
 their hidden units."""
 
 
-def make(rows: int, features: int, classes: int, experts: int, hidden: int) -> tuple[gw.MixtureOfExperts, torch.Tensor, torch.Tensor]:
+def make(
+    rows: int, features: int, classes: int, experts: int, hidden: int
+) -> tuple[gw.MixtureOfExperts, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     gate = gw.mixture.mlp(features, [], experts)
     mixture = gw.MixtureOfExperts(gate, gw.MLPBank(experts, features, [hidden], classes, dropout=0.2))

@@ -1,4 +1,4 @@
-"""The one exception that means: the input is at fault, and this line says how to mend it; and checks of arguments."""
+"""Exceptions that a user is told in one line, and the checks of arguments that raise the first of them."""
 
 import math
 from collections.abc import Iterable
@@ -22,6 +22,10 @@ class GatewiseError(ValueError):
         ...
     gatewise.errors.GatewiseError: unknown estimator 'gumble-softmax'; did you mean 'gumbel-softmax'?
     """
+
+
+class LostProcess(RuntimeError):
+    """Another process of the training has ended, so that this one cannot go on."""
 
 
 def check_kind(value: object, kind: type, name: str, advice: str) -> None:

@@ -4,34 +4,57 @@ Exit status: 0 done; 2 the user's input is at fault (one line); 1 our fault, a c
 output could not be written; 130, 143 and 129 stopped by SIGINT, SIGTERM and SIGHUP.
 """
 
+import importlib
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from gatewise import __version__
-from gatewise.cli.audit import audit
-from gatewise.cli.compare import compare
-from gatewise.cli.config import config
 from gatewise.cli.console import forget_impossible_sizes
-from gatewise.cli.doctor import doctor
-from gatewise.cli.estimators import estimators
-from gatewise.cli.evaluate import evaluate
-from gatewise.cli.export import export
-from gatewise.cli.predict import predict
-from gatewise.cli.report import report
-from gatewise.cli.settings import as_setting, flag_meant
 from gatewise.cli.stopping import stop
 from gatewise.cli.streams import OutputLost, open_streams, say
-from gatewise.cli.train import train
-from gatewise.distributed import LostProcess, is_leader
-from gatewise.errors import GatewiseError
+from gatewise.distributed.launch_env import is_leader
+from gatewise.errors import GatewiseError, LostProcess
 
 # the base of all that typer says of a command line: click's class in older releases, typer's own in newer ones
 UsageProblem = typer.BadParameter.__mro__[2]
 
+COMMANDS = {
+    "train": "Train a mixture of experts on DATA and write a run folder.",
+    "evaluate": "Measure a trained run on its test rows, or on DATA.",
+    "predict": "Write the predicted label, the probability of every class, and the gate's expert for each row of DATA.",
+    "audit": "Measure how far every gradient estimator is from the exact gradient, on a trained RUN or on DATA before "
+    "training.",
+    "compare": "Train each objective with each estimator over several seeds on the same DATA, and compare them.",
+    "report": "Write RUN/report.html anew from the files of the run folder, or one page that compares several runs.",
+    "export": "Write a trained run as one file that runs without gatewise: prepared inputs in, class probabilities "
+    "out.",
+    "estimators": "List the gradient estimators and the facts that each states, or explain one.",
+    "config": "Print a configuration file with every key, what it means, what it takes, and its default.",
+    "doctor": "Print versions, devices and threads, and what is missing with the command that brings it.",
+}
+"""The commands, each a function of its name in a module of its name, and the first line of its docstring."""
+
+
+class Commands(TyperGroup):
+    """Commands that are imported when they run: what needs no torch does not wait seconds for it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that is called; `get_command`, which the list of commands is made from, knows its name alone."""
+        name, found, rest = super().resolve_command(ctx, args)
+        if found is None:
+            return name, found, rest
+        alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        alone.command(name=name)(getattr(importlib.import_module(f"gatewise.cli.{name}"), str(name)))
+        return name, typer.main.get_command(alone), rest
+
+
 app = typer.Typer(
+    cls=Commands,
     name="gatewise",
     help="Train and audit mixtures of deep experts whose choice is discrete and unobserved.",
     no_args_is_help=True,
@@ -40,8 +63,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, evaluate, predict, audit, compare, report, export, estimators, config, doctor):
-    app.command(name=command.__name__)(command)
+for command, line in COMMANDS.items():
+    app.command(name=command, help=line)(lambda: None)
 
 
 def _version(wanted: bool) -> None:
@@ -94,7 +117,7 @@ def _invoked(words: list[str]) -> int:
     A flag that is none of its own may be a key of the configuration, where it takes --set.
     """
     door = typer.main.get_command(app)
-    given, settable = words, words[:1] and words[0] in (each.__name__ for each in (train, audit, compare))
+    given, settable = words, words[:1] and words[0] in ("train", "audit", "compare")
     while True:
         try:
             # not by typer's own `main`, which has ways of its own with signals and closed pipes
@@ -106,8 +129,12 @@ def _invoked(words: list[str]) -> int:
             break
         except UsageProblem as error:  # before anything ran
             flag = getattr(error, "option_name", "")
-            changed = as_setting(given, flag) if settable else None
-            if changed is None and settable and (meant := flag_meant(flag)):
+            if not settable:
+                raise
+            from gatewise.cli.settings import as_setting, flag_meant
+
+            changed = as_setting(given, flag)
+            if changed is None and (meant := flag_meant(flag)):
                 raise GatewiseError(f"no such option: {flag}; did you mean {meant!r}?") from None
             if changed is None:
                 raise

@@ -8,13 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, LostProcess
 
 T = TypeVar("T")
-
-
-class LostProcess(RuntimeError):
-    """Another process of the training has ended, so that this one cannot go on."""
 
 
 class Group:
