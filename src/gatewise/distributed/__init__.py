@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gatewise.distributed.group import ALONE, Group
     from gatewise.distributed.launch_env import end_with_launcher, is_leader, launched
     from gatewise.distributed.mesh import expert_mesh
-    from gatewise.distributed.micro_batches import MicroBatch, micro_batches
+    from gatewise.distributed.micro_batch import MicroBatch, micro_batches
     from gatewise.distributed.rendezvous import join_processes, local_device
     from gatewise.distributed.sharded_bank import ShardedBank
     from gatewise.distributed.sharding import gather_experts, shard_experts
@@ -20,7 +20,7 @@ PLACES = {
     "group": ("ALONE", "Group"),
     "launch_env": ("end_with_launcher", "is_leader", "launched"),
     "mesh": ("expert_mesh",),
-    "micro_batches": ("MicroBatch", "micro_batches"),
+    "micro_batch": ("MicroBatch", "micro_batches"),
     "rendezvous": ("join_processes", "local_device"),
     "sharded_bank": ("ShardedBank",),
     "sharding": ("gather_experts", "shard_experts"),
