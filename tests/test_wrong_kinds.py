@@ -1,10 +1,14 @@
 """Arguments of the wrong kind are refused in one line that says how to make what is wanted."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 import gatewise as gw
+from gatewise.reporting import write_report
+from gatewise.reporting.side_by_side import write_runs
 
 
 class Bare(gw.estimators.GradientEstimator):
@@ -42,6 +46,35 @@ CALLS = {
     "a class": (lambda: gw.expect(f, LOGITS, gw.estimators.Enumeration), "Enumeration is a class; make one of it"),
     "one that states nothing, audited": (lambda: gw.audit(f, LOGITS, [Bare()]), "Bare does not state its `calls`"),
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
+    "a number to load a run": (lambda: gw.runs.Run.load(3), "folder must be a path, got int"),
+    "bytes to load a run": (lambda: gw.runs.Run.load(b"runs"), "folder must be a path, got bytes"),
+    "a number to resume": (lambda: gw.runs.resume(3), "folder must be a path, got int"),
+    "a number for the run folder": (lambda: gw.runs.train(CONFIG, 5), "out must be a path, got int"),
+    "a number for a comparison's": (lambda: gw.comparison.compare(CONFIG, 5), "out must be a path, got int"),
+    "a number to read": (lambda: gw.data.read(5), "source must be a path, got int"),
+    "none to read in parts": (lambda: gw.data.stream(None), "source must be a path, got NoneType"),
+    "a number for an estimator's folder": (
+        lambda: gw.sklearn.MixtureOfExpertsClassifier.load(5),
+        "folder must be a path, got int",
+    ),
+    "a number for a page": (lambda: write_report(5), "run must be a path, got int"),
+    "a number of pages": (lambda: write_runs([1, 2], Path("page.html")), "each of folders must be a path, got int"),
+    "true for a function": (
+        lambda: gw.runs.train(CONFIG, should_stop=True),
+        "should_stop must be a function, got bool",
+    ),
+    "true to stop fit": (lambda: fit(should_stop=True), "should_stop must be a function, got bool"),
+    "a mixture for a factory": (lambda: fit(model_factory=MIXTURE.gate.weight), "model_factory must be a function"),
+    "an unknown key": (
+        lambda: gw.config.RunConfig(wrong=1),
+        "the configuration has an unknown key 'wrong'",
+    ),
+    "a key that other software has": (lambda: gw.config.LoopConfig(learning_rate=1), "did you mean 'lr'?"),
+    "a key of the wrong kind": (
+        lambda: gw.config.RunConfig(data="iris", experts="many"),
+        "the configuration: experts: input should be a valid integer",
+    ),
+    "a key that is missing": (lambda: gw.config.RunConfig(), "the configuration: data: field required"),
     "a text to load": (lambda: gw.config.load_config("run.toml"), "keys must be a Mapping, got str"),
     "a configuration to load": (lambda: gw.config.load_config(CONFIG), "keys must be a Mapping, got RunConfig"),
     "one callback to train": (

@@ -35,6 +35,12 @@ def check_kind(value: object, kind: type, name: str, advice: str) -> None:
         raise GatewiseError(f"{name} must be {article} {kind.__name__}, got {type(value).__name__}; {advice}")
 
 
+def check_callable(value: object, name: str, advice: str) -> None:
+    """Raises GatewiseError for an argument that cannot be called, with how to make what is wanted."""
+    if not callable(value):
+        raise GatewiseError(f"{name} must be a function, got {type(value).__name__}; {advice}")
+
+
 def check_choice(value: object, choices: Iterable[str], what: str) -> None:
     """Raises GatewiseError for a value that is none of the choices, with the nearest of them.
 

@@ -168,6 +168,13 @@ def unreadable(path: str | Path) -> str:
     return f"{path} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; a file is needed there"
 
 
+def as_path(value: object, name: str) -> Path:
+    """A path that a caller gave; raises GatewiseError for what is none."""
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise GatewiseError(f"{name} must be a path, got {type(value).__name__}; give a text or a pathlib.Path")
+    return Path(value)
+
+
 def is_folder(path: Path) -> bool:
     """Whether it is a folder.
 

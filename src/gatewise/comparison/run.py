@@ -20,7 +20,7 @@ from gatewise.config.run import MAKE_ONE, RunConfig, choose_device
 from gatewise.config.template import written
 from gatewise.data.missing_values import MISSING_NUMBERS
 from gatewise.errors import GatewiseError, check_interval, check_kind
-from gatewise.files import LOCK, held, named_after, write_json
+from gatewise.files import LOCK, as_path, held, named_after, write_json
 from gatewise.models.task import KINDS
 from gatewise.objectives import regularisers
 from gatewise.reporting.comparison import write_comparison
@@ -87,6 +87,7 @@ def compare(
     """
     started = time.perf_counter()
     check_kind(base, RunConfig, "base", MAKE_ONE)
+    out = None if out is None else as_path(out, "out")
     check_interval(
         seeds, "[1, inf)", "seeds", "say how many there are; the first is the configuration's seed", whole=True
     )
@@ -111,7 +112,7 @@ def compare(
     rows = _checked(base, combine(base, estimators, objectives), parts)
     base = with_absolute_paths(base)
     combinations = combine(base, estimators, objectives)
-    folder = Path(out or default_folder(base.data))
+    folder = out or default_folder(base.data)
     watcher = watcher or Watcher()
     with _held(folder):
         cells = _cells(folder.resolve(), combinations, range(base.seed, base.seed + seeds))

@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from gatewise import objectives
-from gatewise.config.run import OTHER_NAMES, RunConfig
+from gatewise.config.run import BadKey, RunConfig, key_meant
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import read_text
 from gatewise.parsing import parse_toml
-from gatewise.wording import instead, shortened, shown
+from gatewise.wording import instead, shown
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -38,11 +36,6 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def key_meant(given: str) -> str | None:
-    """The key that other software calls so; None where there is none."""
-    return next((key for key, others in OTHER_NAMES.items() if given in others), None)
-
-
 def key_instead(given: str) -> str:
     """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
     meant = key_meant(given)
@@ -61,23 +54,10 @@ def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) ->
     """
     check_kind(keys, Mapping, "keys", 'give names and values, as in {"data": "iris"}; a file is read by tomllib.load')
     where = where or {}
-    for key in keys:
-        if key not in RunConfig.model_fields:
-            source = where.get(key, "the configuration")
-            raise GatewiseError(f"{source} has an unknown key {key!r}{key_instead(key)}")
     try:
         return RunConfig(**keys)
-    except ValidationError as error:
-        key, said = first_problem(error)
-        raise GatewiseError(f"{where.get(key, 'the configuration')}: {key}: {said}") from None
-
-
-def first_problem(error: ValidationError) -> tuple[str, str]:
-    """The first key with a bad value, and what is wrong with it."""
-    first = error.errors()[0]
-    said = first["msg"].removeprefix("Value error, ")
-    given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
-    return str(first["loc"][0]), said[0].lower() + said[1:] + given
+    except BadKey as bad:
+        raise GatewiseError(bad.of(where.get(bad.key, "the configuration"))) from None
 
 
 def parse_estimator(text: str) -> tuple[str, dict[str, Any]]:

@@ -4,11 +4,12 @@ The keys are those of the TOML file, and the long names of the command line's fl
 """
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import tomli_w
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gatewise.data.dates import as_date_format
 from gatewise.data.missing_values import MISSING, MISSING_NUMBERS
@@ -18,7 +19,7 @@ from gatewise.data.target_columns import joined, names_of
 from gatewise.errors import GatewiseError
 from gatewise.mixture.heads import HEADS
 from gatewise.schedules import as_schedule
-from gatewise.wording import instead
+from gatewise.wording import instead, shortened
 
 NUMBER_OR_SCHEDULE = float | str
 MOST_EXPERTS, ROWS_AN_EXPERT = 8, 25
@@ -53,10 +54,49 @@ MAKE_ONE = 'make one with gw.config.load_config({"data": "iris", "epochs": 20})'
 """What is said to a caller who gives something else for a configuration."""
 
 
+def key_meant(given: str) -> str | None:
+    """The key that other software calls so; None where there is none."""
+    return next((key for key, others in OTHER_NAMES.items() if given in others), None)
+
+
+class BadKey(GatewiseError):
+    """The first key of a configuration that is unknown or has a bad value.
+
+    Attributes:
+        key: its name.
+        said: what is wrong with it.
+        known: whether there is such a key.
+    """
+
+    def __init__(self, error: ValidationError, keys: Iterable[str]):
+        # what is not known is told first: it may be the misspelt name of one that is missing
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        self.key, self.known = str(first["loc"][0]), first["type"] != "extra_forbidden"
+        if self.known:
+            said = first["msg"].removeprefix("Value error, ")
+            given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
+            self.said = f"{said[0].lower()}{said[1:]}{given}"
+        else:
+            meant = key_meant(self.key)
+            nearest = f"; did you mean {meant!r}?" if meant else instead(self.key, list(keys))
+            self.said = f"unknown key {self.key!r}{nearest}"
+        super().__init__(self.of("the configuration"))
+
+    def of(self, source: str) -> str:
+        """The sentence, of a configuration that came from a source."""
+        return f"{source}: {self.key}: {self.said}" if self.known else f"{source} has an {self.said}"
+
+
 class LoopConfig(BaseModel):
     """What the training loop needs to know."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
+
+    def __init__(self, **keys: Any):
+        try:
+            super().__init__(**keys)
+        except ValidationError as error:
+            raise BadKey(error, type(self).model_fields) from None
 
     epochs: int | None = Field(
         None,

@@ -15,7 +15,7 @@ from gatewise.data import Records
 from gatewise.data.unknown_values import UnknownValues
 from gatewise.data.writers import writing
 from gatewise.errors import GatewiseError, check_kind
-from gatewise.files import check_output
+from gatewise.files import as_path, check_output
 from gatewise.metrics import tempered
 from gatewise.mixture.information import entropy
 from gatewise.models.model import Model
@@ -167,7 +167,8 @@ class Predictions:
         Raises:
             GatewiseError: also for a file that cannot be written.
         """
-        check_output(Path(path), self.read_from)
+        path = as_path(path, "path")
+        check_output(path, self.read_from)
         with writing(path) as write:
             return sum(write(frame) or len(frame) for frame in self)
 

@@ -46,7 +46,7 @@ class Label(BaseModel):
 class ModelSpec(BaseModel):
     """All that is needed to build a mixture anew before its weights are loaded: `model.json` in a run folder."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
     format: Literal[1] = 1
     input_shape: list[Size] = Field(min_length=1)

@@ -15,7 +15,7 @@ from gatewise.data import BUNDLED, Form, Records, StoredRows, read, stream
 from gatewise.data.rare_classes import MERGED, like_trained
 from gatewise.data.target_columns import target_columns
 from gatewise.errors import GatewiseError
-from gatewise.files import check_links, is_folder, read_json
+from gatewise.files import as_path, check_links, is_folder, read_json
 from gatewise.metrics import Evaluation, Tally, evaluate_batches
 from gatewise.metrics.constant import ConstantFigures
 from gatewise.models.model import Model
@@ -52,7 +52,7 @@ class Run:
             GatewiseError: if it is not a run folder, something in it is missing or damaged, or its files are not of one
                 run.
         """
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         if not is_folder(folder):
             raise GatewiseError(f"there is no run folder {folder}; make one with gatewise train")
         check_links(folder)

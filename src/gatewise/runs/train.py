@@ -17,8 +17,8 @@ from gatewise.config.objective import build_objective
 from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, choose_device
 from gatewise.data import StoredRows
 from gatewise.distributed import Group, join_processes, local_device
-from gatewise.errors import GatewiseError, check_kind
-from gatewise.files import check_links, read_json, write_json, write_text
+from gatewise.errors import GatewiseError, check_callable, check_kind
+from gatewise.files import as_path, check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
 from gatewise.models.task import with_head
 from gatewise.objectives import regularisers
@@ -66,6 +66,8 @@ def train(
     """
     check_kind(config, RunConfig, "config", MAKE_ONE)
     callbacks = check_callbacks(callbacks)
+    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
+    out = None if out is None else as_path(out, "out")
     with join_processes(choose_device(config.device), should_stop) as group:
         before = group.from_leader(lambda: begun_before(out, config.data, group))
         if before is not None:
@@ -129,7 +131,8 @@ def resume(
         GatewiseError: for a folder that is none, a run that is finished or is being trained, another key, or data that
             have changed.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
+    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
     check_links(folder)

@@ -25,6 +25,7 @@ from gatewise.config.run import choose_device
 from gatewise.data import Records
 from gatewise.data.preprocessing.table import TablePreprocessing
 from gatewise.errors import GatewiseError
+from gatewise.files import as_path
 from gatewise.mixture import MixtureOfExperts, MLPBank
 from gatewise.mixture.experts import ExpertList
 from gatewise.models.model import Model, assemble
@@ -128,7 +129,7 @@ class MixtureEstimator(Parameters, ABC):
             ValueError: if it is not fitted, or something is there already.
         """
         check_is_fitted(self)
-        persistence.save(self, Path(folder))
+        persistence.save(self, as_path(folder, "folder"))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -137,7 +138,7 @@ class MixtureEstimator(Parameters, ABC):
         Raises:
             ValueError: for a folder that holds none of this kind, or is damaged.
         """
-        return persistence.load(cls, Path(folder))
+        return persistence.load(cls, as_path(folder, "folder"))
 
     def export(self, path: str | Path, route: str = "mixture") -> "Export":
         """Write one file that runs without gatewise, as `gatewise export` does: prepared rows in, probabilities out.
@@ -152,8 +153,9 @@ class MixtureEstimator(Parameters, ABC):
         from gatewise.models.export import export  # what exports takes a while to import
 
         check_is_fitted(self)
+        path = as_path(path, "path")
         model = Model(copy.deepcopy(self.mixture_).cpu().eval(), self.model_.spec, self.model_.preprocessing)
-        return export(model, Path(path), Path(path).suffix.removeprefix(".") or "pt2", route)
+        return export(model, path, path.suffix.removeprefix(".") or "pt2", route)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]

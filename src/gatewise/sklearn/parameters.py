@@ -6,12 +6,12 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from gatewise.config import RunConfig
-from gatewise.config.loading import first_problem, key_instead
+from gatewise.config.loading import key_instead
+from gatewise.config.run import BadKey
 from gatewise.data import MISSING
 from gatewise.data.preprocessing.table import KEEP_ALL
 from gatewise.errors import GatewiseError, check_choice, check_interval, check_kind
@@ -97,9 +97,8 @@ def to_config(estimator: Parameters) -> RunConfig:
     check_choice(estimator.route, ROUTES, "route")
     try:
         return RunConfig(data="X", seed=seed, **keys)
-    except ValidationError as error:
-        key, said = first_problem(error)
-        raise GatewiseError(f"{type(estimator).__name__}: {_parameter(key)}: {said}") from None
+    except BadKey as bad:
+        raise GatewiseError(f"{type(estimator).__name__}: {_parameter(bad.key)}: {bad.said}") from None
 
 
 def _further_keys(settings: Mapping[str, Any] | None, parameters: Mapping[str, Any]) -> dict[str, Any]:

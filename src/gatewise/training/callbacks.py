@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gatewise.errors import GatewiseError, check_kinds
+from gatewise.files import as_path
 
 PARTS = ("train", "validation")
 """What metrics begin with that are shown side by side: `train_loss` is the curve `train/loss`."""
@@ -79,7 +80,7 @@ class TensorBoard(Callback):
 
     def __init__(self, folder: str | Path, config: str | None = None):
         check_tensorboard(True)
-        self.folder, self.config, self.step = Path(folder), config, 0
+        self.folder, self.config, self.step = as_path(folder, "folder"), config, 0
         self.writer: Any = None
 
     def on_start(self, epochs: int, steps_per_epoch: int) -> None:

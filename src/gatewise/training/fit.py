@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise.config.run import LoopConfig
 from gatewise.distributed import ALONE, Group
-from gatewise.errors import GatewiseError, check_kind, check_kinds
+from gatewise.errors import GatewiseError, check_callable, check_kind, check_kinds
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
 from gatewise.training.callbacks import Callback, check_callbacks
@@ -82,6 +82,9 @@ def fit(
         check_rows(validation, "validation")
     regularisers = check_kinds(regularisers, Regulariser, "regularisers", "such as [gw.objectives.Load(0.1)]")
     callbacks = check_callbacks(callbacks)
+    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
+    if model_factory is not None:
+        check_callable(model_factory, "model_factory", "one that makes the same mixture with other weights")
     if not count_of(train) or (validation is not None and not count_of(validation)):
         raise GatewiseError("training needs at least one training row and one validation row")
     if isinstance(train, RowStream) and (weight is not None or num_classes is None):

@@ -112,6 +112,9 @@ def load_preprocessing(folder: Path) -> Preprocessing:
         return kind.load(Path(folder), description)
     except GatewiseError:
         raise
+    except FileNotFoundError as error:
+        missing = Path(error.filename or path).name
+        raise GatewiseError(f"{folder}: {missing} is missing; restore the folder or train again") from None
     except Exception as error:  # whatever a damaged file leads to
         reason = (str(error).splitlines() or [""])[0]
         raise GatewiseError(

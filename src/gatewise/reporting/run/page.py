@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gatewise.files import write_text
+from gatewise.files import as_path, write_text
 from gatewise.reporting.audit.sections import along, audited
 from gatewise.reporting.html.blocks import Section
 from gatewise.reporting.html.templates import ENVIRONMENT
@@ -48,6 +48,7 @@ def write_report(run: Path) -> Path:
     Raises:
         GatewiseError: for a file that is missing, malformed, or cannot be written.
     """
+    run = as_path(run, "run")
     summary, history = read_run(run)
     report = run / "report.html"
     write_text(report, page(summary, history, read_beside(run)))

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gatewise.errors import GatewiseError
-from gatewise.files import check_output, write_text
+from gatewise.files import as_path, check_output, write_text
 from gatewise.reporting.html.templates import ENVIRONMENT
 from gatewise.reporting.reading import read_run
 from gatewise.reporting.side_by_side.sections import learning, repeat, results, settings, warnings
@@ -37,6 +37,7 @@ def write_runs(folders: Sequence[Path], page: Path) -> Path:
         GatewiseError: for fewer than 2 runs or too many, the same one twice, one that is not finished or has a
             malformed file, or a page that cannot be written.
     """
+    page, folders = as_path(page, "page"), [as_path(folder, "each of folders") for folder in folders]
     if not 2 <= len(folders) <= MOST:
         raise GatewiseError(f"a page shows from 2 to {MOST} runs side by side, got {len(folders)}; give other runs")
     for folder in folders:
