@@ -8,7 +8,7 @@ from tests.chance import (
     ALPHA,
     FALSE_ALARM,
     POWER,
-    Moments,
+    SampleMoments,
     chi_square_p,
     frequency_p,
     mean_p,
@@ -77,7 +77,7 @@ def test_frequencies_of_an_impossible_category_alarm():
 
 def test_moments_of_parts_add_up():
     samples = torch.randn(300, 4, generator=seeded(4), dtype=torch.float64) * torch.arange(4) + 3
-    parts, whole = Moments.of(samples[:70]) + Moments.of(samples[70:]), Moments.of(samples)
+    parts, whole = SampleMoments.of(samples[:70]) + SampleMoments.of(samples[70:]), SampleMoments.of(samples)
     torch.testing.assert_close(parts.mean, samples.mean(0))
     torch.testing.assert_close(parts.covariance, samples.T.cov())
     exact = torch.full((4,), 3.0)

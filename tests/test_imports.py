@@ -20,6 +20,7 @@ OUTSIDE_SUITE = [Path(__file__).parent, *(Path(__file__).parents[1] / name for n
 
 LAYERS = {
     "precision": 0,
+    "autograd": 0,
     "wording": 0,
     "parsing": 0,
     "errors": 1,
@@ -51,6 +52,7 @@ LAYERS = {
 """An import goes to a lower layer, or stays inside its own package. `__init__` is the core's public page."""
 
 CORE = {
+    "autograd",
     "errors",
     "precision",
     "wording",

@@ -44,6 +44,14 @@ CALLS = {
     ),
     "an estimator that states nothing": (lambda: gw.expect(f, LOGITS, Bare()), "Bare does not state its `calls`"),
     "a class": (lambda: gw.expect(f, LOGITS, gw.estimators.Enumeration), "Enumeration is a class; make one of it"),
+    "a class for an objective": (
+        lambda: gw.objectives.get("jensen", estimator=gw.estimators.ScoreFunction),
+        "ScoreFunction is a class; make one of it, as in ScoreFunction()",
+    ),
+    "a number for an objective's": (
+        lambda: gw.objectives.get("multi-sample", estimator=3),
+        "int does not state its `calls`",
+    ),
     "one that states nothing, audited": (lambda: gw.audit(f, LOGITS, [Bare()]), "Bare does not state its `calls`"),
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
     "a number to load a run": (lambda: gw.runs.Run.load(3), "folder must be a path, got int"),

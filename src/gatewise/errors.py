@@ -41,15 +41,15 @@ def check_callable(value: object, name: str, advice: str) -> None:
         raise GatewiseError(f"{name} must be a function, got {type(value).__name__}; {advice}")
 
 
-def check_choice(value: object, choices: Iterable[str], what: str) -> None:
-    """Raises GatewiseError for a value that is none of the choices, with the nearest of them.
+def check_choice(value: object, choices: Iterable[str], what: str, whose: str = "") -> None:
+    """Raises GatewiseError for a value that is none of the choices, with the nearest of them, and whose it is.
 
     >>> check_choice("sparsmax", ["softmax", "sparsemax"], "gate map")
     Traceback (most recent call last):
     gatewise.errors.GatewiseError: unknown gate map 'sparsmax'; did you mean 'sparsemax'?
     """
     if value not in (known := list(choices)):
-        raise GatewiseError(f"unknown {what} {value!r}{instead(str(value), known)}")
+        raise GatewiseError(f"{whose}{': ' * bool(whose)}unknown {what} {value!r}{instead(str(value), known)}")
 
 
 def check_interval(value: object, interval: str, name: str, advice: str = "", whole: bool = False) -> None:

@@ -284,6 +284,7 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
             f"estimator is the string {estimator!r}; make it once with gw.estimators.get({estimator!r}) and "
             "pass it on, so that its baselines keep what they learn"
         )
+    check_estimator(estimator)
     check_kind(logits, Tensor, "logits", "the order is gw.expect(f, logits, estimator), with a tensor [*batch, K]")
     if not logits.is_floating_point():
         raise GatewiseError(f"logits must be floating point, got {logits.dtype}; convert them with .float()")
@@ -296,17 +297,16 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
         takes = "one latent an example, event_dims=0" if event_dims else "several latents, event_dims=1"
         raise GatewiseError(f"estimator {estimator.name!r} takes {takes}; here use one such as 'score-function'")
     check_num_samples(estimator, num_samples)
-    check_estimator(estimator)
 
 
 def check_estimator(estimator: Any) -> None:
     """Raise `GatewiseError` for what is no estimator, or does not say what it asks."""
-    if isinstance(estimator, type) or not isinstance(getattr(estimator, "calls", None), Set):
-        named = estimator.__name__ if isinstance(estimator, type) else type(estimator).__name__
-        missing = "is a class; make one of it" if isinstance(estimator, type) else "does not state its `calls`"
+    if isinstance(estimator, type):
+        raise GatewiseError(f"estimator {estimator.__name__} is a class; make one of it, as in {estimator.__name__}()")
+    if not isinstance(getattr(estimator, "calls", None), Set):
         raise GatewiseError(
-            f"estimator {named} {missing}: a gradient estimator says which of 'index', 'all' and 'point' it asks, as "
-            "docs/extending.md has it"
+            f"estimator {type(estimator).__name__} does not state its `calls`: a gradient estimator says which of "
+            "'index', 'all' and 'point' it asks, as docs/extending.md has it"
         )
 
 

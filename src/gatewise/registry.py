@@ -3,8 +3,7 @@
 import inspect
 from typing import Any, Generic, TypeVar
 
-from gatewise.errors import GatewiseError
-from gatewise.wording import instead
+from gatewise.errors import GatewiseError, check_choice
 
 REQUIRED = inspect.Parameter.empty
 """Stands for the default of an option that has to be given."""
@@ -74,8 +73,7 @@ class Registry(Generic[Base]):
         >>> gw.objectives.named("jensen").__name__
         'Jensen'
         """
-        if name not in self._known:
-            raise GatewiseError(f"unknown {self.kind} {name!r}{instead(str(name), self.names())}")
+        check_choice(name, self.names(), self.kind)
         return self._known[name]
 
     def options(self, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from gatewise.auditing.importance_sampling import PLAIN, ImportanceGenerator
 from gatewise.estimators import GradientEstimator, ScoreFunction
 from gatewise.expectation import Estimate, Info
 from gatewise.noise import categorical, exponential, without_replacement
-from tests.chance import ALPHA, Moments, mean_p, seeded
+from tests.chance import ALPHA, SampleMoments, mean_p, seeded
 
 PROBS = torch.tensor([1 - 1e-4, 1e-4], dtype=torch.float64)
 LOGITS = PROBS.log().unsqueeze(0)
@@ -155,7 +155,7 @@ def test_weights_make_up_for_what_is_changed(what, right):
     assert weights.max() <= 1 / PLAIN + 1e-9
     found = (weights * happened).flatten()
     for samples, mean in ((weights.flatten(), 1.0), (found, right)):
-        assert mean_p(Moments.of(samples.unsqueeze(1)), torch.tensor([mean])) > ALPHA
+        assert mean_p(SampleMoments.of(samples.unsqueeze(1)), torch.tensor([mean])) > ALPHA
     assert found.std() / count**0.5 < 0.03 * right
 
 

@@ -108,5 +108,5 @@ def test_for_several_latents_the_directions_add_up():
 
 
 def test_a_scale_that_is_not_positive_is_refused():
-    with pytest.raises(gw.GatewiseError, match="scale must be positive"):
+    with pytest.raises(gw.GatewiseError, match=r"scale must be a number in \(0, 100\], got"):
         gw.estimators.get("selected-relaxation", scale=0.0)

@@ -5,6 +5,7 @@ import torch
 
 import gatewise as gw
 from tests.chance import seeded
+from tests.estimators.cases import POINT_CASES
 
 LOGITS = torch.tensor([0.3, -0.5, 1.1, 0.0, 0.4], dtype=torch.float64)
 WEIGHTS = torch.tensor([-1.2, 0.3, 0.9, 2.0, -0.4], dtype=torch.float64)
@@ -169,6 +170,19 @@ def test_gapped_keeps_its_gap():
         torch.testing.assert_close(found, q * (WEIGHTS - q @ WEIGHTS))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # torch's own, when it first goes forward
+@pytest.mark.parametrize("case", POINT_CASES, ids=str)
+def test_the_derivative_forward_is_that_backward(case):
+    """`torch.func.jvp` of the same draw gives ⟨gradient, tangent⟩."""
+    estimator, tangent = case.make(), WEIGHTS.sin()
+
+    def value(logits):
+        return gw.expect(CUBIC, logits, estimator, num_samples=3, generator=seeded(3)).value
+
+    along = torch.func.jvp(value, (LOGITS,), (tangent,))[1]
+    torch.testing.assert_close(along, torch.func.grad(value)(LOGITS) @ tangent)
+
+
 def test_the_adaptive_gap():
     estimator = gw.estimators.get("gapped-straight-through", gap="adaptive")
     log_probs = torch.tensor([0.5, 0.3, 0.2 - 1e-7, 1e-7], dtype=torch.float64).log()
@@ -180,16 +194,16 @@ def test_the_adaptive_gap():
 @pytest.mark.parametrize(
     ("name", "options", "words"),
     [
-        ("gumbel-rao", {"replicates": 0}, "replicates must be at least 1"),
+        ("gumbel-rao", {"replicates": 0}, "replicates must be a whole number of at least 1, got 0"),
         ("reinmax", {"variant": "rao"}, "unknown variant 'rao'; choose one of plain"),
         ("gapped-straight-through", {"gap": -1.0}, "gap must be"),
         ("gapped-straight-through", {"gap": "wide"}, "gap must be"),
         ("unordered-set", {"baseline": "learned"}, "unknown baseline 'learned'"),
-        ("implicit-mle", {"rate": 0.0}, "rate must be positive"),
-        ("implicit-mle", {"rate": float("inf")}, "rate must be positive"),
-        ("rebar", {"scale": float("nan")}, "scale must lie between -100 and 100, got nan"),
-        ("reinmax", {"scale": 1e30}, "scale must lie between"),
-        ("selected-relaxation", {"scale": float("inf")}, "scale must lie between"),
+        ("implicit-mle", {"rate": 0.0}, r"rate must be a number in \(0, 1\], got 0"),
+        ("implicit-mle", {"rate": float("inf")}, r"rate must be a number in \(0, 1\], got inf"),
+        ("rebar", {"scale": float("nan")}, r"scale must be a number in \[-100, 100\], got nan"),
+        ("reinmax", {"scale": 1e30}, "scale must be a number in"),
+        ("selected-relaxation", {"scale": float("inf")}, "scale must be a number in"),
         ("relax", {}, "needs the option num_categories"),
     ],
 )

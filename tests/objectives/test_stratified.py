@@ -84,7 +84,7 @@ def test_of_equally_likely_experts_the_first_are_summed():
 @pytest.mark.parametrize("options", [{"top": 0}, {"num_samples": 0}, {"top": 1.5}, {"top": "2"}])
 def test_counts_are_refused(options):
     with pytest.raises(
-        gw.GatewiseError, match=r"must be a whole number from 1, got .*; for draws alone use multi-sample"
+        gw.GatewiseError, match=r"must be a whole number of at least 1, got .*; for draws alone use multi-sample"
     ):
         gw.objectives.get("stratified", **options)
 

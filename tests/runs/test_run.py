@@ -290,7 +290,10 @@ def test_no_such_run(tmp_path):
         ({"objective": "stratified", "estimator": "reinmax"}, "such as multi-sample"),
         ({"objective": "stratified", "temperature": 0.5}, "takes no temperature"),
         ({"objective": "stratified", "objective_options": {"topp": 2}}, "has no option 'topp'; it takes top, num_samp"),
-        ({"objective": "stratified", "objective_options": {"top": 0}}, "top must be a whole number from 1, got 0"),
+        (
+            {"objective": "stratified", "objective_options": {"top": 0}},
+            "top must be a whole number of at least 1, got 0",
+        ),
         ({"objective": "stratified", "objective_options": {"num_samples": 2}}, "give the key samples"),
         ({"objective": "evidence", "estimator": "score-function"}, "choose posterior = 'amortised'"),
         ({"objective": "evidence", "samples": 2}, "takes no samples"),

@@ -3,7 +3,7 @@
 import torch
 
 from gatewise.estimators import ScoreFunction
-from gatewise.testing import ALPHA, Moments, Subject, exact, mean_p, smallest_caught, toy_logits
+from gatewise.testing import ALPHA, SampleMoments, Subject, exact, mean_p, smallest_caught, toy_logits
 from gatewise.testing.checks.sampling import BATCH, BIAS, QUANTITIES, _enough
 
 LOGITS = toy_logits(5)
@@ -14,12 +14,12 @@ def moments(estimator, num_samples):
     return _enough(Subject(estimator), LOGITS, num_samples, right), right
 
 
-def shifted(sample: Moments, by) -> Moments:
+def shifted(sample: SampleMoments, by) -> SampleMoments:
     """The moments of the same samples with `by` added to each."""
     total = sample.total + sample.number * by
     mixed = torch.outer(sample.total, by)
     products = sample.products + mixed + mixed.T + sample.number * torch.outer(by, by)
-    return Moments(sample.number, total, products)
+    return SampleMoments(sample.number, total, products)
 
 
 def test_a_planted_bias_of_two_percent_is_caught():

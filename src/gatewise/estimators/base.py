@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_interval
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
 from gatewise.precision import widened
@@ -87,19 +87,9 @@ class GradientEstimator(nn.Module):
         raise TypeError(f"{type(self).__name__} does not define forward")
 
 
-SCALES = 100.0
-"""The largest factor, up or down, that an estimator takes as its `scale`."""
-
-
-def check_scale(name: str, scale: float) -> float:
-    """`scale`, if it is a number that leaves gradients finite.
-
-    Raises:
-        GatewiseError: if it is beyond `SCALES`.
-    """
-    if not abs(scale) <= SCALES:
-        raise GatewiseError(f"estimator {name!r}: scale must lie between {-SCALES:g} and {SCALES:g}, got {scale}")
-    return scale
+def check_scale(name: str, scale: float, interval: str = "[-100, 100]") -> None:
+    """Raises GatewiseError for a factor on the gradient under which gradients might not stay finite."""
+    check_interval(scale, interval, f"estimator {name!r}: scale")
 
 
 class Tempered(GradientEstimator):
@@ -122,9 +112,8 @@ class Tempered(GradientEstimator):
     def __init__(self, temperature: float | str | Schedule = 1.0):
         super().__init__()
         self.schedule = as_schedule(temperature)
-        for percent in range(
-            100, -1, -1
-        ):  # a schedule that leaves the range is refused now, not in the middle of training
+        # a schedule that leaves the range is refused now, not in the middle of training; the start comes last and stays
+        for percent in range(100, -1, -1):
             self.set_progress(percent / 100)
 
     def set_progress(self, progress: float) -> None:

@@ -8,10 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_choice, check_interval
 from gatewise.expectation import MANY
 from gatewise.precision import WideState
-from gatewise.wording import instead
 
 
 class Baseline(WideState):
@@ -106,8 +105,7 @@ class RunningMean(Baseline):
 
     def __init__(self, decay: float = 0.9):
         super().__init__()
-        if not 0 <= decay < 1:
-            raise GatewiseError(f"the decay of a running-mean baseline lies in [0, 1), got {decay}")
+        check_interval(decay, "[0, 1)", "the decay of a running-mean baseline")
         self.decay = decay
         for name in ("mean", "weight", "held_sum", "held_count"):
             self.register_buffer(name, torch.zeros(()))
@@ -250,6 +248,5 @@ def make_baseline(baseline: str | Baseline, context_dim: int | None, decay: floa
         LeaveOneOut.name: LeaveOneOut,
         Learned.name: lambda: Learned(context_dim, decay=decay),
     }
-    if baseline not in kinds:
-        raise GatewiseError(f"unknown baseline {baseline!r}{instead(str(baseline), kinds)}")
+    check_choice(baseline, kinds, "baseline")
     return kinds[baseline]()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_interval
 from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -42,8 +42,8 @@ class GappedStraightThrough(PointEstimator):
 
     def __init__(self, temperature: float | str | Schedule = 1.0, gap: float | str = 1.0):
         super().__init__(temperature)
-        if gap != "adaptive" and not (isinstance(gap, int | float) and gap >= 0):
-            raise GatewiseError(f"estimator {self.name!r}: gap must be a number from 0 or 'adaptive', got {gap!r}")
+        if gap != "adaptive":
+            check_interval(gap, "[0, inf]", f"estimator {self.name!r}: gap", "or take 'adaptive'")
         self.gap = gap
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_interval
 from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -43,7 +43,8 @@ class GumbelRao(PointEstimator):
 
     def __init__(self, temperature: float | str | Schedule = 1.0, replicates: int = 10):
         super().__init__(temperature)
-        self.replicates = checked_replicates(self.name, replicates)
+        check_replicates(self.name, replicates)
+        self.replicates = replicates
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the mean gradient, `[S, *logits.shape]`."""
@@ -71,8 +72,6 @@ def conditional_softmax(
     return (noisy / temperature).softmax(-1)
 
 
-def checked_replicates(name: str, replicates: int) -> int:
-    """`replicates`, if it is at least 1."""
-    if replicates < 1:
-        raise GatewiseError(f"estimator {name!r}: replicates must be at least 1, got {replicates}")
-    return replicates
+def check_replicates(name: str, replicates: int) -> None:
+    """Raises GatewiseError for replicates below 1."""
+    check_interval(replicates, "[1, inf)", f"estimator {name!r}: replicates", whole=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_interval
 from gatewise.estimators.base import Tempered, mean_of_samples, one_hot, same_for_all, shift_only, with_gradient
 from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
@@ -69,10 +69,8 @@ class ImplicitMLE(Tempered, WideState):
         decay: float = 0.9,
     ):
         super().__init__(temperature)
-        if not 0 < rate <= 1 or not 0 <= decay < 1:
-            raise GatewiseError(
-                f"estimator {self.name!r}: rate must be positive, to 1, and decay in [0, 1), got {rate} and {decay}"
-            )
+        check_interval(rate, "(0, 1]", f"estimator {self.name!r}: rate")
+        check_interval(decay, "[0, 1)", f"estimator {self.name!r}: decay")
         self.adaptive, self.rate, self.decay = adaptive, rate, decay
         self.whole_batch = adaptive
         if adaptive:

@@ -77,8 +77,8 @@ class REBAR(Tempered, WideState):
         learn_scale: bool = True,
     ):
         super().__init__(temperature)
-        first = float(check_scale(self.name, scale))
-        for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", first, learn_scale)):
+        check_scale(self.name, scale)
+        for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", float(scale), learn_scale)):
             if learn:
                 self.register_parameter(name, nn.Parameter(torch.tensor(start)))
             else:

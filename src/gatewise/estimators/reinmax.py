@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_choice
 from gatewise.estimators.base import PointEstimator, carrying, check_scale, one_hot
-from gatewise.estimators.gumbel_rao import checked_replicates, conditional_softmax
+from gatewise.estimators.gumbel_rao import check_replicates, conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
 from gatewise.precision import widened
 from gatewise.schedules import Schedule
-from gatewise.wording import instead
 
 VARIANTS = ("plain", "rao-blackwell", "control-variate")
 
@@ -63,12 +62,10 @@ class ReinMax(PointEstimator):
         replicates: int = 10,
     ):
         super().__init__(temperature)
-        if variant not in VARIANTS:
-            raise GatewiseError(
-                f"estimator {self.name!r}: unknown variant {variant!r}{instead(str(variant), VARIANTS)}"
-            )
-        self.variant, self.scale = variant, check_scale(self.name, scale)
-        self.replicates = checked_replicates(self.name, replicates)
+        check_choice(variant, VARIANTS, "variant", f"estimator {self.name!r}")
+        check_scale(self.name, scale)
+        check_replicates(self.name, replicates)
+        self.variant, self.scale, self.replicates = variant, scale, replicates
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the surrogate's gradient, `[S, *logits.shape]`."""

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
 from gatewise.estimators.base import Tempered, check_scale
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
@@ -56,9 +55,8 @@ class SelectedRelaxation(Tempered, WithBaseline):
     ):
         super().__init__(temperature)
         self.baseline = make_baseline(baseline, context_dim, decay)
-        if not scale > 0:
-            raise GatewiseError(f"estimator {self.name!r}: scale must be positive, got {scale}")
-        self.scale = check_scale(self.name, scale)
+        check_scale(self.name, scale, "(0, 100]")
+        self.scale = scale
 
     def forward(
         self,

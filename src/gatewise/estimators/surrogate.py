@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gatewise.autograd import both_ways, keep
 from gatewise.precision import widened
 
 
@@ -24,7 +25,7 @@ def with_jacobians(corner: Tensor, logits: Tensor, *terms: tuple[float, Tensor])
     # in the type in which the gradients of the samples are summed
     wide = widened(logits)
     many = wide.unsqueeze(0) if len(corner) == 1 else wide.expand_as(corner)
-    return _WithJacobians.apply(corner, many, scales, *(p for _, p in terms))
+    return _with_jacobians(corner, many, scales, *(p for _, p in terms))
 
 
 class _WithJacobians(torch.autograd.Function):
@@ -36,19 +37,31 @@ class _WithJacobians(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, _, ctx.scales, *probs = inputs
-        ctx.save_for_backward(*probs)
+        corner, _, ctx.scales, *probs = inputs
+        ctx.dtype = corner.dtype
+        keep(ctx, *probs)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        (slope,) = slopes
+        return None, _WithJacobians.pulled(ctx, slopes[0]), None, *[None] * len(ctx.saved_tensors)
+
+    @staticmethod
+    def along(ctx: Any, corner: None, slope: Tensor, *others: None) -> Tensor:
+        return _WithJacobians.pulled(ctx, slope).to(ctx.dtype)
+
+    @staticmethod
+    def pulled(ctx: Any, slope: Tensor) -> Tensor:
+        """Σ c J(p) · slope, `[S, *batch, K]`: alike in both directions, as J(p) = J(p)ᵀ."""
         terms = []
         for scale, probs in zip(ctx.scales, ctx.saved_tensors, strict=True):
             weighed = probs * slope
             term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
             term = term if term.dim() == slope.dim() else term.mean(0)
             terms.append(term if scale == 1 else scale * term)
-        return None, sum(terms[1:], terms[0]), None, *[None] * len(terms)
+        return sum(terms[1:], terms[0])
+
+
+_with_jacobians = both_ways(_WithJacobians)
 
 
 # torch binds the arguments by this signature at every call, and reads it from the function anew if it is not there

@@ -3,14 +3,13 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_choice
 from gatewise.estimators.base import GradientEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import without_replacement
 from gatewise.outcomes import as_categories, joint_log_probs
 from gatewise.precision import widened
-from gatewise.wording import instead
 
 BASELINES = ("built-in", "none")
 
@@ -53,10 +52,7 @@ class UnorderedSet(GradientEstimator):
 
     def __init__(self, baseline: str = "built-in"):
         super().__init__()
-        if baseline not in BASELINES:
-            raise GatewiseError(
-                f"estimator {self.name!r}: unknown baseline {baseline!r}{instead(str(baseline), BASELINES)}"
-            )
+        check_choice(baseline, BASELINES, "baseline", f"estimator {self.name!r}")
         self.baseline = baseline
 
     def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

@@ -13,23 +13,13 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from gatewise.autograd import both_ways, keep
+
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 NEAR = (-0.3, 0.4)
 """Where log(1 + t) - t is a series: beyond, no more than one digit is lost."""
 MANY = 15
 """From here on Stirling's series has all digits of float64."""
-
-
-def _both_ways(function: Any) -> Callable[..., Tensor]:
-    """`function.apply`, with `along` as its derivative forward; not in what is compiled, where torch takes none."""
-    forward: Any = type(function.__name__, (function,), {"jvp": staticmethod(function.along)})
-    return lambda *inputs: (function if torch.compiler.is_compiling() else forward).apply(*inputs)
-
-
-def _keep(ctx: Any, *tensors: Tensor) -> None:
-    """Save them for derivatives of either kind."""
-    ctx.save_for_backward(*tensors)
-    ctx.save_for_forward(*tensors)
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -55,7 +45,7 @@ class _LogSoftmax(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        _keep(ctx, output)
+        keep(ctx, output)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
@@ -70,7 +60,7 @@ class _LogSoftmax(Function):
         return -log_p.expm1() * along - (weighed.sum(-1, keepdim=True) - weighed)
 
 
-_log_softmax = _both_ways(_LogSoftmax)
+_log_softmax = both_ways(_LogSoftmax)
 
 
 def poisson_log_prob(y: Tensor, rate: Tensor) -> Tensor:
@@ -89,7 +79,7 @@ class _PoissonLogProb(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        _keep(ctx, *inputs)
+        keep(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor]:  # pyrefly: ignore[bad-override]
@@ -102,7 +92,7 @@ class _PoissonLogProb(Function):
         return of_rate * (y - rate) / rate
 
 
-_poisson = _both_ways(_PoissonLogProb)
+_poisson = both_ways(_PoissonLogProb)
 
 
 def poisson_deviance(y: Tensor, rate: Tensor) -> Tensor:
@@ -143,7 +133,7 @@ class _Tail(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        _keep(ctx, *inputs)
+        keep(ctx, *inputs)
 
     @staticmethod
     def slopes(square: Tensor, freedom: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,7 +154,7 @@ class _Tail(Function):
         return square * of_square + freedom * of_freedom
 
 
-_tail = _both_ways(_Tail)
+_tail = both_ways(_Tail)
 
 
 class _LogGammaRatio(Function):
@@ -181,7 +171,7 @@ class _LogGammaRatio(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        _keep(ctx, *inputs)
+        keep(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> Tensor:  # pyrefly: ignore[bad-override]
@@ -196,7 +186,7 @@ class _LogGammaRatio(Function):
     along = backward
 
 
-_log_gamma_ratio = _both_ways(_LogGammaRatio)
+_log_gamma_ratio = both_ways(_LogGammaRatio)
 
 
 def _by_size(a: Tensor, exact: Callable[[Tensor], Tensor], series: tuple[float, ...], more: int = 0) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gatewise.estimators import GradientEstimator, Tempered
 from gatewise.estimators import get as get_estimator
-from gatewise.expectation import Estimate, Info, check_num_samples
+from gatewise.expectation import Estimate, Info, check_estimator, check_num_samples
 from gatewise.mixture import Observed
 from gatewise.registry import Registry
 
@@ -124,6 +124,7 @@ class EstimatedObjective(Objective):
     def made(cls, estimator: str | GradientEstimator) -> GradientEstimator:
         """An estimator by name, the objective's own first, or the one given."""
         if not isinstance(estimator, str):
+            check_estimator(estimator)
             return estimator
         own = cls.own_estimators
         return own.get(estimator) if estimator in own.names() else get_estimator(estimator)

@@ -5,14 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_choice
 from gatewise.estimators import GradientEstimator
 from gatewise.expectation import Estimate, expect
 from gatewise.mixture import Observed
 from gatewise.objectives.base import EstimatedObjective, of_all_experts, weighted
 from gatewise.objectives.inference import InferenceNetwork
 from gatewise.objectives.registry import register
-from gatewise.wording import instead
 
 POSTERIORS = ("exact", "amortised")
 
@@ -69,9 +68,7 @@ class Evidence(EstimatedObjective):
         context_dim: int | None = None,
         num_classes: int | None = None,
     ):
-        if posterior not in POSTERIORS:
-            said = instead(str(posterior), POSTERIORS)
-            raise GatewiseError(f"objective 'evidence': unknown posterior {posterior!r}{said}")
+        check_choice(posterior, POSTERIORS, "posterior", "objective 'evidence'")
         super().__init__(estimator, num_samples)
         self.posterior = posterior
         self.inference = inference

@@ -12,11 +12,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_choice
 from gatewise.mixture.information import entropy
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule
-from gatewise.wording import instead
 
 
 class Regulariser:
@@ -303,8 +302,7 @@ def regularisers(
         raise GatewiseError("expert_prior is read by the regulariser prior alone; add --regulariser prior=0.1")
     made: list[Regulariser] = []
     for name, weight in weights.items():
-        if name not in REGULARISERS:
-            raise GatewiseError(f"unknown regulariser {name!r}{instead(name, REGULARISERS)}")
+        check_choice(name, REGULARISERS, "regulariser")
         if weight not in (0, "0"):
             kind = REGULARISERS[name]
             made.append(kind(weight, expert_prior) if issubclass(kind, Prior) else kind(weight))

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_interval
 from gatewise.estimators.base import gradient_only
 from gatewise.expectation import Estimate, Info
 from gatewise.mixture import Observed
@@ -56,11 +56,8 @@ class Stratified(Objective):
     def __init__(self, top: int = 1, num_samples: int = 1):
         super().__init__()
         for what, count in (("top", top), ("num_samples", num_samples)):
-            if not isinstance(count, int) or count < 1:
-                raise GatewiseError(
-                    f"objective 'stratified': {what} must be a whole number from 1, got {count!r}; "
-                    "for draws alone use multi-sample"
-                )
+            advice = "for draws alone use multi-sample"
+            check_interval(count, "[1, inf)", f"objective 'stratified': {what}", advice, whole=True)
         self.top, self.num_samples = top, num_samples
 
     def evaluations(self, num_experts: int) -> int:

@@ -5,12 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_choice
 from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.outcomes import first_asked
 from gatewise.precision import widened
-from gatewise.wording import instead
 
 MEANS = ("geometric", "arithmetic")
 
@@ -58,8 +57,7 @@ class VIMCO(GradientEstimator):
 
     def __init__(self, mean: str = "geometric"):
         super().__init__()
-        if mean not in MEANS:
-            raise GatewiseError(f"estimator 'vimco': unknown mean {mean!r}{instead(str(mean), MEANS)}")
+        check_choice(mean, MEANS, "mean", "estimator 'vimco'")
         self.mean = mean
 
     def forward(

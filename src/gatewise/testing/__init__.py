@@ -20,7 +20,7 @@ from gatewise.testing.contract import CHECKS, check_gradient_estimator
 from gatewise.testing.planted import Planted
 from gatewise.testing.statistics import (
     ALPHA,
-    Moments,
+    SampleMoments,
     chi_square_p,
     frequency_p,
     mean_p,
@@ -35,9 +35,9 @@ __all__ = [
     "ALPHA",
     "CHECKS",
     "Check",
-    "Moments",
     "Outcomes",
     "Planted",
+    "SampleMoments",
     "Subject",
     "Toy",
     "check_gradient_estimator",

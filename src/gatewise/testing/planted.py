@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import check_choice
 from gatewise.estimators import GradientEstimator
 from gatewise.estimators.base import same_for_all, with_gradient
 from gatewise.expectation import Estimate, Info, Integrand
@@ -35,8 +35,7 @@ class Planted(GradientEstimator):
 
     def __init__(self, bias: float, noise: float, kind: str = "isotropic", along: bool = False, seed: int = 0):
         super().__init__()
-        if kind not in NOISES:
-            raise GatewiseError(f"unknown kind of noise {kind!r}; choose one of {', '.join(NOISES)}")
+        check_choice(kind, NOISES, "kind of noise")
         self.bias, self.noise, self.kind, self.along, self.seed = bias, noise, kind, along, seed
 
     @property

@@ -52,7 +52,7 @@ def frequency_p(counts: Tensor, probs: Tensor) -> float:
 
 
 @dataclass(frozen=True)
-class Moments:
+class SampleMoments:
     """What the tests below need of samples `[R, D]`: their number, sum and sum of outer products, in float64.
 
     Two add up, so that more can be drawn until a test has its power without keeping what was drawn.
@@ -63,13 +63,13 @@ class Moments:
     products: Tensor
 
     @classmethod
-    def of(cls, samples: Tensor) -> "Moments":
+    def of(cls, samples: Tensor) -> "SampleMoments":
         """The moments of `samples` `[R, D]`."""
         samples = samples.detach().double()
         return cls(len(samples), samples.sum(0), samples.T @ samples)
 
-    def __add__(self, other: "Moments") -> "Moments":
-        return Moments(self.number + other.number, self.total + other.total, self.products + other.products)
+    def __add__(self, other: "SampleMoments") -> "SampleMoments":
+        return SampleMoments(self.number + other.number, self.total + other.total, self.products + other.products)
 
     @property
     def mean(self) -> Tensor:
@@ -82,7 +82,7 @@ class Moments:
         return (self.products - self.number * torch.outer(self.mean, self.mean)) / (self.number - 1)
 
 
-def mean_p(samples: "Tensor | Moments", exact: Tensor) -> float:
+def mean_p(samples: "Tensor | SampleMoments", exact: Tensor) -> float:
     """p-value of `samples` `[R, D]` having the mean `exact` `[D]` (Hotelling's test).
 
     Directions in which the samples do not vary are not tested by chance: there the mean must be exact to 1e-4.
@@ -94,7 +94,7 @@ def mean_p(samples: "Tensor | Moments", exact: Tensor) -> float:
     return chi_square_p(statistic, degrees) if degrees else 1.0
 
 
-def smallest_caught(samples: "Tensor | Moments", exact: Tensor) -> float:
+def smallest_caught(samples: "Tensor | SampleMoments", exact: Tensor) -> float:
     """The bias along `exact`, relative to its norm, that `mean_p` < ALPHA finds with probability > .99."""
     statistic, degrees, fixed = _shift(_moments(samples), exact.double())
     if fixed > 1e-3 * exact.norm().item():
@@ -102,11 +102,11 @@ def smallest_caught(samples: "Tensor | Moments", exact: Tensor) -> float:
     return (noncentrality(degrees) / max(statistic, 1e-300)) ** 0.5 if degrees else float("inf")
 
 
-def _moments(samples: "Tensor | Moments") -> Moments:
-    return samples if isinstance(samples, Moments) else Moments.of(samples)
+def _moments(samples: "Tensor | SampleMoments") -> SampleMoments:
+    return samples if isinstance(samples, SampleMoments) else SampleMoments.of(samples)
 
 
-def _shift(moments: Moments, shift: Tensor) -> tuple[float, int, float]:
+def _shift(moments: SampleMoments, shift: Tensor) -> tuple[float, int, float]:
     """shiftᵀ (Σ̂ / R)⁻¹ shift over the directions that vary, their number, and the shift's norm in the others."""
     if not bool(moments.products.isfinite().all()):
         return 0.0, 0, float("nan")  # a NaN among the samples: `mean_p` is then 0

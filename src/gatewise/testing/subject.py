@@ -19,7 +19,7 @@ Outcomes = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Run:
+class ToyEstimate:
     """An estimate of the toy, with everything that it was made from."""
 
     estimate: Estimate
@@ -94,14 +94,14 @@ class Subject:
         logits: Tensor | None = None,
         estimator: GradientEstimator | None = None,
         **arguments: Any,
-    ) -> Run:
+    ) -> ToyEstimate:
         """An estimate of the toy; `seed=None` takes torch's own generator."""
         estimator = self.make() if estimator is None else estimator
         logits = self.logits(batch, event_dims, dtype) if logits is None else logits
         toy = Toy(self.weights(dtype).detach().to(logits.device).requires_grad_(), batch, event_dims)
         generator = None if seed is None else seeded(seed, logits.device)
         estimate = self.expect(toy, logits, estimator, generator=generator, event_dims=event_dims, **arguments)
-        return Run(estimate, estimator, toy, logits)
+        return ToyEstimate(estimate, estimator, toy, logits)
 
     def warmed_up(self, event_dims: int = 0, dtype: torch.dtype = torch.float64) -> GradientEstimator:
         """A copy after three steps of training, whose baselines and control variates are no longer 0."""

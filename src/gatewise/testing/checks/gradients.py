@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.testing.statistics import seeded
-from gatewise.testing.subject import Run, Subject, check
+from gatewise.testing.subject import Subject, ToyEstimate, check
 from gatewise.testing.toy import Toy, toy_weights
 
 
@@ -75,7 +75,7 @@ def control_loss_touches_its_own_alone(subject: Subject) -> None:
             _check_leaks(subject, run, loss, own)
 
 
-def _check_leaks(subject: Subject, run: Run, loss: Tensor, own: list) -> None:
+def _check_leaks(subject: Subject, run: ToyEstimate, loss: Tensor, own: list) -> None:
     subject.require(loss.isfinite(), "control_loss", "finite", loss)
     wanted = [run.logits, run.toy.weights, *own]
     slopes = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
@@ -101,7 +101,7 @@ def hard_logits_stay_finite(subject: Subject) -> None:
             _check_masked(subject, run, leaf.detach() == -torch.inf, where)
 
 
-def _check_masked(subject: Subject, run: Run, masked: Tensor, where: str) -> None:
+def _check_masked(subject: Subject, run: ToyEstimate, masked: Tensor, where: str) -> None:
     info, slope = run.estimate.info, run.gradients()[0][masked]
     subject.require((slope == 0).all(), f"the gradient of masked logits {where}", 0, slope)
     if info.index is not None:  # an entry of -1 was not asked for

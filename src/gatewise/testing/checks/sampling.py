@@ -13,7 +13,7 @@ from torch import Tensor
 from gatewise.estimators import GradientEstimator
 from gatewise.expectation import expect
 from gatewise.testing.checks.exactness import QUANTITIES, is_listed
-from gatewise.testing.statistics import ALPHA, Moments, mean_p, seeded, smallest_caught
+from gatewise.testing.statistics import ALPHA, SampleMoments, mean_p, seeded, smallest_caught
 from gatewise.testing.subject import Subject, check_only, shown
 from gatewise.testing.toy import Toy, exact, toy_logits, toy_weights
 
@@ -58,10 +58,10 @@ def _test(subject: Subject, logits: Tensor, num_samples: int, quantities: tuple[
             subject.require(p < ALPHA, f"not claimed to be unbiased for {where}", f"a bias against {wanted}", mean)
 
 
-def _enough(subject: Subject, logits: Tensor, num_samples: int, right: dict[str, Tensor]) -> dict[str, Moments]:
+def _enough(subject: Subject, logits: Tensor, num_samples: int, right: dict[str, Tensor]) -> dict[str, SampleMoments]:
     """The moments of as many draws as decide everything, in batches of the same estimator."""
     estimator = subject.warmed_up(logits.dim() - 1, torch.float32)
-    moments: dict[str, Moments] = {}
+    moments: dict[str, SampleMoments] = {}
     for batch in range(MOST_BATCHES):
         # a copy: the statistics of one batch do not reach the next, so that batches are independent
         drawn = _draw(subject, copy.deepcopy(estimator), logits.float(), num_samples, seed=17 + batch)
@@ -71,14 +71,14 @@ def _enough(subject: Subject, logits: Tensor, num_samples: int, right: dict[str,
     return moments
 
 
-def _decided(moments: Moments, right: Tensor, claimed: bool) -> bool:
+def _decided(moments: SampleMoments, right: Tensor, claimed: bool) -> bool:
     # whether a claim is tested depends on the variance alone, so that looking again and again raises no false alarm
     return smallest_caught(moments, right) < BIAS if claimed else mean_p(moments, right) < ALPHA
 
 
 def _draw(
     subject: Subject, estimator: GradientEstimator, logits: Tensor, num_samples: int, seed: int
-) -> dict[str, Moments]:
+) -> dict[str, SampleMoments]:
     """Independent estimates of the value, of the gradient for the logits, and for the weights."""
     event_dims = logits.dim() - 1
     many = logits.expand(BATCH, *logits.shape).clone().requires_grad_()
@@ -88,4 +88,4 @@ def _draw(
     value = expect(toy, many, estimator, num_samples, seeded(seed), event_dims, context).value
     gradients = torch.autograd.grad(value.sum(), (many, weights))
     parts = (value.unsqueeze(1), gradients[0].flatten(1), gradients[1])
-    return {what: Moments.of(part) for what, part in zip(QUANTITIES, parts, strict=True)}
+    return {what: SampleMoments.of(part) for what, part in zip(QUANTITIES, parts, strict=True)}
