@@ -61,7 +61,7 @@ def test_a_function_of_the_wrong_shape_is_told_the_right_one(f, got):
 
 def test_an_odd_count_is_refused_where_pairs_are_drawn():
     class Pairs(GradientEstimator):
-        name, sample_counts = "pairs", range(2, 9, 2)
+        name, calls, sample_counts = "pairs", frozenset({"index"}), range(2, 9, 2)
 
     with pytest.raises(gw.GatewiseError, match="'pairs' takes an even number of samples from 2 to 8, got 3"):
         gw.expect(TABLE.__getitem__, LOGITS, Pairs(), num_samples=3)
