@@ -290,10 +290,7 @@ def test_no_such_run(tmp_path):
         ({"objective": "stratified", "estimator": "reinmax"}, "such as multi-sample"),
         ({"objective": "stratified", "temperature": 0.5}, "takes no temperature"),
         ({"objective": "stratified", "objective_options": {"topp": 2}}, "has no option 'topp'; it takes top, num_samp"),
-        (
-            {"objective": "stratified", "objective_options": {"top": 0}},
-            "top must be a whole number of at least 1, got 0",
-        ),
+        ({"objective": "stratified", "objective_options": {"top": 0}}, "top must be a whole number of at least 1, got"),
         ({"objective": "stratified", "objective_options": {"num_samples": 2}}, "give the key samples"),
         ({"objective": "evidence", "estimator": "score-function"}, "choose posterior = 'amortised'"),
         ({"objective": "evidence", "samples": 2}, "takes no samples"),
@@ -309,8 +306,8 @@ def test_no_such_run(tmp_path):
         ),
         ({"estimator": "vimco"}, "serves the objective multi-sample alone; for jensen use score-function"),
         ({"objective": "jensen", "objective_options": {"top": 2}}, "has no option 'top'"),
-        ({"estimator": "score-function", "estimator_options": {"decay": "x"}}, "a value of the wrong kind"),
-        ({"estimator": "score-function", "estimator_options": {"baseline": ["x"]}}, "a value of the wrong kind"),
+        ({"estimator": "score-function", "estimator_options": {"decay": "x"}}, "must be a number in [0, 1), got 'x'"),
+        ({"estimator": "score-function", "estimator_options": {"baseline": ["x"]}}, "unknown baseline ['x']"),
         ({"estimator": "score-function", "estimator_options": {"sale": 1}}, "has no option 'sale'"),
     ],
 )
