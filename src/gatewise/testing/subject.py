@@ -1,7 +1,7 @@
 """The subject of a check, and the form of a check."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,12 @@ class ToyEstimate:
         """The gradients of the summed value for the logits and for the toy's weights."""
         found = torch.autograd.grad(self.value.sum(), (self.logits, self.toy.weights), retain_graph=True)
         return found[0], found[1]
+
+    def parts(self) -> dict[str, Tensor]:
+        """The value and both gradients, by what they are called in messages."""
+        return dict(
+            zip(("value", "logits' gradient", "weights' gradient"), (self.value, *self.gradients()), strict=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,18 @@ class Subject:
         """Raise an AssertionError that names the estimator unless `condition` holds."""
         if not condition:
             raise AssertionError(f"{self.name}: {wrong}: expected {shown(expected)}, found {shown(found)}")
+
+    def require_equal(self, found: Tensor, expected: Tensor, wrong: str) -> None:
+        """Raise an AssertionError unless the two agree to the bit."""
+        self.require(torch.equal(found, expected), wrong, expected, found)
+
+    def require_finite(self, found: Tensor, wrong: str) -> None:
+        """Raise an AssertionError unless all numbers are finite."""
+        self.require(found.isfinite().all(), wrong, "finite", found)
+
+    def require_shape(self, found: Tensor, shape: Sequence[int], wrong: str) -> None:
+        """Raise an AssertionError unless the tensor has the shape."""
+        self.require(list(found.shape) == list(shape), f"the shape of {wrong}", list(shape), list(found.shape))
 
     def require_close(
         self, found: Tensor, expected: Tensor, wrong: str, atol: float = 1e-7, rtol: float = 1e-5

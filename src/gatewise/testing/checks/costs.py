@@ -1,7 +1,5 @@
 """Checks of what an estimator asks of f, and what it says that this cost."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -28,25 +26,24 @@ def evaluations_are_counted_and_bounded(subject: Subject) -> None:
         made, bound = run.estimate.info.evaluations, run.estimator.evaluations(num_samples, subject.num_categories)
         where = f"with num_samples={num_samples}"
         subject.require(made.max() <= bound, f"info.evaluations {where}", f"at most {bound}", made.max())
-        if run.toy.calls == {"index"}:
-            wanted = _distinct(run.toy.asked).view(2, BATCH)
-        else:
-            wanted = torch.full((2, BATCH), subject.num_categories)
-        subject.require(torch.equal(made, wanted), f"info.evaluations {where}", wanted, made)
-
-
-def _distinct(asked: list[Tensor]) -> Tensor:
-    """How many distinct categories of each example were asked for, in all calls together."""
-    columns = torch.cat([index.flatten(1) for index in asked]).T.tolist()
-    return torch.tensor([len(set(column) - {-1}) for column in columns])
+        wanted = torch.full((2, BATCH), subject.num_categories)
+        if run.toy.calls == {"index"}:  # each example's distinct categories, in all calls together
+            columns = torch.cat([index.flatten(1) for index in run.toy.asked]).T.tolist()
+            wanted = torch.tensor([len(set(column) - {-1}) for column in columns]).view(2, BATCH)
+        subject.require_equal(made, wanted, f"info.evaluations {where}")
 
 
 @check_only("estimators that ask for categories alone", lambda subject: subject.estimator.calls == {"index"})
 def each_pair_is_asked_once(subject: Subject) -> None:
     """Each distinct (example, category) is evaluated once, over all calls of f, and counted once."""
+    table, num_samples = toy_weights(subject.num_categories), subject.counts(8)[-1]
     for event_dims in subject.event_dims():
-        f, seen = _recording(toy_weights(subject.num_categories), event_dims)
-        num_samples = subject.counts(8)[-1]
+        seen: list[Tensor] = []
+
+        def f(index: Tensor, seen: list[Tensor] = seen, event_dims: int = event_dims) -> Tensor:
+            seen.append(index.clone())
+            return table[index].sum(-1) if event_dims else table[index]
+
         logits = subject.logits((BATCH,), event_dims)
         made = subject.expect(by_index(f), logits, num_samples=num_samples, event_dims=event_dims).info.evaluations
         asked = torch.cat(seen).view(-1, BATCH, 2 if event_dims else 1)
@@ -55,13 +52,3 @@ def each_pair_is_asked_once(subject: Subject) -> None:
             once = len(set(named))
             subject.require(len(named) == once, "how often f is run for one example's categories", once, len(named))
             subject.require(made[example] == once, "info.evaluations of one example", once, made[example])
-
-
-def _recording(table: Tensor, event_dims: int) -> tuple[Callable[[Tensor], Tensor], list[Tensor]]:
-    seen: list[Tensor] = []
-
-    def f(index: Tensor) -> Tensor:
-        seen.append(index.clone())
-        return table[index].sum(-1) if event_dims else table[index]
-
-    return f, seen

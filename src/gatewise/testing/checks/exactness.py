@@ -28,6 +28,22 @@ enumerated_only = "estimators whose outcomes are listed, or that draw nothing"
 enumerated = check_only(enumerated_only, is_listed)
 
 
+@check_only("estimators whose outcomes are listed", lambda subject: subject.outcomes is not None)
+def draws_are_as_listed(subject: Subject) -> None:
+    """`draw_index` gives the outcomes with the probabilities that `outcomes` lists (a χ² test of 200,000 draws)."""
+    for event_dims in subject.event_dims():
+        logits = toy_logits(subject.num_categories)
+        logits = torch.stack([logits, logits.flip(0)]) if event_dims else logits
+        for num_samples in listable(subject, 2, latents=1 + event_dims):
+            given = logits_drawn_from(subject, subject.make(), logits, num_samples)
+            listed, probability = list_outcomes(subject, given, num_samples)
+            many = given.expand(DRAWS, *given.shape)
+            drawn = subject.make().draw_index(many, num_samples, seeded(9))
+            p = _agreement(drawn, listed, probability, given.shape[-1])
+            what = f"p-value of {DRAWS} draws of draw_index(num_samples={num_samples}) against the outcomes listed"
+            subject.require(p > ALPHA, f"the {what} for {1 + event_dims} latents", f"above {ALPHA:g}", f"{p:.3g}")
+
+
 @enumerated
 def expectation_is_exact(subject: Subject) -> None:
     """With up to 3 samples, the expectation of all that is claimed is exact."""
@@ -64,22 +80,6 @@ def what_is_not_claimed_is_seen_biased(subject: Subject) -> None:
     for what in QUANTITIES:
         seen = what in subject.estimator.unbiased or biases[what] > 1e-6
         subject.require(seen, f"{what} is not among those claimed to be unbiased", "a bias", f"{biases[what]:.2g}")
-
-
-@check_only("estimators whose outcomes are listed", lambda subject: subject.outcomes is not None)
-def draws_are_as_listed(subject: Subject) -> None:
-    """`draw_index` gives the outcomes with the probabilities that `outcomes` lists (a χ² test of 200,000 draws)."""
-    for event_dims in subject.event_dims():
-        logits = toy_logits(subject.num_categories)
-        logits = torch.stack([logits, logits.flip(0)]) if event_dims else logits
-        for num_samples in listable(subject, 2, latents=1 + event_dims):
-            given = logits_drawn_from(subject, subject.make(), logits, num_samples)
-            listed, probability = list_outcomes(subject, given, num_samples)
-            many = given.expand(DRAWS, *given.shape)
-            drawn = subject.make().draw_index(many, num_samples, seeded(9))
-            p = _agreement(drawn, listed, probability, given.shape[-1])
-            what = f"p-value of {DRAWS} draws of draw_index(num_samples={num_samples}) against the outcomes listed"
-            subject.require(p > ALPHA, f"the {what} for {1 + event_dims} latents", f"above {ALPHA:g}", f"{p:.3g}")
 
 
 def expected(

@@ -1,6 +1,7 @@
 """The form of an estimate: stated facts, shapes, types, signs, refusals, and what decides the noise."""
 
 import inspect
+import itertools
 import re
 
 import torch
@@ -39,30 +40,25 @@ def states_its_facts(subject: Subject) -> None:
 @check
 def shapes_follow_the_batch(subject: Subject) -> None:
     """The value and the evaluations are `[*batch]`, the control loss a scalar, index and point `[S, *...]`."""
-    for batch in BATCHES:
-        for event_dims in subject.event_dims():
-            for num_samples in subject.counts(4)[:2]:
-                _check_shapes(subject, batch, event_dims, num_samples)
-
-
-def _check_shapes(subject: Subject, batch: tuple[int, ...], event_dims: int, num_samples: int) -> None:
-    run = subject.run(batch, event_dims, num_samples=num_samples)
-    info, loss = run.estimate.info, run.estimate.control_loss
-    found = {"value": run.value, "info.evaluations": info.evaluations}
-    wanted = dict.fromkeys(found, batch)
-    if info.index is not None:  # its first dimension may be shorter than S, clipped to the categories there are
-        found["info.index[0]"], wanted["info.index[0]"] = info.index[0], run.logits.shape[:-1]
-    if info.point is not None:
-        found["info.point"], wanted["info.point"] = info.point, (num_samples, *run.logits.shape)
-    if loss is not None:
-        found["control_loss"], wanted["control_loss"] = loss, ()
-    found["the logits' gradient"], wanted["the logits' gradient"] = run.gradients()[0], run.logits.shape
-    where = f"batch {list(batch)}, event_dims={event_dims}, num_samples={num_samples}"
-    for what, tensor in found.items():
-        right = tuple(tensor.shape) == tuple(wanted[what])
-        subject.require(right, f"the shape of {what} for {where}", list(wanted[what]), list(tensor.shape))
-    dtype = info.evaluations.dtype
-    subject.require(dtype == torch.int64, "the type of info.evaluations", torch.int64, dtype)
+    for batch, event_dims, num_samples in itertools.product(BATCHES, subject.event_dims(), subject.counts(4)[:2]):
+        run = subject.run(batch, event_dims, num_samples=num_samples)
+        info, shape = run.estimate.info, run.logits.shape
+        # the first dimension of index may be shorter than S, clipped to the categories there are
+        index = None if info.index is None else info.index[0]
+        wanted = {
+            "value": (run.value, batch),
+            "info.evaluations": (info.evaluations, batch),
+            "info.index[0]": (index, shape[:-1]),
+            "info.point": (info.point, (num_samples, *shape)),
+            "control_loss": (run.estimate.control_loss, ()),
+            "the logits' gradient": (run.gradients()[0], shape),
+        }
+        for what, (tensor, right) in wanted.items():
+            if tensor is not None:
+                where = f"batch {list(batch)}, event_dims={event_dims}, num_samples={num_samples}"
+                subject.require_shape(tensor, right, f"{what} for {where}")
+        dtype = info.evaluations.dtype
+        subject.require(dtype == torch.int64, "the type of info.evaluations", torch.int64, dtype)
 
 
 @check
@@ -71,9 +67,9 @@ def types_follow_the_values(subject: Subject) -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         for event_dims in subject.event_dims():
             run = subject.run((2, 3), event_dims, dtype)
-            for what, tensor in zip(("value", "logits", "weights"), (run.value, *run.gradients()), strict=True):
-                subject.require(tensor.dtype == dtype, f"the type of the {what} or its gradient", dtype, tensor.dtype)
-                subject.require(tensor.isfinite().all(), f"{what} or its gradient in {dtype}", "finite", tensor)
+            for what, tensor in run.parts().items():
+                subject.require(tensor.dtype == dtype, f"the type of the {what} for {dtype}", dtype, tensor.dtype)
+                subject.require_finite(tensor, f"the {what} in {dtype}")
 
 
 @check
@@ -84,7 +80,7 @@ def narrow_logits_take_wide_values(subject: Subject) -> None:
     wanted = torch.float32
     subject.require(value.dtype == wanted, "the type of the value of a float32 f of bfloat16", wanted, value.dtype)
     (gradient,) = torch.autograd.grad(value.sum(), logits)
-    subject.require(gradient.isfinite().all(), "the gradient of bfloat16 logits", "finite", gradient)
+    subject.require_finite(gradient, "the gradient of bfloat16 logits")
 
 
 @check
@@ -126,8 +122,7 @@ def refused_counts_are_named(subject: Subject) -> None:
 def latents_are_taken_or_refused(subject: Subject) -> None:
     """`event_dims=1` works where it is stated, and else raises a `GatewiseError` that speaks of latents."""
     if 1 in subject.estimator.event_dims:
-        shape = tuple(subject.run((3,), 1).value.shape)
-        subject.require(shape == (3,), "the shape of the value of 2 latents", [3], list(shape))
+        subject.require_shape(subject.run((3,), 1).value, (3,), "the value of 2 latents")
     else:
         subject.require_refusal(lambda: subject.run((3,), 1), ("latent",), "event_dims=1")
 
@@ -135,24 +130,23 @@ def latents_are_taken_or_refused(subject: Subject) -> None:
 @check
 def empty_batches_pass(subject: Subject) -> None:
     """No examples give a value and a gradient of none, a control loss of 0, and leave the state as it was."""
-    for batch in ((0,), (2, 0)):
-        for event_dims in subject.event_dims():
-            estimator = subject.make()
-            before = {name: tensor.detach().clone() for name, tensor in estimator.state_dict().items()}
-            run = subject.run(batch, event_dims, estimator=estimator)
-            value, logits, loss = run.value, run.logits, run.estimate.control_loss
-            where = f"for a batch {list(batch)}, event_dims={event_dims}"
-            subject.require(value.shape == batch, f"the shape of the value {where}", list(batch), list(value.shape))
-            subject.require(value.dtype == logits.dtype, f"the type of the value {where}", logits.dtype, value.dtype)
-            if loss is not None:
-                subject.require(loss == 0, f"the control loss {where}", 0, loss)
-            (value.sum() + (0 if loss is None else loss)).backward()
-            leaves = {"the logits": logits, "the parameters": run.toy.weights, **dict(estimator.named_parameters())}
-            for name, leaf in leaves.items():
-                slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-                subject.require((slope == 0).all(), f"the gradient for {name} {where}", 0, slope)
-            for name, tensor in estimator.state_dict().items():
-                subject.require(torch.equal(tensor, before[name]), f"{name} {where}", before[name], tensor)
+    for batch, event_dims in itertools.product(((0,), (2, 0)), subject.event_dims()):
+        estimator = subject.make()
+        before = {name: tensor.detach().clone() for name, tensor in estimator.state_dict().items()}
+        run = subject.run(batch, event_dims, estimator=estimator)
+        value, logits, loss = run.value, run.logits, run.estimate.control_loss
+        where = f"for a batch {list(batch)}, event_dims={event_dims}"
+        subject.require_shape(value, batch, f"the value {where}")
+        subject.require(value.dtype == logits.dtype, f"the type of the value {where}", logits.dtype, value.dtype)
+        if loss is not None:
+            subject.require(loss == 0, f"the control loss {where}", 0, loss)
+        (value.sum() + (0 if loss is None else loss)).backward()
+        leaves = {"the logits": logits, "the parameters": run.toy.weights, **dict(estimator.named_parameters())}
+        for name, leaf in leaves.items():
+            slope = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+            subject.require((slope == 0).all(), f"the gradient for {name} {where}", 0, slope)
+        for name, tensor in estimator.state_dict().items():
+            subject.require_equal(tensor, before[name], f"{name} {where}")
 
 
 @check

@@ -19,8 +19,7 @@ def no_grad_gives_the_value_alone(subject: Subject) -> None:
         subject.require(free, "the value under no_grad", "no graph", bare.value.grad_fn)
         subject.require(bare.control_loss is None, "control_loss under no_grad", None, bare.control_loss)
         with_graph = subject.run(event_dims=event_dims, estimator=estimator).value
-        same = torch.equal(bare.value, with_graph)
-        subject.require(same, "the value under no_grad", with_graph, bare.value)
+        subject.require_equal(bare.value, with_graph, "the value under no_grad")
 
 
 @check
@@ -71,21 +70,18 @@ def control_loss_touches_its_own_alone(subject: Subject) -> None:
         loss = run.estimate.control_loss
         wanted = "a scalar, as there are parameters" if own else "None, as there are no parameters"
         subject.require((loss is not None) == bool(own), "control_loss", wanted, loss)
-        if loss is not None:
-            _check_leaks(subject, run, loss, own)
-
-
-def _check_leaks(subject: Subject, run: ToyEstimate, loss: Tensor, own: list) -> None:
-    subject.require(loss.isfinite(), "control_loss", "finite", loss)
-    wanted = [run.logits, run.toy.weights, *own]
-    slopes = torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)
-    for what, slope in zip(("the logits", "the parameters of f"), slopes, strict=False):
-        subject.require(slope is None, f"the gradient of control_loss for {what}", None, slope)
-    moved = any(slope is not None and bool(slope.norm() > 0) for slope in slopes[2:])
-    subject.require(moved, "the gradient of control_loss for the estimator's own parameters", "not 0", "0 everywhere")
-    leaked = torch.autograd.grad(run.value.sum(), own, allow_unused=True, retain_graph=True)
-    for slope in leaked:
-        subject.require(slope is None, "the gradient of the value for the estimator's own parameters", None, slope)
+        if loss is None:
+            continue
+        subject.require_finite(loss, "control_loss")
+        leaves = [run.logits, run.toy.weights, *own]
+        slopes = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+        for what, slope in zip(("the logits", "the parameters of f"), slopes, strict=False):
+            subject.require(slope is None, f"the gradient of control_loss for {what}", None, slope)
+        moved = any(slope is not None and bool(slope.norm() > 0) for slope in slopes[2:])
+        own_slopes = "the estimator's own parameters"
+        subject.require(moved, f"the gradient of control_loss for {own_slopes}", "not 0", "0 everywhere")
+        for slope in torch.autograd.grad(run.value.sum(), own, allow_unused=True, retain_graph=True):
+            subject.require(slope is None, f"the gradient of the value for {own_slopes}", None, slope)
 
 
 @check
@@ -96,8 +92,8 @@ def hard_logits_stay_finite(subject: Subject) -> None:
             leaf = logits.to(dtype).requires_grad_()
             run = subject.run((6,), dtype=dtype, logits=leaf, num_samples=subject.counts(4)[-1])
             where = f"for {kind} logits in {dtype}"
-            for what, tensor in zip(("value", "logits", "weights"), (run.value, *run.gradients()), strict=True):
-                subject.require(tensor.isfinite().all(), f"{what} or its gradient {where}", "finite", tensor)
+            for what, tensor in run.parts().items():
+                subject.require_finite(tensor, f"the {what} {where}")
             _check_masked(subject, run, leaf.detach() == -torch.inf, where)
 
 
