@@ -63,8 +63,10 @@ class SampleMoments:
     products: Tensor
 
     @classmethod
-    def of(cls, samples: Tensor) -> "SampleMoments":
-        """The moments of `samples` `[R, D]`."""
+    def of(cls, samples: "Tensor | SampleMoments") -> "SampleMoments":
+        """The moments of `samples` `[R, D]`, or those given."""
+        if isinstance(samples, SampleMoments):
+            return samples
         samples = samples.detach().double()
         return cls(len(samples), samples.sum(0), samples.T @ samples)
 
@@ -87,7 +89,7 @@ def mean_p(samples: "Tensor | SampleMoments", exact: Tensor) -> float:
 
     Directions in which the samples do not vary are not tested by chance: there the mean must be exact to 1e-4.
     """
-    moments = _moments(samples)
+    moments = SampleMoments.of(samples)
     statistic, degrees, fixed = _shift(moments, moments.mean - exact.double())
     if not fixed <= 1e-4 * max(1.0, exact.norm().item()):
         return 0.0
@@ -96,14 +98,10 @@ def mean_p(samples: "Tensor | SampleMoments", exact: Tensor) -> float:
 
 def smallest_caught(samples: "Tensor | SampleMoments", exact: Tensor) -> float:
     """The bias along `exact`, relative to its norm, that `mean_p` < ALPHA finds with probability > .99."""
-    statistic, degrees, fixed = _shift(_moments(samples), exact.double())
+    statistic, degrees, fixed = _shift(SampleMoments.of(samples), exact.double())
     if fixed > 1e-3 * exact.norm().item():
         return 0.0
     return (noncentrality(degrees) / max(statistic, 1e-300)) ** 0.5 if degrees else float("inf")
-
-
-def _moments(samples: "Tensor | SampleMoments") -> SampleMoments:
-    return samples if isinstance(samples, SampleMoments) else SampleMoments.of(samples)
 
 
 def _shift(moments: SampleMoments, shift: Tensor) -> tuple[float, int, float]:

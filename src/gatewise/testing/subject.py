@@ -39,9 +39,8 @@ class ToyEstimate:
 
     def parts(self) -> dict[str, Tensor]:
         """The value and both gradients, by what they are called in messages."""
-        return dict(
-            zip(("value", "logits' gradient", "weights' gradient"), (self.value, *self.gradients()), strict=True)
-        )
+        logits, weights = self.gradients()
+        return {"value": self.value, "logits' gradient": logits, "weights' gradient": weights}
 
 
 @dataclass(frozen=True)

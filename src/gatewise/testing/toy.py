@@ -12,17 +12,12 @@ WEIGHTS = (-1.2, 0.3, 0.9, 2.0, -0.4)
 
 def toy_logits(num_categories: int) -> Tensor:
     """Logits `[K]` in float64 that are neither equal nor extreme."""
-    return _cycle(LOGITS, -0.2, num_categories)
+    return torch.tensor([LOGITS[k % 5] - 0.2 * (k // 5) for k in range(num_categories)], dtype=torch.float64)
 
 
 def toy_weights(num_categories: int) -> Tensor:
     """The weights w `[K]` of `Toy`, in float64."""
-    return _cycle(WEIGHTS, 0.15, num_categories)
-
-
-def _cycle(values: tuple[float, ...], step: float, length: int) -> Tensor:
-    rounds = [values[k % len(values)] + step * (k // len(values)) for k in range(length)]
-    return torch.tensor(rounds, dtype=torch.float64)
+    return torch.tensor([WEIGHTS[k % 5] + 0.15 * (k // 5) for k in range(num_categories)], dtype=torch.float64)
 
 
 class Toy:
@@ -57,14 +52,14 @@ class Toy:
     def at_point(self, point: Tensor) -> Tensor:
         """Values at points."""
         self.calls.add("point")
-        return self._of_point(point)
+        return self._values(point)
 
     def at_index(self, index: Tensor) -> Tensor:
         """Values at categories; 0 where the index is -1."""
         self.calls.add("index")
         self.asked.append(index)
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
-        return torch.where(asked, self._of_index(index.clamp_min(0)), 0.0)
+        return torch.where(asked, self._values(self._corner(index.clamp_min(0))), 0.0)
 
     def at_all(self) -> Tensor:
         """Values at every outcome."""
@@ -77,12 +72,12 @@ class Toy:
         event = (self.latents,) if self.event_dims else ()
         outcomes = joint_outcomes(self.latents if event else 1, self.num_categories, device)
         spread = outcomes.view(len(outcomes), *[1] * len(self.batch), *event)
-        return self._of_index(spread.expand(len(outcomes), *self.batch, *event)).movedim(0, -1)
+        return self._values(self._corner(spread.expand(len(outcomes), *self.batch, *event))).movedim(0, -1)
 
-    def _of_index(self, index: Tensor) -> Tensor:
-        return self._of_point(F.one_hot(index, self.num_categories).to(self.weights.dtype))
+    def _corner(self, index: Tensor) -> Tensor:
+        return F.one_hot(index, self.num_categories).to(self.weights.dtype)
 
-    def _of_point(self, point: Tensor) -> Tensor:
+    def _values(self, point: Tensor) -> Tensor:
         weights = self.weights
         if self.event_dims and weights.dim() > 1:
             weights = weights.unsqueeze(-2)

@@ -153,7 +153,11 @@ def _compare(subject: Subject, logits: Tensor, num_samples: int, where: str) -> 
 
 def _agreement(drawn: Tensor, listed: Tensor, probability: Tensor, num_categories: int) -> float:
     """p-value of the outcomes drawn, those expected fewer than 20 times taken together."""
-    codes = [_code(index, num_categories) for index in (listed, drawn)]
+    codes = []
+    for index in (listed, drawn):  # one number for each outcome `[S, N]` or `[S, N, L]`, whose entries go from -1
+        digits = (index if index.dim() == 2 else index.movedim(-1, 1).flatten(0, 1)) + 1
+        powers = (num_categories + 1) ** torch.arange(len(digits))
+        codes.append((digits * powers.unsqueeze(-1)).sum(0))
     known, place = codes[0].unique(return_inverse=True)
     probs = torch.zeros(len(known), dtype=torch.float64).index_add_(0, place, probability.double())
     found = torch.searchsorted(known, codes[1]).clamp_max(len(known) - 1)
@@ -163,10 +167,3 @@ def _agreement(drawn: Tensor, listed: Tensor, probability: Tensor, num_categorie
     rare = probs * DRAWS < 20
     counts = torch.cat([counts[~rare], counts[rare].sum().view(1)])
     return frequency_p(counts, torch.cat([probs[~rare], probs[rare].sum().view(1)]))
-
-
-def _code(index: Tensor, num_categories: int) -> Tensor:
-    """One number for each outcome `[S, N]` or `[S, N, L]`, whose entries go from -1."""
-    digits = (index if index.dim() == 2 else index.movedim(-1, 1).flatten(0, 1)) + 1
-    powers = (num_categories + 1) ** torch.arange(len(digits))
-    return (digits * powers.unsqueeze(-1)).sum(0)

@@ -94,10 +94,11 @@ def hard_logits_stay_finite(subject: Subject) -> None:
             where = f"for {kind} logits in {dtype}"
             for what, tensor in run.parts().items():
                 subject.require_finite(tensor, f"the {what} {where}")
-            _check_masked(subject, run, leaf.detach() == -torch.inf, where)
+            check_masked(subject, run, leaf.detach() == -torch.inf, where)
 
 
-def _check_masked(subject: Subject, run: ToyEstimate, masked: Tensor, where: str) -> None:
+def check_masked(subject: Subject, run: ToyEstimate, masked: Tensor, where: str) -> None:
+    """A masked category has no gradient, is not drawn and has no weight; with one category left f is certain."""
     info, slope = run.estimate.info, run.gradients()[0][masked]
     subject.require((slope == 0).all(), f"the gradient of masked logits {where}", 0, slope)
     if info.index is not None:  # an entry of -1 was not asked for

@@ -92,7 +92,10 @@ def _steps(subject: Subject, event_dims: int, form: Form, functional: bool = Fal
             if leaf.grad is not None:
                 found[f"the gradient of step {step} for {name}"] = leaf.grad
                 leaf.grad = None
-        _descend(learned, found, step)
+        with torch.no_grad():  # a step down the gradient, so that learned parts are not what they were
+            for name, parameter in learned.items():
+                if (slope := found.get(f"the gradient of step {step} for {name}")) is not None:
+                    parameter -= 0.05 * slope
     if functional:
         _compare(subject, _state(estimator), untouched, "of the module itself under functional_call")
     return found | {f"the state's {name}": tensor for name, tensor in (given or _state(estimator)).items()}
@@ -102,15 +105,6 @@ def _state(estimator: GradientEstimator) -> dict[str, Tensor]:
     """Copies of the parameters and of all buffers, also those that are not saved."""
     own = [*estimator.named_parameters(), *estimator.named_buffers()]
     return {name: tensor.detach().clone().requires_grad_(tensor.requires_grad) for name, tensor in own}
-
-
-def _descend(learned: dict[str, Tensor], found: dict[str, Tensor], step: int) -> None:
-    """A step down the gradient, so that learned parts are not what they were."""
-    with torch.no_grad():
-        for name, parameter in learned.items():
-            slope = found.get(f"the gradient of step {step} for {name}")
-            if slope is not None:
-                parameter -= 0.05 * slope
 
 
 def _compare(subject: Subject, found: dict[str, Tensor], right: dict[str, Tensor], where: str) -> None:

@@ -66,14 +66,15 @@ def _enough(subject: Subject, logits: Tensor, num_samples: int, right: dict[str,
         # a copy: the statistics of one batch do not reach the next, so that batches are independent
         drawn = _draw(subject, copy.deepcopy(estimator), logits.float(), num_samples, seed=17 + batch)
         moments = {what: moments[what] + drawn[what] if moments else drawn[what] for what in right}
-        if all(_decided(moments[what], right[what], what in subject.estimator.unbiased) for what in right):
+        # when a claim is tested depends on the variance alone, so that looking again and again raises no false alarm
+        if all(
+            smallest_caught(moments[what], right[what]) < BIAS
+            if what in subject.estimator.unbiased
+            else mean_p(moments[what], right[what]) < ALPHA
+            for what in right
+        ):
             break
     return moments
-
-
-def _decided(moments: SampleMoments, right: Tensor, claimed: bool) -> bool:
-    # whether a claim is tested depends on the variance alone, so that looking again and again raises no false alarm
-    return smallest_caught(moments, right) < BIAS if claimed else mean_p(moments, right) < ALPHA
 
 
 def _draw(
