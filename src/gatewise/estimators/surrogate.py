@@ -43,22 +43,23 @@ class _WithJacobians(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
-        return None, _WithJacobians.pulled(ctx, slopes[0]), None, *[None] * len(ctx.saved_tensors)
+        saved = ctx.saved_tensors  # once: a checkpoint refuses to unpack them again
+        return None, _pulled(ctx.scales, saved, slopes[0]), None, *[None] * len(saved)
 
     @staticmethod
     def along(ctx: Any, corner: None, slope: Tensor, *others: None) -> Tensor:
-        return _WithJacobians.pulled(ctx, slope).to(ctx.dtype)
+        return _pulled(ctx.scales, ctx.saved_tensors, slope).to(ctx.dtype)
 
-    @staticmethod
-    def pulled(ctx: Any, slope: Tensor) -> Tensor:
-        """Σ c J(p) · slope, `[S, *batch, K]`: alike in both directions, as J(p) = J(p)ᵀ."""
-        terms = []
-        for scale, probs in zip(ctx.scales, ctx.saved_tensors, strict=True):
-            weighed = probs * slope
-            term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
-            term = term if term.dim() == slope.dim() else term.mean(0)
-            terms.append(term if scale == 1 else scale * term)
-        return sum(terms[1:], terms[0])
+
+def _pulled(scales: tuple[float, ...], points: tuple[Tensor, ...], slope: Tensor) -> Tensor:
+    """Σ c J(p) · slope, `[S, *batch, K]`: alike in both directions, as J(p) = J(p)ᵀ."""
+    terms = []
+    for scale, probs in zip(scales, points, strict=True):
+        weighed = probs * slope
+        term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
+        term = term if term.dim() == slope.dim() else term.mean(0)
+        terms.append(term if scale == 1 else scale * term)
+    return sum(terms[1:], terms[0])
 
 
 _with_jacobians = both_ways(_WithJacobians)
