@@ -208,12 +208,7 @@ def expect(
             "made by by_index cannot answer; use one that draws categories, such as 'score-function'"
         )
     return estimator(
-        integrand,
-        logits,
-        num_samples=num_samples,
-        event_dims=event_dims,
-        generator=generator,
-        context=context,
+        integrand, logits, num_samples=num_samples, event_dims=event_dims, generator=generator, context=context
     )
 
 

@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.base import GradientEstimator, gradient_only, info_of_draws, picked
 from gatewise.estimators.registry import register
-from gatewise.expectation import MANY, Estimate, Info, Integrand
+from gatewise.expectation import MANY, Estimate, Integrand
 from gatewise.noise import exponential
-from gatewise.outcomes import first_asked
-from gatewise.precision import widened, working_dtype
+from gatewise.precision import widened
 
 
 @register
@@ -39,7 +38,7 @@ class Antithetic(GradientEstimator):
 
     def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """S/2 pairs, int64 `[S, *logits.shape[:-1]]`: all the i, then all the j."""
-        order, _, log_rho = sticks(logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1))
+        order, _, log_rho = sticks(widened(logits.detach()).log_softmax(-1))
         noise = exponential((num_samples // 2, *logits.shape), logits, generator)  # -log u
         first = noise > -log_rho
         second = noise < -torch.log1p(-log_rho.exp())
@@ -61,22 +60,16 @@ class Antithetic(GradientEstimator):
         """The mean over S/2 pairs."""
         index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
-        log_probs = logits.to(working_dtype(logits.dtype)).log_softmax(-1)
+        log_probs = widened(logits).log_softmax(-1)
         i, j = index.chunk(2)
-        weight = (chosen(log_probs, i) + chosen(log_probs, j) - log_pair(log_probs, i, j)).exp().detach()
+        weight = (picked(log_probs, i) + picked(log_probs, j) - log_pair(log_probs, i, j)).exp().detach()
         # e_i - e_j is also the difference of the scores
-        direction = torch.where(i == j, 0.0, weight) * (chosen(log_probs, i) - chosen(log_probs, j))
+        direction = torch.where(i == j, 0.0, weight) * (picked(log_probs, i) - picked(log_probs, j))
         if event_dims:
             direction = direction.sum(-1)
         f_i, f_j = widened(values.detach()).chunk(2)
         gradient = ((f_i - f_j) / 2 * gradient_only(direction)).mean(0)
-        info = Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)
-        return Estimate((widened(values).mean(0) + gradient).to(values.dtype), None, info)
-
-
-def chosen(table: Tensor, index: Tensor) -> Tensor:
-    """Entries of `[*batch, K]` at the categories `[S, *batch]`."""
-    return table.expand(*index.shape, table.shape[-1]).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        return Estimate((widened(values).mean(0) + gradient).to(values.dtype), None, info_of_draws(index, event_dims))
 
 
 def sticks(log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,7 +88,7 @@ def log_pair(log_probs: Tensor, i: Tensor, j: Tensor) -> Tensor:
     unbroken = torch.log1p(-2 * log_rho.exp().clamp_max(0.4))
     before = unbroken.flip(-1).cumsum(-1).flip(-1) - unbroken
     rank = order.argsort(-1)
-    rank_i, rank_j = chosen(rank, i), chosen(rank, j)
+    rank_i, rank_j = picked(rank, i), picked(rank, j)
     sooner, later = torch.maximum(rank_i, rank_j), torch.where(rank_i > rank_j, j, i)
-    rest = chosen(log_sums, (sooner - 1).clamp_min(0))
-    return chosen(before, sooner) + chosen(log_rho, sooner) + chosen(log_probs.detach(), later) - rest
+    rest = picked(log_sums, (sooner - 1).clamp_min(0))
+    return picked(before, sooner) + picked(log_rho, sooner) + picked(log_probs.detach(), later) - rest

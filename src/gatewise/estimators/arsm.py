@@ -8,7 +8,7 @@ from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import exponential
 from gatewise.outcomes import first_asked
-from gatewise.precision import widened, working_dtype
+from gatewise.precision import widened
 
 
 @register
@@ -52,7 +52,7 @@ class ARSM(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The mean over S draws."""
-        fixed = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
+        fixed = widened(logits.detach()).log_softmax(-1)
         u = exponential((num_samples, *logits.shape), fixed, generator)
         u = u / u.sum(-1, keepdim=True)
         swaps = swapped_argmin(u.log(), fixed)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from gatewise.errors import check_interval
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
+from gatewise.outcomes import first_asked
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule, check_temperature
 
@@ -167,12 +168,18 @@ class PointEstimator(Tempered):
         """The mean of f over S points."""
         point = self.draw(logits, num_samples, generator)
         value = mean_of_samples(integrand.at_point(point))
-        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), point=point))
+        return Estimate(value, None, info_of_all(value, logits, point=point))
 
 
-def same_for_all(value: Tensor, count: int) -> Tensor:
-    """`count` evaluations for every example of `value` `[*batch]`."""
-    return torch.full(value.shape, count, dtype=torch.int64, device=value.device)
+def info_of_all(value: Tensor, logits: Tensor, index: Tensor | None = None, point: Tensor | None = None) -> Info:
+    """What was drawn for the examples of `value` `[*batch]`, where all K evaluations are made for each."""
+    count = logits.shape[-1]
+    return Info(lambda: torch.full(value.shape, count, dtype=torch.int64, device=value.device), index, point)
+
+
+def info_of_draws(index: Tensor, event_dims: int = 0) -> Info:
+    """What was drawn, where f is evaluated once at each of an example's different draws."""
+    return Info(lambda: first_asked(index, event_dims)[0].sum(0), index)
 
 
 def mean_of_samples(values: Tensor) -> Tensor:

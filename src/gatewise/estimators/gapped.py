@@ -7,7 +7,7 @@ from gatewise.errors import check_interval
 from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
-from gatewise.precision import working_dtype
+from gatewise.precision import widened
 from gatewise.schedules import Schedule
 
 
@@ -49,7 +49,7 @@ class GappedStraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of softmax(θ′/λ), `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        log_probs = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
+        log_probs = widened(logits.detach()).log_softmax(-1)
         highest = log_probs.amax(-1, keepdim=True)
         lowered = torch.minimum(log_probs, highest - self.gap_for(log_probs, index)).expand(*index.shape, -1)
         moved = lowered.scatter(-1, index.unsqueeze(-1), highest.expand(*index.shape, 1))

@@ -8,7 +8,7 @@ from gatewise.estimators.base import PointEstimator, one_hot
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
 from gatewise.noise import conditional_perturbed
-from gatewise.precision import working_dtype
+from gatewise.precision import widened
 from gatewise.schedules import Schedule
 
 
@@ -49,7 +49,7 @@ class GumbelRao(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the mean gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        log_probs = logits.detach().to(working_dtype(logits.dtype)).log_softmax(-1)
+        log_probs = widened(logits.detach()).log_softmax(-1)
         relaxed = conditional_softmax(log_probs, index, self.temperature, self.replicates, generator)
         return with_jacobians(one_hot(index, logits), logits, (1 / self.temperature, relaxed))
 

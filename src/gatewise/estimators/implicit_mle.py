@@ -4,11 +4,11 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import check_interval
-from gatewise.estimators.base import Tempered, mean_of_samples, one_hot, same_for_all, shift_only, with_gradient
+from gatewise.estimators.base import Tempered, info_of_all, mean_of_samples, one_hot, shift_only, with_gradient
 from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.estimators.statistics import note_repetition, taught, weighed
-from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.expectation import Estimate, Integrand
 from gatewise.noise import perturbed
 from gatewise.precision import WideState, widened
 from gatewise.schedules import Schedule
@@ -114,7 +114,7 @@ class ImplicitMLE(Tempered, WideState):
             value = with_gradient(value, logits, gradient)
         if self.adaptive and self.training:
             value, _ = taught(self, corner - moved, self.hold_statistics, value)
-        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
+        return Estimate(value, None, info_of_all(value, logits, index))
 
     def step_size(self, logits: Tensor, slope: Tensor) -> Tensor | float:
         """λ."""

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError
-from gatewise.estimators.base import mean_of_samples, same_for_all
-from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.estimators.base import info_of_all, mean_of_samples
+from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import working_dtype
 
 
 def value_alone(integrand: Integrand, index: Tensor, logits: Tensor) -> Estimate:
     """The mean of f over the draws: the estimate where no gradient is wanted."""
     value = mean_of_samples(integrand.at_index(index))
-    return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
+    return Estimate(value, None, info_of_all(value, logits, index))
 
 
 def value_and_slope(integrand: Integrand, point: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, mean_of_samples, one_hot, same_for_all, with_gradient
+from gatewise.estimators.base import GradientEstimator, info_of_all, mean_of_samples, one_hot, with_gradient
 from gatewise.estimators.inner import against, jacobian, total, value_alone, value_and_slope
 from gatewise.estimators.registry import register
-from gatewise.expectation import Estimate, Info, Integrand
-from gatewise.precision import widened, working_dtype
+from gatewise.expectation import Estimate, Integrand
+from gatewise.precision import widened
 
 
 @register
@@ -54,11 +54,11 @@ class MuProp(GradientEstimator):
         index = self.draw_index(logits, num_samples, generator)
         if not torch.is_grad_enabled():
             return value_alone(integrand, index, logits)
-        probs = logits.detach().to(working_dtype(logits.dtype)).softmax(-1)
+        probs = widened(logits.detach()).softmax(-1)
         mean_value, slope = value_and_slope(integrand, probs.to(logits.dtype).unsqueeze(0))
         values = integrand.at_index(index)
         away = one_hot(index, probs) - probs
         left = widened(values.detach()) - mean_value - total(slope * away, event_dims)
         gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
         value = with_gradient(mean_of_samples(values), logits, gradient)
-        return Estimate(value, None, Info(lambda: same_for_all(value, logits.shape[-1]), index=index))
+        return Estimate(value, None, info_of_all(value, logits, index))

@@ -8,9 +8,10 @@ from gatewise.estimators.base import (
     Tempered,
     check_scale,
     finite,
+    info_of_all,
+    info_of_draws,
     mean_of_samples,
     one_hot,
-    same_for_all,
     with_gradient,
 )
 from gatewise.estimators.baselines import checked_context
@@ -18,7 +19,6 @@ from gatewise.estimators.inner import against, derivative, total
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed
-from gatewise.outcomes import first_asked
 from gatewise.precision import WideState, widened
 from gatewise.schedules import HIGHEST, LOWEST, Schedule
 
@@ -111,7 +111,8 @@ class REBAR(Tempered, WideState):
         z = perturbed(logits.detach(), num_samples, generator).requires_grad_(torch.is_grad_enabled())
         index = z.argmax(-1)
         if not torch.is_grad_enabled():
-            return Estimate(mean_of_samples(integrand.at_index(index)), None, self.info(index, logits, event_dims))
+            value = mean_of_samples(integrand.at_index(index))
+            return Estimate(value, None, self.info(value, logits, index, event_dims))
         relaxed = self.relaxed_value(integrand, self.relax(z).to(logits.dtype), event_dims, context).to(z.dtype)
         values = integrand.at_index(index)
         probs = widened(logits.detach()).softmax(-1)
@@ -133,7 +134,7 @@ class REBAR(Tempered, WideState):
             along = ahead * (ascent - (probs * ascent).sum(-1, keepdim=True))
             control_loss = self.control_loss(slope, relaxed, z, along, total(score * ascent, event_dims), learned)
         value = with_gradient(mean_of_samples(values), logits, gradient)
-        return Estimate(value, control_loss, self.info(index, logits, event_dims))
+        return Estimate(value, control_loss, self.info(value, logits, index, event_dims))
 
     def relax(self, z: Tensor) -> Tensor:
         """softmax(z/λ), for the derivatives in z alone: `control_loss` finds those in λ from them."""
@@ -168,9 +169,9 @@ class REBAR(Tempered, WideState):
         terms = [term.sum() if term.dim() else term for term in terms]
         return sum(terms[1:], terms[0]) if terms else torch.zeros_like(by_slope)
 
-    def info(self, index: Tensor, logits: Tensor, event_dims: int) -> Info:
+    def info(self, value: Tensor, logits: Tensor, index: Tensor, event_dims: int) -> Info:
         """What was drawn and asked."""
-        return Info(lambda: same_for_all(index[0, ..., 0] if event_dims else index[0], logits.shape[-1]), index=index)
+        return info_of_all(value, logits, index) if "point" in self.calls else info_of_draws(index, event_dims)
 
 
 @register
@@ -254,9 +255,3 @@ class RELAX(REBAR):
         # scaled, so that the steps of an optimiser such as Adam do not shake r more the wider the network is
         learned = total(self.last(self.first(seen).tanh()) / self.last.in_features**0.5, event_dims)
         return learned if self.black_box else super().relaxed_value(integrand, point, event_dims, context) + learned
-
-    def info(self, index: Tensor, logits: Tensor, event_dims: int) -> Info:
-        """What was drawn and asked."""
-        if not self.black_box:
-            return super().info(index, logits, event_dims)
-        return Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index)

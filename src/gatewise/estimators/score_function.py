@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, mean_of_samples, picked
+from gatewise.estimators.base import GradientEstimator, info_of_draws, mean_of_samples, picked
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.estimators.statistics import taught, weighed
-from gatewise.expectation import Estimate, Info, Integrand
-from gatewise.outcomes import first_asked
+from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import widened
 
 
@@ -46,7 +45,7 @@ class WithBaseline(GradientEstimator):
         value = mean_of_samples(values + gradient).to(values.dtype)
         if self.training and self.baseline.learns:
             value, control_loss = taught(self.baseline, seen, self.hold_statistics, value, control_loss)
-        return Estimate(value, control_loss, Info(lambda: first_asked(index, event_dims)[0].sum(0), index=index))
+        return Estimate(value, control_loss, info_of_draws(index, event_dims))
 
 
 @register

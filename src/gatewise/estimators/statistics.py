@@ -51,7 +51,15 @@ def taught(
         note_repetition()
         return value, control_loss
     if torch._C._are_functorch_transforms_active():
-        _within_transform(learner, seen, hold)
+        # at once: a transform such as `torch.func.grad` takes the gradient of what it calls
+        try:
+            learner.update(seen, hold)
+        except RuntimeError as error:  # buffers that are none of the transform's arguments it keeps as they are
+            raise GatewiseError(
+                "within this transform of torch.func the running statistics cannot move; give them to functional_call "
+                "as an argument of the function that is transformed, call .eval(), or take an estimator without them, "
+                "such as baseline='none'"
+            ) from error
         return value, control_loss
     evaluation = _Evaluation(learner, seen, hold)
     if control_loss is not None and control_loss.requires_grad:
@@ -184,7 +192,8 @@ class _Pass:
     def current(cls) -> tuple["_Pass", "_Pass"]:
         """The pass that this is called in, and the outermost that is known to be around it."""
         # autograd alone holds a pass: one that failed is gone, with all that it was to move
-        open_passes = [each for each in (ref() for ref in _UNDER_WAY.passes) if each is not None and not each.over]
+        known = (ref() for ref in getattr(_UNDER_WAY, "passes", ()))
+        open_passes = [each for each in known if each is not None and not each.over]
         task = torch._C._current_graph_task_id()
         own = next((each for each in open_passes if each.task == task), None)
         if own is None:
@@ -201,27 +210,5 @@ class _Pass:
             self.moves.pop()()
 
 
-class _UnderWay(threading.local):
-    """The backward passes of a thread, the outermost first."""
-
-    def __init__(self) -> None:
-        self.passes: list[weakref.ref[_Pass]] = []
-
-
-_UNDER_WAY = _UnderWay()
-
-
-def _within_transform(learner: Any, seen: Tensor, hold: bool) -> None:
-    """Move at once: a transform such as `torch.func.grad` takes the gradient of what it calls.
-
-    Raises:
-        GatewiseError: for buffers that are none of the transform's arguments, which it keeps as they are.
-    """
-    try:
-        learner.update(seen, hold)
-    except RuntimeError as error:
-        raise GatewiseError(
-            "within this transform of torch.func the running statistics cannot move; give them to functional_call as "
-            "an argument of the function that is transformed, call .eval(), or take an estimator without them, such "
-            "as baseline='none'"
-        ) from error
+_UNDER_WAY = threading.local()
+"""`passes`: weak references to the backward passes of a thread, the outermost first."""

@@ -68,11 +68,5 @@ class Jensen(EstimatedObjective):
 
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """The bound's estimate, `[B]`."""
-        return expect(
-            observed,
-            observed.logits,
-            self.estimator,
-            num_samples=self.num_samples,
-            generator=generator,
-            context=observed.context,
-        )
+        logits = observed.logits
+        return expect(observed, logits, self.estimator, self.num_samples, generator, context=observed.context)

@@ -102,14 +102,8 @@ class Evidence(EstimatedObjective):
             joint, log_q = observed.log_joint(), observed.log_posterior().detach()
             return of_all_experts(weighted(log_q.exp(), joint - log_q), observed)
         logits = self.posterior_logits(observed)
-        return expect(
-            LogRatio(observed, logits.log_softmax(-1)),
-            logits,
-            self.estimator,
-            num_samples=self.num_samples,
-            generator=generator,
-            context=observed.context,
-        )
+        ratio = LogRatio(observed, logits.log_softmax(-1))
+        return expect(ratio, logits, self.estimator, self.num_samples, generator, context=observed.context)
 
     def posterior_logits(self, observed: Observed) -> Tensor:
         """The logits of q, `[B, K]`, in float32 at least; -inf where the gate's are.

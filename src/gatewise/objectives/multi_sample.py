@@ -94,15 +94,8 @@ class MultiSample(EstimatedObjective):
         self.check_experts(observed.mixture.num_experts)
         rows, num_experts = observed.logits.shape
         average = LogMean(observed, self.num_samples)
-        estimate = expect(
-            average,
-            observed.logits.unsqueeze(1).expand(rows, self.num_samples, num_experts),
-            self.estimator,
-            num_samples=self.repeats,
-            generator=generator,
-            event_dims=1,
-            context=observed.context,
-        )
+        logits = observed.logits.unsqueeze(1).expand(rows, self.num_samples, num_experts)  # S latents that are alike
+        estimate = expect(average, logits, self.estimator, self.repeats, generator, 1, observed.context)
         info = Info(average.evaluations, index=estimate.info.index, point=estimate.info.point)
         return Estimate(estimate.value, estimate.control_loss, info)
 

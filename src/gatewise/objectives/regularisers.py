@@ -83,6 +83,14 @@ def mean_of_rows(values: Tensor) -> Tensor:
     return values.sum(0) / max(1, len(values))
 
 
+class OfMeanGate(Regulariser):
+    """A regulariser whose penalty is a function of the mean gate alone."""
+
+    def statistics(self, logits: Tensor) -> Tensor:
+        """The mean gate, `[K]`."""
+        return mean_of_rows(widened(logits).softmax(-1))
+
+
 class GateEntropy(Regulariser):
     """-mean H(z|x): a positive weight keeps the gate from deciding too early.
 
@@ -100,7 +108,7 @@ class GateEntropy(Regulariser):
         return -mean_of_rows(entropy(widened(logits).softmax(-1)).unsqueeze(1))
 
 
-class Importance(Regulariser):
+class Importance(OfMeanGate):
     """The squared coefficient of variation of the mean gate, K Σ_k p̄_k² - 1 (Shazeer et al. 2017, 1701.06538).
 
     >>> import torch
@@ -111,10 +119,6 @@ class Importance(Regulariser):
     """
 
     name = "importance"
-
-    def statistics(self, logits: Tensor) -> Tensor:
-        """The mean gate, `[K]`."""
-        return mean_of_rows(widened(logits).softmax(-1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """0 for a uniform mean gate, K - 1 for one that is all on one expert."""
@@ -187,7 +191,7 @@ class MutualInformation(Regulariser):
         return statistics[0] - entropy(statistics[1:])
 
 
-class Dirichlet(Regulariser):
+class Dirichlet(OfMeanGate):
     """-(1/K) Σ_k log p̄_k - log K, p̄ the mean gate: the negative log density of a symmetric Dirichlet prior on it.
 
     Up to a constant: with concentration α and N training rows, a weight of (α - 1) K / N is the penalty of maximum a
@@ -206,17 +210,13 @@ class Dirichlet(Regulariser):
 
     name = "dirichlet"
 
-    def statistics(self, logits: Tensor) -> Tensor:
-        """The mean gate, `[K]`."""
-        return mean_of_rows(widened(logits).softmax(-1))
-
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0."""
         mean = statistics.clamp_min(torch.finfo(statistics.dtype).tiny)
         return -mean.log().mean() - math.log(len(mean))
 
 
-class Prior(Regulariser):
+class Prior(OfMeanGate):
     """KL(p̄ ‖ p(z)) = Σ_k p̄_k log (p̄_k / p(z=k)), p̄ the mean gate: how many rows each expert is expected to take.
 
     Of the mean gate, so that single rows may still be decided: with a uniform prior it is log K - H(p̄). KL(p(z|x) ‖
@@ -245,10 +245,6 @@ class Prior(Regulariser):
     def __init__(self, weight: float | str | Schedule = 1.0, prior: Sequence[float] | None = None):
         super().__init__(weight)
         self.prior = None if prior is None else check_prior(prior)
-
-    def statistics(self, logits: Tensor) -> Tensor:
-        """The mean gate, `[K]`."""
-        return mean_of_rows(widened(logits).softmax(-1))
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0 to -log of the least of the prior."""

@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import check_interval
-from gatewise.estimators.base import gradient_only
-from gatewise.expectation import Estimate, Info
+from gatewise.estimators.base import gradient_only, info_of_draws
+from gatewise.expectation import Estimate
 from gatewise.mixture import Observed
 from gatewise.noise import categorical
 from gatewise.objectives.base import Objective
 from gatewise.objectives.registry import register
 from gatewise.objectives.vimco import replaced_in_turn
-from gatewise.outcomes import first_asked
 
 
 @register
@@ -84,7 +83,7 @@ class Stratified(Objective):
             without = torch.logaddexp(summed, replaced_in_turn(terms[top:], share + mean_weight))
             signal = torch.where(asked[top:], value - without, 0.0)
         value = value + (signal * gradient_only(log_prob[top:] - rest)).sum(0)
-        return Estimate(value, None, Info(lambda: first_asked(index)[0].sum(0), index=index))
+        return Estimate(value, None, info_of_draws(index))
 
     def choose(self, log_probs: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """C and the draws, int64 `[k + m, B]` with -1 where nothing is left, and log (1 - π(C)) `[B]`.

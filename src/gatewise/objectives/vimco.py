@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError, check_choice
-from gatewise.estimators.base import GradientEstimator, gradient_only, mean_of_samples
-from gatewise.expectation import Estimate, Info, Integrand
-from gatewise.outcomes import first_asked
+from gatewise.estimators.base import GradientEstimator, gradient_only, info_of_draws, mean_of_samples, picked
+from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import widened
 
 MEANS = ("geometric", "arithmetic")
@@ -77,12 +76,11 @@ class VIMCO(GradientEstimator):
             raise GatewiseError("estimator 'vimco' serves the objective multi-sample alone; use 'score-function'")
         index = self.draw_index(logits, num_samples, generator)
         weights = widened(log_weights(index)).movedim(-1, 0)
-        log_probs = widened(logits).log_softmax(-1).expand(*index.shape, logits.shape[-1])
-        log_prob = log_probs.gather(-1, index.unsqueeze(-1)).squeeze(-1).movedim(-1, 0)
+        log_prob = picked(widened(logits).log_softmax(-1), index).movedim(-1, 0)
         total = weights.logsumexp(0)
         signal = total.detach() - self.without(weights.detach())
         value = total - math.log(len(weights)) + (signal * gradient_only(log_prob)).sum(0)
-        return Estimate(mean_of_samples(value), None, Info(lambda: first_asked(index, 1)[0].sum(0), index=index))
+        return Estimate(mean_of_samples(value), None, info_of_draws(index, 1))
 
     def without(self, weights: Tensor) -> Tensor:
         """log Σ w with each of the log-weights `[S, *batch]` in turn replaced by the mean of the others."""

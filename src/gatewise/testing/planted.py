@@ -5,8 +5,8 @@ from torch import Tensor
 
 from gatewise.errors import check_choice
 from gatewise.estimators import GradientEstimator
-from gatewise.estimators.base import same_for_all, with_gradient
-from gatewise.expectation import Estimate, Info, Integrand
+from gatewise.estimators.base import info_of_all, with_gradient
+from gatewise.expectation import Estimate, Integrand
 
 NOISES = ("isotropic", "anisotropic", "rank-one")
 
@@ -68,9 +68,7 @@ class Planted(GradientEstimator):
         noise = drawn[:, :1] * direction if self.kind == "rank-one" else drawn * direction
         away = self.bias * bias + self.noise * noise / num_samples**0.5
         gradient = exact + (length.unsqueeze(-1) * away).view_as(exact)
-        return Estimate(
-            with_gradient(value, logits, gradient), None, Info(lambda: same_for_all(value, logits.shape[-1]))
-        )
+        return Estimate(with_gradient(value, logits, gradient), None, info_of_all(value, logits))
 
     def directions(self, size: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """u, and the direction or the standard deviations of the noise; both of length 1, `[D]`."""
