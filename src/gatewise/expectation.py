@@ -347,9 +347,12 @@ class _Adapter:
         """
         return self.logits.detach().argmax(-1)
 
-    def possible(self) -> Tensor:
-        """Which outcomes have any probability, bool `[N, *batch]`."""
-        return (outcome_probs(self.logits.detach(), self.event_dims) > 0).movedim(-1, 0)
+    def at_all(self) -> Tensor:
+        possible = (outcome_probs(self.logits.detach(), self.event_dims) > 0).movedim(-1, 0)  # [N, *batch]
+        return torch.where(possible, self.at_each(self.every_index(possible)), 0.0).movedim(0, -1)
+
+    def at_each(self, index: Tensor) -> Tensor:
+        return self.call(index, "indices of shape")
 
     def every_index(self, possible: Tensor) -> Tensor:
         """All outcomes for all examples, `[K, *batch]` or `[K**L, *batch, L]`; the mode where one is not possible."""
@@ -380,12 +383,10 @@ class _OfPoint(_Adapter):
 
     def at_index(self, index: Tensor) -> Tensor:
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
-        return torch.where(asked, self.at_point(self.corner(torch.where(index < 0, self.mode, index))), 0.0)
+        return torch.where(asked, self.at_each(torch.where(index < 0, self.mode, index)), 0.0)
 
-    def at_all(self) -> Tensor:
-        possible = self.possible()
-        values = self.at_point(self.corner(self.every_index(possible)))
-        return torch.where(possible, values, 0.0).movedim(0, -1)
+    def at_each(self, index: Tensor) -> Tensor:
+        return self.at_point(self.corner(index))
 
     def corner(self, index: Tensor) -> Tensor:
         zeros = self.logits.new_zeros((*index.shape, self.logits.shape[-1]))
@@ -402,7 +403,7 @@ class _OfIndex(_Adapter):
         asked_of_f = asked.unsqueeze(-1) if self.event_dims else asked
         index = torch.where(asked_of_f, index, -1)
         try:
-            values = self.call(index, "indices of shape")
+            values = self.at_each(index)
         except (IndexError, RuntimeError) as error:
             if bool(asked.all()):
                 raise
@@ -412,11 +413,6 @@ class _OfIndex(_Adapter):
                 f"where category 0 may be masked, index = torch.where(index < 0, index.amax(0), index): {error}"
             ) from error
         return torch.where(asked, values, 0.0).gather(0, source)
-
-    def at_all(self) -> Tensor:
-        possible = self.possible()
-        values = self.call(self.every_index(possible), "indices of shape")
-        return torch.where(possible, values, 0.0).movedim(0, -1)
 
     def at_point(self, point: Tensor) -> Tensor:
         raise GatewiseError("a function made by by_index has no value between categories")

@@ -5,7 +5,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import check_interval
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
 from gatewise.outcomes import first_asked
@@ -55,8 +54,11 @@ class GradientEstimator(nn.Module):
     reference: ClassVar[str]
 
     def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """At most so many evaluations of f an example, for one latent of K categories."""
-        return min(num_samples, num_categories)
+        """At most so many evaluations of f an example, for one latent of K categories.
+
+        All K where f is asked for all or at a point between them, else those drawn; others say so themselves.
+        """
+        return min(num_samples, num_categories) if self.calls == {"index"} else num_categories
 
     def set_progress(self, progress: float) -> None:
         """Move every schedule to `progress` in [0, 1] of training. Most estimators have none."""
@@ -86,11 +88,6 @@ class GradientEstimator(nn.Module):
     ) -> Estimate:
         """Estimate E f under softmax(logits); see `gatewise.expect` for the arguments."""
         raise TypeError(f"{type(self).__name__} does not define forward")
-
-
-def check_scale(name: str, scale: float, interval: str = "[-100, 100]") -> None:
-    """Raises GatewiseError for a factor on the gradient under which gradients might not stay finite."""
-    check_interval(scale, interval, f"estimator {name!r}: scale")
 
 
 class Tempered(GradientEstimator):
@@ -150,10 +147,6 @@ class PointEstimator(Tempered):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Points `[S, *logits.shape]`, differentiable in `logits`."""
         raise TypeError(f"{type(self).__name__} does not define draw")
-
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """A point between the categories asks for them all."""
-        return num_categories
 
     def forward(
         self,

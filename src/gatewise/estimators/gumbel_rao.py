@@ -43,7 +43,7 @@ class GumbelRao(PointEstimator):
 
     def __init__(self, temperature: float | str | Schedule = 1.0, replicates: int = 10):
         super().__init__(temperature)
-        check_replicates(self.name, replicates)
+        check_interval(replicates, "[1, inf)", f"estimator {self.name!r}: replicates", whole=True)
         self.replicates = replicates
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -70,8 +70,3 @@ def conditional_softmax(
     # its rows are counted by the dimension behind the S samples
     noisy = conditional_perturbed(wide, index.unsqueeze(0), replicates, generator, rows_dim=1)
     return (noisy / temperature).softmax(-1)
-
-
-def check_replicates(name: str, replicates: int) -> None:
-    """Raises GatewiseError for replicates below 1."""
-    check_interval(replicates, "[1, inf)", f"estimator {name!r}: replicates", whole=True)

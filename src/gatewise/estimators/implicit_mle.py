@@ -79,10 +79,6 @@ class ImplicitMLE(Tempered, WideState):
             for name in ("held_entries", "held_draws"):  # what accumulated gradients hold until `commit`
                 self.register_buffer(name, torch.zeros(()), persistent=False)
 
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """The derivative asks for them all."""
-        return num_categories
-
     def forward(
         self,
         integrand: Integrand,

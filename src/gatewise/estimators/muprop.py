@@ -36,10 +36,6 @@ class MuProp(GradientEstimator):
     compiles = False
     reference = "Gu et al. 2016 (1511.05176)"
 
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """The mean field asks for them all."""
-        return num_categories
-
     def forward(
         self,
         integrand: Integrand,

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_interval
 from gatewise.estimators.base import (
     Tempered,
-    check_scale,
     finite,
     info_of_all,
     info_of_draws,
@@ -77,16 +76,12 @@ class REBAR(Tempered, WideState):
         learn_scale: bool = True,
     ):
         super().__init__(temperature)
-        check_scale(self.name, scale)
+        check_interval(scale, "[-100, 100]", f"estimator {self.name!r}: scale")  # beyond, gradients may not stay finite
         for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", float(scale), learn_scale)):
             if learn:
                 self.register_parameter(name, nn.Parameter(torch.tensor(start)))
             else:
                 self.register_buffer(name, torch.tensor(start))
-
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """A relaxed point asks for them all."""
-        return num_categories
 
     def relaxed_value(self, integrand: Integrand, point: Tensor, event_dims: int, context: Tensor | None) -> Tensor:
         """c, `[S, *batch]`, at the relaxed points `[S, *batch, K]`."""
@@ -233,10 +228,6 @@ class RELAX(REBAR):
         self.last = nn.Linear(hidden, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """Those drawn if f is a black box, otherwise all."""
-        return min(num_samples, num_categories) if self.black_box else num_categories
 
     def relaxed_value(self, integrand: Integrand, point: Tensor, event_dims: int, context: Tensor | None) -> Tensor:
         """f + r, or r alone."""

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from gatewise.errors import check_choice
-from gatewise.estimators.base import PointEstimator, carrying, check_scale, one_hot
-from gatewise.estimators.gumbel_rao import check_replicates, conditional_softmax
+from gatewise.errors import check_choice, check_interval
+from gatewise.estimators.base import PointEstimator, carrying, one_hot
+from gatewise.estimators.gumbel_rao import conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
 from gatewise.precision import widened
@@ -63,8 +63,8 @@ class ReinMax(PointEstimator):
     ):
         super().__init__(temperature)
         check_choice(variant, VARIANTS, "variant", f"estimator {self.name!r}")
-        check_scale(self.name, scale)
-        check_replicates(self.name, replicates)
+        check_interval(scale, "[-100, 100]", f"estimator {self.name!r}: scale")  # beyond, gradients may not stay finite
+        check_interval(replicates, "[1, inf)", f"estimator {self.name!r}: replicates", whole=True)
         self.variant, self.scale, self.replicates = variant, scale, replicates
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:

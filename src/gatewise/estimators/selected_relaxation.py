@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import Tempered, check_scale
+from gatewise.errors import check_interval
+from gatewise.estimators.base import Tempered
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
 from gatewise.estimators.score_function import WithBaseline
@@ -55,7 +56,7 @@ class SelectedRelaxation(Tempered, WithBaseline):
     ):
         super().__init__(temperature)
         self.baseline = make_baseline(baseline, context_dim, decay)
-        check_scale(self.name, scale, "(0, 100]")
+        check_interval(scale, "(0, 100]", f"estimator {self.name!r}: scale")
         self.scale = scale
 
     def forward(

@@ -43,10 +43,6 @@ class Planted(GradientEstimator):
         """All where no bias was planted."""
         return frozenset({"value", "parameters"} if self.bias else {"value", "parameters", "logits"})
 
-    def evaluations(self, num_samples: int, num_categories: int) -> int:
-        """All of them."""
-        return num_categories
-
     def forward(
         self,
         integrand: Integrand,
