@@ -86,7 +86,7 @@ class Info:
     def __init__(
         self, evaluations: Tensor | Callable[[], Tensor], index: Tensor | None = None, point: Tensor | None = None
     ):
-        self._evaluations = evaluations
+        self._evaluations = evaluations  # counting takes a sort of the draws, and many never ask
         self.index, self.point = index, point
 
     @property
@@ -201,6 +201,7 @@ def expect(
     """
     check_arguments(logits, estimator, num_samples, event_dims)
     integrand = as_integrand(f, logits, event_dims)
+    # an integrand answers all three unless it says otherwise, as the adapter of a black box does
     missing = estimator.calls - getattr(integrand, "provides", EVERY_CALL)
     if missing:
         raise GatewiseError(
@@ -279,6 +280,7 @@ def check_arguments(logits: Tensor, estimator: Any, num_samples: int, event_dims
             f"estimator is the string {estimator!r}; make it once with gw.estimators.get({estimator!r}) and "
             "pass it on, so that its baselines keep what they learn"
         )
+    # before all that reads its facts: those of a class may be properties, which say nothing
     check_estimator(estimator)
     check_kind(logits, Tensor, "logits", "the order is gw.expect(f, logits, estimator), with a tensor [*batch, K]")
     if not logits.is_floating_point():
@@ -349,6 +351,7 @@ class _Adapter:
 
     def at_all(self) -> Tensor:
         possible = (outcome_probs(self.logits.detach(), self.event_dims) > 0).movedim(-1, 0)  # [N, *batch]
+        # [*batch, K or K**L]
         return torch.where(possible, self.at_each(self.every_index(possible)), 0.0).movedim(0, -1)
 
     def at_each(self, index: Tensor) -> Tensor:
@@ -367,6 +370,7 @@ class _Adapter:
 
     def call(self, argument: Tensor, described: str) -> Tensor:
         values = self.f(argument)
+        # a value that broadcasts, such as one number, would pass unseen and give every example the same
         wanted = (argument.shape[0], *self.logits.shape[: -1 - self.event_dims])
         if not isinstance(values, Tensor) or values.shape != wanted:
             got = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -383,12 +387,14 @@ class _OfPoint(_Adapter):
 
     def at_index(self, index: Tensor) -> Tensor:
         asked = (index >= 0).all(-1) if self.event_dims else index >= 0
+        # both are needed: f is asked somewhere that it has a value, and what it says there does not count
         return torch.where(asked, self.at_each(torch.where(index < 0, self.mode, index)), 0.0)
 
     def at_each(self, index: Tensor) -> Tensor:
         return self.at_point(self.corner(index))
 
     def corner(self, index: Tensor) -> Tensor:
+        # in the logits' type, as a point of a relaxation is
         zeros = self.logits.new_zeros((*index.shape, self.logits.shape[-1]))
         return zeros.scatter_(-1, index.unsqueeze(-1), 1.0)
 
@@ -399,12 +405,14 @@ class _OfIndex(_Adapter):
     provides = frozenset({"index", "all"})
 
     def at_index(self, index: Tensor) -> Tensor:
+        # f may be dear: a category that an example drew before is not run again, its first value is read
         asked, source = first_asked(index, self.event_dims)
         asked_of_f = asked.unsqueeze(-1) if self.event_dims else asked
         index = torch.where(asked_of_f, index, -1)
         try:
             values = self.at_each(index)
         except (IndexError, RuntimeError) as error:
+            # an error with nothing left out is f's own
             if bool(asked.all()):
                 raise
             raise GatewiseError(

@@ -212,6 +212,7 @@ def conditional_perturbed(
     """
     noise = exponential((num_samples, *log_probs.shape), log_probs, generator, 1 + rows_dim).log()
     chosen = order.movedim(0, -1)
+    # exponential waits have no memory: when one has arrived the rest race on as if from the start, at the rates left
     log_times = [noise.gather(-1, chosen[..., :1].expand(num_samples, *order.shape[1:], 1))]
     left = log_probs
     for j in range(1, len(order)):

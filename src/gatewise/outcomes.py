@@ -37,6 +37,7 @@ def joint_log_probs(logits: Tensor, event_dims: int) -> Tensor:
     if event_dims:
         latents, categories = logits.shape[-2:]
         outcomes = joint_outcomes(latents, categories, logits.device)
+        # [*batch, K**L, L] before the sum
         log_probs = log_probs[..., torch.arange(latents, device=logits.device), outcomes].sum(-1)
     return torch.where(log_probs.detach().exp() == 0, -torch.inf, log_probs)
 
@@ -82,6 +83,7 @@ def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:
     # sorted stably, equal categories stand together with the first draw in front
     ordered, draw = index.sort(dim=0, stable=True)
     front = torch.where(_starts(ordered), draws.expand_as(index), 0).cummax(0).values
+    # back from the sorted order, in memory that is linear in S: comparing all pairs would take S²
     source = torch.empty_like(index).scatter(0, draw, draw.gather(0, front))
     return (source == draws) & named, source
 
@@ -89,6 +91,7 @@ def first_asked(index: Tensor, event_dims: int = 0) -> tuple[Tensor, Tensor]:
 def _numbered(index: Tensor) -> Tensor:
     """Numbers `[S, *batch]` that are equal for draws `[S, *batch, L]` of an example that agree in every latent."""
     numbers = index[..., 0]
+    # numbered anew after each latent: the number stays below that of draws, where K**L would outgrow int64
     for latent in index.unbind(-1)[1:]:
         ordered, draw = (numbers * 2**31 + latent).sort(dim=0)
         numbers = torch.empty_like(draw).scatter(0, draw, _starts(ordered).cumsum(0))

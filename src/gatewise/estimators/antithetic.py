@@ -40,6 +40,7 @@ class Antithetic(GradientEstimator):
         """S/2 pairs, int64 `[S, *logits.shape[:-1]]`: all the i, then all the j."""
         order, _, log_rho = sticks(widened(logits.detach()).log_softmax(-1))
         noise = exponential((num_samples // 2, *logits.shape), logits, generator)  # -log u
+        # u < ρ and 1 - u < ρ: one uniform serves both, so that below ρ = ½ the two never break the same stick
         first = noise > -log_rho
         second = noise < -torch.log1p(-log_rho.exp())
         # the sticks stand in descending order: the last that breaks is the first in ascending order
@@ -62,8 +63,9 @@ class Antithetic(GradientEstimator):
         values = integrand.at_index(index)
         log_probs = widened(logits).log_softmax(-1)
         i, j = index.chunk(2)
+        # by logarithms: π_i π_j and P_ij may both underflow where their quotient is of ordinary size
         weight = (picked(log_probs, i) + picked(log_probs, j) - log_pair(log_probs, i, j)).exp().detach()
-        # e_i - e_j is also the difference of the scores
+        # e_i - e_j is also the difference of the scores, as both have the same π in them
         direction = torch.where(i == j, 0.0, weight) * (picked(log_probs, i) - picked(log_probs, j))
         if event_dims:
             direction = direction.sum(-1)
@@ -74,6 +76,7 @@ class Antithetic(GradientEstimator):
 
 def sticks(log_probs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The categories in descending order of π; log Σ of all up to each, itself included; log ρ of each stick."""
+    # stably: `draw_index` and `log_pair` each sort, and must agree on the order of equal categories
     ordered, order = log_probs.sort(dim=-1, descending=True, stable=True)
     log_sums = ordered.logcumsumexp(-1)
     # the most likely is the last stick: it breaks whenever it is reached
@@ -90,5 +93,6 @@ def log_pair(log_probs: Tensor, i: Tensor, j: Tensor) -> Tensor:
     rank = order.argsort(-1)
     rank_i, rank_j = picked(rank, i), picked(rank, j)
     sooner, later = torch.maximum(rank_i, rank_j), torch.where(rank_i > rank_j, j, i)
+    # in descending order all that an ascending sum over m > i has stands in front of i
     rest = picked(log_sums, (sooner - 1).clamp_min(0))
     return picked(before, sooner) + picked(log_rho, sooner) + picked(log_probs.detach(), later) - rest

@@ -54,17 +54,20 @@ class ARSM(GradientEstimator):
         """The mean over S draws."""
         fixed = widened(logits.detach()).log_softmax(-1)
         u = exponential((num_samples, *logits.shape), fixed, generator)
-        u = u / u.sum(-1, keepdim=True)
-        swaps = swapped_argmin(u.log(), fixed)
+        u = u / u.sum(-1, keepdim=True)  # Dirichlet(1_K)
+        swaps = swapped_argmin(u.log(), fixed)  # [K, K, S, *batch], or [K, K, S, *batch, L], over (c, j)
         categories = logits.shape[-1]
         values, evaluations = ask(integrand, swaps, categories, event_dims)
         seen = widened(values.detach())
+        # the mean is over c: what all swaps with j come to on average is the baseline that comes for free
         centred = seen - seen.mean(0)
         weight = (1 - categories * u).movedim(-1, 0)  # over j: [K, S, *batch], or [K, S, *batch, L]
         if event_dims:
             centred = centred.unsqueeze(-1)
-        gradient = (centred * weight).mean((1, 2)).movedim(0, -1)
+        gradient = (centred * weight).mean((1, 2)).movedim(0, -1)  # over j and S
+        # 0 in expectation for a masked category, and so made 0 in every draw
         gradient = torch.where(logits > -torch.inf, gradient, 0.0)
+        # category 0 swapped with itself: z as it was drawn, whose f is the value
         value = with_gradient(mean_of_samples(values[0, 0]), logits, gradient)
         return Estimate(value, None, Info(evaluations, index=swaps[0, 0]))
 
@@ -76,6 +79,7 @@ def ask(integrand: Integrand, swaps: Tensor, categories: int, event_dims: int) -
         asked, source = first_asked(flat, event_dims)
         wanted = torch.where(asked.unsqueeze(-1), flat, -1)
     else:
+        # marks in the place of a sort: with one latent K marks tell what K² S draws name
         asked = torch.zeros(categories, *flat.shape[1:], dtype=torch.bool, device=flat.device).scatter(0, flat, True)
         numbers = torch.arange(categories, device=flat.device).view(-1, *[1] * (flat.dim() - 1))
         wanted, source = torch.where(asked, numbers, -1), flat

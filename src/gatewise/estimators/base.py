@@ -201,11 +201,13 @@ def finite(logits: Tensor) -> Tensor:
 
 def shift_only(logits: Tensor) -> Tensor:
     """0 forward and the gradient of `logits` backward, also where a category is masked with -inf."""
+    # -inf less itself would be a NaN
     return gradient_only(finite(logits))
 
 
 def one_hot(index: Tensor, like: Tensor) -> Tensor:
     """e_index, `[*index.shape, K]`, in the type and with the K of `like`."""
+    # not `F.one_hot`, which makes int64 first and looks at the index for its range
     return like.new_zeros((*index.shape, like.shape[-1])).scatter(-1, index.unsqueeze(-1), 1.0)
 
 
@@ -220,5 +222,6 @@ def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
 
     For estimators that work their gradient out in the forward pass.
     """
+    # linear in the logits with a factor that is constant: backward gives the factor, times what comes from above
     moves = gradient.detach() * shift_only(logits)
-    return value + moves.flatten(value.dim()).sum(-1).to(value.dtype)
+    return value + moves.flatten(value.dim()).sum(-1).to(value.dtype)  # over K, and L

@@ -107,11 +107,13 @@ class RunningMean(Baseline):
         super().__init__()
         check_interval(decay, "[0, 1)", "the decay of a running-mean baseline")
         self.decay = decay
+        # the sums are buffers, so that processes that train together find and add them
         for name in ("mean", "weight", "held_sum", "held_count"):
             self.register_buffer(name, torch.zeros(()))
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """The mean so far."""
+        # divided by the weight seen so far, as Adam divides its moments; before the first batch it is 0 / 1e-12
         return (self.mean / self.weight.clamp_min(1e-12)).to(values.dtype)
 
     def observe(self, values: Tensor) -> None:
@@ -231,6 +233,7 @@ def checked_context(context: Tensor | None, context_dim: int, what: str) -> Tens
             f"{what} was made for a context of {context_dim} features and got {got}; "
             "pass expect(..., context=x), or make it with context_dim=None"
         )
+    # the loss of a baseline is to train the baseline, and not what made the features
     return context.detach()
 
 

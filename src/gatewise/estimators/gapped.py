@@ -50,7 +50,9 @@ class GappedStraightThrough(PointEstimator):
         """A one-hot point with the gradient of softmax(θ′/λ), `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
         log_probs = widened(logits.detach()).log_softmax(-1)
+        # log π in the place of θ: a constant on all of them changes neither who leads nor by how much
         highest = log_probs.amax(-1, keepdim=True)
+        # both moves are constants, so the derivative is that of the softmax at the moved place: J/λ
         lowered = torch.minimum(log_probs, highest - self.gap_for(log_probs, index)).expand(*index.shape, -1)
         moved = lowered.scatter(-1, index.unsqueeze(-1), highest.expand(*index.shape, 1))
         return with_jacobians(

@@ -50,6 +50,7 @@ class GumbelRao(PointEstimator):
         """A one-hot point with the mean gradient, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
         log_probs = widened(logits.detach()).log_softmax(-1)
+        # detached: as a function of θ the conditional Gumbels would bring a derivative that is not the estimator's
         relaxed = conditional_softmax(log_probs, index, self.temperature, self.replicates, generator)
         return with_jacobians(one_hot(index, logits), logits, (1 / self.temperature, relaxed))
 

@@ -67,4 +67,5 @@ class StraightThroughGumbelSoftmax(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
         noisy = perturbed(logits, num_samples, generator)
+        # the argmax of what goes into the softmax: at a high λ β itself rounds to ties
         return carrying(one_hot(noisy.argmax(-1), logits), self.cooled(noisy).softmax(-1))

@@ -97,11 +97,12 @@ class ImplicitMLE(Tempered, WideState):
             return value_alone(integrand, index, logits)
         corner = one_hot(index, noisy)
         slope = value_and_slope(integrand, corner.to(logits.dtype))[1]
+        # asked again: the inner derivative's graph ends at the point, and this one reaches the parameters of f
         value = mean_of_samples(integrand.at_index(index))
         step = self.step_size(widened(logits.detach()), slope)
         # what is masked stays behind, whatever the derivative is there
         moved = one_hot(torch.where(noisy > -torch.inf, noisy - step * slope, noisy).argmax(-1), noisy)
-        gradient = ((corner - moved) / step).mean(0)
+        gradient = ((corner - moved) / step).mean(0)  # [*batch, (L,) K]
         if self.adaptive:
             # what a checkpoint repeats keeps the first pass's λ
             moves = weighed(shift_only(logits), torch.zeros_like(gradient), -gradient)
@@ -119,9 +120,11 @@ class ImplicitMLE(Tempered, WideState):
         possible = logits > -torch.inf
         centred = torch.where(possible, logits, 0.0)
         centred = torch.where(possible, centred - centred.sum(-1, True) / possible.sum(-1, True), 0.0).to(slope.dtype)
+        # ‖∂f/∂z‖ as of one sample: over all S it is √S as long
         # where all logits are equal, or f is flat, any step will do
         size, against = centred.norm(), slope.norm() / len(slope) ** 0.5
         ratio = torch.where((size > 0) & (against > 0), size / against.clamp_min(1e-30), 1.0)
+        # z - z′ is divided by it
         return (self.alpha * ratio).clamp_min(1e-6)
 
     def observe(self, difference: Tensor) -> None:
@@ -134,6 +137,7 @@ class ImplicitMLE(Tempered, WideState):
         if self.adaptive:
             moves = self.held_draws > 0
             self.nonzero.lerp_(self.held_entries / self.held_draws.clamp_min(1), moves * (1 - self.decay))
+            # at 0 and no lower: a negative step would turn the gradient around
             self.alpha.add_(moves * torch.where(self.nonzero < 1, self.rate, -self.rate)).clamp_min_(0.0)
             self.held_entries.zero_()
             self.held_draws.zero_()

@@ -38,6 +38,7 @@ def derivative(values: Tensor, point: Tensor, again: bool = False) -> Tensor:
     slope = None
     if values.requires_grad:
         ones = torch.ones_like(values)
+        # of the sum over examples: each value depends on its own point alone, so the rows do not mix
         (slope,) = torch.autograd.grad(values, point, ones, create_graph=again, retain_graph=again, allow_unused=True)
     if slope is None:
         raise GatewiseError(

@@ -51,10 +51,12 @@ class MuProp(GradientEstimator):
         if not torch.is_grad_enabled():
             return value_alone(integrand, index, logits)
         probs = widened(logits.detach()).softmax(-1)
+        # [1, *batch], [1, *batch, (L,) K]
         mean_value, slope = value_and_slope(integrand, probs.to(logits.dtype).unsqueeze(0))
         values = integrand.at_index(index)
-        away = one_hot(index, probs) - probs
+        away = one_hot(index, probs) - probs  # D - π, and ∇log π_D as well
         left = widened(values.detach()) - mean_value - total(slope * away, event_dims)
+        # what the expansion leaves goes by the score function; its own gradient is known, and added back
         gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
         value = with_gradient(mean_of_samples(values), logits, gradient)
         return Estimate(value, None, info_of_all(value, logits, index))

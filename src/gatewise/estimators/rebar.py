@@ -104,7 +104,7 @@ class REBAR(Tempered, WideState):
                 "do not let it; take 'muprop', or call backward in the place of torch.func.grad"
             )
         z = perturbed(logits.detach(), num_samples, generator).requires_grad_(torch.is_grad_enabled())
-        index = z.argmax(-1)
+        index = z.argmax(-1)  # [S, *batch], or [S, *batch, L]
         if not torch.is_grad_enabled():
             value = mean_of_samples(integrand.at_index(index))
             return Estimate(value, None, self.info(value, logits, index, event_dims))
@@ -113,6 +113,7 @@ class REBAR(Tempered, WideState):
         probs = widened(logits.detach()).softmax(-1)
         score = one_hot(index, probs) - probs
         learned = [parameter for parameter in self.parameters() if parameter is not self.scale]
+        # its graph is kept only where λ or c is learned: ∂‖g‖²/∂η has no second derivative of f in it
         slope = derivative(relaxed, z, again=bool(learned))
         fixed = z.detach()
         # what ∂z_i/∂log π_i = 1 is more than ∂z̃_i/∂log π_i
@@ -120,7 +121,9 @@ class REBAR(Tempered, WideState):
         scale, difference = self.scale.detach(), slope.detach() * ahead
         # and from log π to θ
         pulled = torch.addcmul(difference, probs, difference.sum(-1, keepdim=True), value=-1)
+        # f(D) - η c(z̃), c(z̃) = c(z): with common random numbers the two relaxed points are one
         left = torch.addcmul(values.detach().to(z.dtype), scale, relaxed.detach(), value=-1)
+        # samples are averaged before the norm is taken: it is the variance of their mean that η and λ are to lower
         gradient = mean_of_samples(torch.addcmul(scale * pulled, against(left, score), score))
         control_loss = None
         if learned or self.scale.requires_grad:

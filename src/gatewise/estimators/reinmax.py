@@ -75,11 +75,13 @@ class ReinMax(PointEstimator):
             return self.heun(widened(logits).unsqueeze(0), corner, index)
         probs = widened(logits.detach()).softmax(-1)
         first_order = (-0.5, probs)
-        middle = (probs + corner) / 2
+        middle = (probs + corner) / 2  # m at t = 1; its logarithm is the paper's θ_D
         if self.variant == "rao-blackwell":
             draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates, generator)
             return with_jacobians(corner, logits, (2 / self.temperature, draws), first_order)
         draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates + 1, generator)
+        # one of M + 1 is the Gumbel-Softmax draw of equation 18: given D all have the same law, so the control has mean
+        # 0
         weight = self.scale / self.temperature
         control = ((weight, draws[1:]), (-weight, draws[0]))
         return with_jacobians(corner, logits, (2.0, middle), first_order, *control)

@@ -44,6 +44,7 @@ class WithBaseline(GradientEstimator):
         gradient = weighed(direction, seen, baseline.detach())
         value = mean_of_samples(values + gradient).to(values.dtype)
         if self.training and self.baseline.learns:
+            # the draws move the running mean after this gradient: a b that had seen them would bias it
             value, control_loss = taught(self.baseline, seen, self.hold_statistics, value, control_loss)
         return Estimate(value, control_loss, info_of_draws(index, event_dims))
 
@@ -98,7 +99,7 @@ class ScoreFunction(WithBaseline):
         """The mean over S draws."""
         index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
-        log_prob = picked(widened(logits).log_softmax(-1), index)
+        log_prob = picked(widened(logits).log_softmax(-1), index)  # [S, *batch], or [S, *batch, L]
         if event_dims:
             log_prob = log_prob.sum(-1)
         return self.weighed(values, log_prob, index, event_dims, context)

@@ -71,10 +71,11 @@ class SelectedRelaxation(Tempered, WithBaseline):
     ) -> Estimate:
         """The mean over S draws."""
         noisy = perturbed(logits, num_samples, generator)
+        # Gumbel-max: an exact draw from π at any λ, so the value and f's parameters are unbiased
         index = noisy.argmax(-1)
         relaxed = (noisy / self.temperature).softmax(-1)
         values = integrand.at_index(index)
-        selected = relaxed.gather(-1, index.unsqueeze(-1)).squeeze(-1)
+        selected = relaxed.gather(-1, index.unsqueeze(-1)).squeeze(-1)  # β_k, [S, *batch], or [S, *batch, L]
         if event_dims:
             selected = selected.sum(-1)
         return self.weighed(values, self.scale * selected, index, event_dims, context)

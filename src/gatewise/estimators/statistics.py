@@ -145,6 +145,7 @@ class _Evaluation:
     def __init__(self, learner: Any, seen: Tensor, hold: bool):
         self.learner, self.seen, self.hold = learner, seen, hold
         self.state = dict(learner.named_buffers())
+        # a forward pass within a backward pass is one that a checkpoint repeats; outside of any the id is -1
         self.repeats = torch._C._current_graph_task_id() >= 0
         note_repetition()
         self.taken = False
@@ -153,6 +154,8 @@ class _Evaluation:
         """Its gradient is taken: learn from it when the pass is over."""
         if not self.taken:
             self.taken = True
+            # a repeated call is taken in a pass within the pass, and waits for the outermost: what is repeated after it
+            # is to see the same state
             own, outermost = _Pass.current()
             (outermost if self.repeats else own).moves.append(self.move)
 

@@ -60,7 +60,9 @@ class SumAndSample(GradientEstimator):
         asked = (outcome >= 0).movedim(0, -1)
         named = outcome.clamp_min(0).movedim(0, -1)
         log_prob = log_probs.gather(-1, named)
+        # 1 - π(C), summed over what is left: as a difference it would lose its digits where C has nearly all
         rest = log_probs.detach().scatter(-1, named[..., :-1], -torch.inf).logsumexp(-1, keepdim=True).exp()
+        # the score is that of π and not of the renormalised rest: its mean over z′ is Σ_{z∉C} ∇π_z
         weights = torch.cat([log_prob[..., :-1].exp(), rest * (1 + gradient_only(log_prob[..., -1:]))], -1)
         weights = torch.where(asked, weights, 0.0)
         values = integrand.at_index(index)

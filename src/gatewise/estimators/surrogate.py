@@ -29,7 +29,7 @@ def with_jacobians(corner: Tensor, logits: Tensor, *terms: tuple[float, Tensor])
 
 
 class _WithJacobians(torch.autograd.Function):
-    generate_vmap_rule = True
+    generate_vmap_rule = True  # which torch then makes from the operations below; `vmap` over examples needs one
 
     @staticmethod
     def forward(corner: Tensor, logits: Tensor, scales: tuple[float, ...], *probs: Tensor) -> Tensor:
@@ -55,6 +55,7 @@ def _pulled(scales: tuple[float, ...], points: tuple[Tensor, ...], slope: Tensor
     """Σ c J(p) · slope, `[S, *batch, K]`: alike in both directions, as J(p) = J(p)ᵀ."""
     terms = []
     for scale, probs in zip(scales, points, strict=True):
+        # diag(p) g - p (pᵀ g), so that J is never built
         weighed = probs * slope
         term = torch.addcmul(weighed, probs, weighed.sum(-1, keepdim=True), value=-1)
         term = term if term.dim() == slope.dim() else term.mean(0)

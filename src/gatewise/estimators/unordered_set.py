@@ -80,6 +80,7 @@ class UnorderedSet(GradientEstimator):
         seen = widened(values.detach())
         baseline = 0.0 if shares is None else (shares * seen.unsqueeze(-2)).sum(-1)
         log_prob = torch.where(asked, log_probs.gather(-1, named), 0.0)
+        # π_s R(S,s) ∇log π_s = R(S,s) ∇π_s
         gradient = weights * (seen - baseline) * gradient_only(log_prob)
         value = (weights * values + gradient).sum(-1).to(values.dtype)
         return Estimate(value, None, Info(lambda: asked.sum(-1), index=index))
@@ -104,18 +105,20 @@ def set_weights(log_probs: Tensor, named: Tensor, asked: Tensor, second: bool) -
     odds = torch.where(asked, log_prob - rest, torch.inf).exp()
     y = nodes(odds)
     inverse = 1 / arrived(odds.unsqueeze(-1), y.unsqueeze(-2))  # [*batch, S, nodes]
+    # e^{-t} dt = e^{y - e^y} dy; taken relative to its highest, which no ratio sees, so that nothing overflows
     log_mass = y - y.exp() - inverse.log().sum(-2)
     mass = (log_mass - log_mass.amax(-1, keepdim=True)).exp().unsqueeze(-2)
     weighed = inverse * mass
-    without = weighed.sum(-1)
+    without = weighed.sum(-1)  # I(S∖s), [*batch, S]
     # as `arrived` leaves out a_s where that is at most 1, what is left of π_s there is π_s / a_s = π(rest)
     scaled = torch.where(odds <= 1, rest, log_prob).exp()
     weights = torch.where(asked, scaled * without / mass.sum(-1), 0.0)
     if not second or named.shape[-1] == 1:
         return weights, None
     with torch.autocast(log_probs.device.type, enabled=False):  # in 16 bits what they sum to would be off by 1 %
-        both = weighed @ inverse.mT
+        both = weighed @ inverse.mT  # I(S∖s,s′), [*batch, S, S]
     shares = scaled.unsqueeze(-2) * both / without.unsqueeze(-1)
+    # R(S∖s, s) = 1
     own = torch.eye(named.shape[-1], dtype=torch.bool, device=named.device)
     shares = torch.where(own, log_prob.exp().unsqueeze(-1), shares)
     return weights, torch.where(asked.unsqueeze(-1) & asked.unsqueeze(-2), shares, 0.0)

@@ -95,6 +95,7 @@ def of_all_experts(value: Tensor, observed: Observed) -> Estimate:
 
 def weighted(weights: Tensor, values: Tensor) -> Tensor:
     """Σ_z weights_z values_z, `[B]`; where the weight is 0 the value does not matter, be it infinite."""
+    # masked before the product: 0 · inf is a NaN, and so is its gradient
     return (weights * torch.where(weights > 0, values, 0.0)).sum(-1)
 
 

@@ -99,6 +99,7 @@ class Evidence(EstimatedObjective):
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """The bound, or its estimate, `[B]`."""
         if self.inference is None:
+            # held fixed, which changes no gradient: the bound is at its highest in q there, so its slope for q is 0
             joint, log_q = observed.log_joint(), observed.log_posterior().detach()
             return of_all_experts(weighted(log_q.exp(), joint - log_q), observed)
         logits = self.posterior_logits(observed)
@@ -112,12 +113,14 @@ class Evidence(EstimatedObjective):
             GatewiseError: if the network puts out another shape.
         """
         assert self.inference is not None
+        # q reads the features and does not shape them: they are the gate's and the experts'
         logits = self.inference(observed.features.detach(), observed.y)
         if logits.shape != observed.logits.shape:
             raise GatewiseError(
                 f"the inference network put out shape {list(logits.shape)}; it must be {list(observed.logits.shape)}"
             )
         wide = logits if logits.dtype.itemsize >= 4 else logits.float()
+        # where π is 0 a q above 0 would make the bound -∞
         return torch.where(observed.logits > -torch.inf, wide, -torch.inf)
 
 
@@ -132,6 +135,7 @@ class LogRatio:
     def __init__(self, observed: Observed, log_q: Tensor):
         self.observed = observed
         possible = log_q > -torch.inf
+        # 0 where q has no mass: -∞ less -∞ would be a NaN, which reaches the gradient even unasked
         log_prob = torch.where(possible, observed.logits.log_softmax(-1), 0.0)
         self.prior = log_prob - torch.where(possible, log_q, 0.0)
         self.leaves_out = True
@@ -147,4 +151,5 @@ class LogRatio:
 
     def at_point(self, point: Tensor) -> Tensor:
         """⟨point, f⟩ for points `[S, B, K]`."""
+        # the one extension that is linear in the point, and so agrees with f at every corner
         return (point * self.at_all()).sum(-1)

@@ -61,5 +61,6 @@ class HardEM(Objective):
         best = joint.detach().amax(-1, keepdim=True)
         # divided after the subtraction: the best stays at 0 however low T is
         responsibility = ((joint.detach() - best) / self.temperature).softmax(-1)
+        # forward the maximum; backward Σ_z r_z ∇(ℓ_z + log π_z), as in an M step
         value = best.squeeze(-1) + gradient_only(weighted(responsibility, joint))
         return of_all_experts(value, observed)

@@ -38,6 +38,7 @@ class InferenceNetwork(nn.Module):
             raise GatewiseError(
                 "q(z|x,y) was made for classes, and y holds numbers; pass an inference network of your own"
             )
+        # to look at y on an accelerator would wait for it at every step
         if y.device.type == "cpu" and y.numel() and int(y.max()) >= self.num_classes:
             raise GatewiseError(f"q(z|x,y) was made for {self.num_classes} classes, and y holds {int(y.max())}")
         flat = features.flatten(1) if features.dim() > 1 else features.unsqueeze(1)

@@ -64,7 +64,9 @@ class MultiSample(EstimatedObjective):
         if 1 not in made.event_dims:
             raise GatewiseError(f"estimator {made.name!r} takes one choice an example; for multi-sample use 'vimco'")
         check_draws(made, num_samples)
+        # what the estimator draws are whole sets: its count, which the base class checks, is not S
         super().__init__(made, made.sample_counts.start if repeats is None else repeats)
+        # to those outside S is the number of samples, as in the formula
         self.repeats, self.num_samples = self.num_samples, num_samples
 
     @classmethod
@@ -78,6 +80,7 @@ class MultiSample(EstimatedObjective):
         Raises:
             GatewiseError: if K**S is beyond `gatewise.outcomes.JOINT_LIMIT`.
         """
+        # in words of draws and experts, where the estimator would speak of latents and categories
         if self.estimator.joint and num_experts**self.num_samples > JOINT_LIMIT:
             raise GatewiseError(
                 f"estimator {self.estimator.name!r} looks at all {num_experts}**{self.num_samples} outcomes of "
@@ -93,9 +96,10 @@ class MultiSample(EstimatedObjective):
         """The bound's estimate, `[B]`."""
         self.check_experts(observed.mixture.num_experts)
         rows, num_experts = observed.logits.shape
-        average = LogMean(observed, self.num_samples)
+        average = LogMean(observed, self.num_samples)  # [B, S] choices, one value a row
         logits = observed.logits.unsqueeze(1).expand(rows, self.num_samples, num_experts)  # S latents that are alike
         estimate = expect(average, logits, self.estimator, self.repeats, generator, 1, observed.context)
+        # the estimator counts sets; what costs is experts, and those of different sets may be the same
         info = Info(average.evaluations, index=estimate.info.index, point=estimate.info.point)
         return Estimate(estimate.value, estimate.control_loss, info)
 
@@ -114,10 +118,12 @@ class LogMean:
 
     def of(self, log_weights: Tensor) -> Tensor:
         """log (1/S) Σ_s w_s over the last dimension."""
+        # of weights, and not of their logarithms: e^ℓ itself underflows from -104 on in float32
         return widened(log_weights).logsumexp(-1) - math.log(self.num_draws)
 
     def log_weights(self, index: Tensor) -> Tensor:
         """ℓ of every single draw `[M, B, S]`, 0 for those of a set that is not asked for."""
+        # as M · S single draws `[S M, B]`: an expert that stands in several places of a row is run once for it
         draws = torch.where((index >= 0).all(-1, keepdim=True), index, -1).movedim(-1, 0).flatten(0, 1)
         self.asked.append(draws)
         return self.observed.at_index(draws).view(self.num_draws, *index.shape[:-1]).movedim(0, -1)
@@ -128,12 +134,13 @@ class LogMean:
 
     def at_all(self) -> Tensor:
         """Values `[B, K**S]` at every set."""
-        every = self._every()
+        every = self._every()  # [B, K]
+        # [B, K**S, S] before the mean
         return self.of(every[:, joint_outcomes(self.num_draws, every.shape[-1], every.device)])
 
     def at_point(self, point: Tensor) -> Tensor:
         """Values `[M, B]` at points `[M, B, S, K]`: log (1/S) Σ_s e^{⟨point_s, ℓ⟩}."""
-        return self.of((point * self._every().unsqueeze(1)).sum(-1))
+        return self.of((point * self._every().unsqueeze(1)).sum(-1))  # [M, B, S, K] · [B, 1, K]
 
     def _every(self) -> Tensor:
         logits = self.observed.logits

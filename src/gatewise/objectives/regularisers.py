@@ -60,6 +60,7 @@ class Regulariser:
     def __call__(self, logits: Tensor) -> Tensor:
         """The weighted penalty of one batch of logits `[B, K]`; of no rows 0."""
         if not len(logits):
+            # still a function of the logits, so that backward has a graph to go through
             return logits.sum()
         return self.weight * self.penalty(self.statistics(logits))
 
@@ -70,6 +71,7 @@ class Regulariser:
             logits: of one micro-batch, `[b, K]`.
             whole: the statistics of the whole batch.
         """
+        # a penalty that bends in the mean cannot be summed over parts: its slope at the whole batch's mean can
         with torch.enable_grad():
             at = whole.detach().requires_grad_()
             penalty = self.penalty(at)
@@ -143,6 +145,7 @@ class Load(Regulariser):
         """Shares and mean gate, `[2 K]`."""
         probs = widened(logits).softmax(-1)
         experts = torch.arange(logits.shape[-1], device=logits.device)
+        # an argmax has no derivative: Switch lets p̄ carry the gradient, with the shares as its weights
         shares = (logits.argmax(-1, keepdim=True) == experts).to(probs.dtype)
         return mean_of_rows(torch.cat([shares, probs], 1))
 
@@ -212,6 +215,7 @@ class Dirichlet(OfMeanGate):
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """From 0."""
+        # below it no gradient comes back, where 1 / p̄ would be infinite
         mean = statistics.clamp_min(torch.finfo(statistics.dtype).tiny)
         return -mean.log().mean() - math.log(len(mean))
 
@@ -250,6 +254,7 @@ class Prior(OfMeanGate):
         """From 0 to -log of the least of the prior."""
         if self.prior is None:
             return math.log(len(statistics)) - entropy(statistics)
+        # now that K is known
         log_prior = statistics.new_tensor(check_prior(self.prior, len(statistics))).log()
         return -entropy(statistics) - (statistics * log_prior).sum()
 
@@ -267,6 +272,7 @@ def check_prior(prior: Sequence[float], num_experts: int | None = None) -> list[
         raise GatewiseError(
             f"expert_prior must be positive probabilities that sum to 1, one for each expert, got {numbers}"
         )
+    # what is typed in decimals, such as three times 0.333, need not sum to 1 to the last digit
     return [p / sum(numbers) for p in numbers]
 
 

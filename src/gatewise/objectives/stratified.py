@@ -72,16 +72,19 @@ class Stratified(Objective):
         log_probs = observed.logits.log_softmax(-1)
         index, rest = self.choose(log_probs, generator)
         asked, top = index >= 0, len(index) - self.num_samples
+        # indices first, `[k + m, B]`: C in front, the draws behind
         log_prob = torch.where(asked, log_probs.T.gather(0, index.clamp_min(0)), 0.0)
         share = (rest - math.log(self.num_samples)).expand(self.num_samples, -1)  # (1 - π(C)) / m
-        masses = torch.cat([log_prob[:top], share])
+        masses = torch.cat([log_prob[:top], share])  # π_z for C, an equal share of the rest for each draw
         terms = torch.where(asked, masses + observed.at_index(index), -torch.inf)
         value = terms.logsumexp(0)
+        # what weighs the score is held constant, as in VIMCO
         with torch.no_grad():
-            summed = terms[:top].logsumexp(0)
+            summed = terms[:top].logsumexp(0)  # log Σ_{z∈C} π_z e^{ℓ_z}
             mean_weight = summed - torch.where(asked[:top], log_prob[:top], -torch.inf).logsumexp(0)
-            without = torch.logaddexp(summed, replaced_in_turn(terms[top:], share + mean_weight))
+            without = torch.logaddexp(summed, replaced_in_turn(terms[top:], share + mean_weight))  # L₋ⱼ, [m, B]
             signal = torch.where(asked[top:], value - without, 0.0)
+        # the draws follow π renormalised outside of C, so its score has log (1 - π(C)) in it
         value = value + (signal * gradient_only(log_prob[top:] - rest)).sum(0)
         return Estimate(value, None, info_of_draws(index))
 
@@ -90,9 +93,11 @@ class Stratified(Objective):
 
         Where nothing is left that logarithm is any finite number.
         """
+        # stably, so that among equally likely experts C is the same at every call
         order = log_probs.detach().sort(dim=-1, descending=True, stable=True).indices[:, : self.top]
         rest = log_probs.scatter(-1, order, -torch.inf)
         empty = (rest.detach() == -torch.inf).all(-1)
+        # the softmax of nothing but -∞ is a NaN; where nothing is drawn any logits serve
         rest = torch.where(empty.unsqueeze(-1), 0.0, rest)
         drawn = torch.where(empty, -1, self.draw_index(rest.detach(), self.num_samples, generator))
         likely = torch.where(log_probs.detach().gather(-1, order) > -torch.inf, order, -1)

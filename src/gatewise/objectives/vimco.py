@@ -20,6 +20,7 @@ def replaced_in_turn(terms: Tensor, replacement: Tensor) -> Tensor:
     """
     size = len(terms)
     own = torch.eye(size, dtype=torch.bool, device=terms.device).view(size, size, *[1] * (terms.dim() - 1))
+    # a sum over the others each time, and not the total less one: a difference loses the small to the large
     return torch.where(own, replacement.unsqueeze(1), terms.unsqueeze(0)).logsumexp(1)
 
 
@@ -75,10 +76,11 @@ class VIMCO(GradientEstimator):
         if log_weights is None:
             raise GatewiseError("estimator 'vimco' serves the objective multi-sample alone; use 'score-function'")
         index = self.draw_index(logits, num_samples, generator)
-        weights = widened(log_weights(index)).movedim(-1, 0)
+        weights = widened(log_weights(index)).movedim(-1, 0)  # [S, M, *batch]
         log_prob = picked(widened(logits).log_softmax(-1), index).movedim(-1, 0)
         total = weights.logsumexp(0)
-        signal = total.detach() - self.without(weights.detach())
+        signal = total.detach() - self.without(weights.detach())  # L - L₋ₛ, [S, M, *batch]
+        # L carries ∇L for f's parameters; the score carries the draws' distribution
         value = total - math.log(len(weights)) + (signal * gradient_only(log_prob)).sum(0)
         return Estimate(mean_of_samples(value), None, info_of_draws(index, 1))
 
@@ -87,6 +89,7 @@ class VIMCO(GradientEstimator):
         others = len(weights) - 1
         if self.mean == "geometric":
             return replaced_in_turn(weights, (weights.sum(0) - weights) / others)
+        # the others' sum T and their mean T / (S - 1): log T + log (1 + 1 / (S - 1))
         nothing = torch.full_like(weights, -torch.inf)
         return replaced_in_turn(weights, nothing) + math.log1p(1 / others)
 
