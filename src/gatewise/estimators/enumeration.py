@@ -1,4 +1,4 @@
-"""The exact sum: the reference for every other estimator."""
+"""Enumeration: the exact sum, the reference for every other estimator."""
 
 import torch
 from torch import Tensor

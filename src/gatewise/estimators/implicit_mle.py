@@ -124,7 +124,7 @@ class ImplicitMLE(Tempered, WideState):
         # where all logits are equal, or f is flat, any step will do
         size, against = centred.norm(), slope.norm() / len(slope) ** 0.5
         ratio = torch.where((size > 0) & (against > 0), size / against.clamp_min(1e-30), 1.0)
-        # z - z′ is divided by it
+        # z - z′ is divided by it, and a step of 0 would make that 0 / 0
         return (self.alpha * ratio).clamp_min(1e-6)
 
     def observe(self, difference: Tensor) -> None:

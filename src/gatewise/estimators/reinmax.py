@@ -80,8 +80,7 @@ class ReinMax(PointEstimator):
             draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates, generator)
             return with_jacobians(corner, logits, (2 / self.temperature, draws), first_order)
         draws = conditional_softmax(middle.log(), index, self.temperature, self.replicates + 1, generator)
-        # one of M + 1 is the Gumbel-Softmax draw of equation 18: given D all have the same law, so the control has mean
-        # 0
+        # one of M + 1 is the Gumbel-Softmax draw of equation 18: given D all have one law, so the control has mean 0
         weight = self.scale / self.temperature
         control = ((weight, draws[1:]), (-weight, draws[0]))
         return with_jacobians(corner, logits, (2.0, middle), first_order, *control)

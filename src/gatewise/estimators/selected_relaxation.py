@@ -1,4 +1,4 @@
-"""The proposal: evaluate the one expert that a Gumbel-Softmax draw selects, and use f_k ∇β_k."""
+"""Selected relaxation: the one expert that a Gumbel-Softmax draw selects is evaluated, and f_k ∇β_k the gradient."""
 
 import torch
 from torch import Tensor

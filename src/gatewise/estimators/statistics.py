@@ -1,4 +1,4 @@
-"""When statistics such as running means move: at the end of the backward pass that takes an evaluation's gradient.
+"""Running statistics of estimators and losses, which move at the end of the backward pass that takes a gradient.
 
 An evaluation is one call of an estimator, or of a router's loss. Its statistics could move as it is made. But then a
 forward pass that is thrown away would move them, and one that activation checkpointing repeats twice, the second time

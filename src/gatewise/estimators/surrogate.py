@@ -1,4 +1,4 @@
-"""A drawn category with the derivative of softmaxes: what all straight-through estimators come to."""
+"""Surrogate gradients: a drawn category with the derivative of softmaxes, as all straight-through estimators have."""
 
 import inspect
 from typing import Any

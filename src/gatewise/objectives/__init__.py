@@ -1,4 +1,4 @@
-"""Objectives: what a mixture maximises, and what is asked of its gate besides.
+"""Objectives that a mixture maximises, and regularisers of its gate.
 
 >>> import torch
 >>> import gatewise as gw
@@ -11,9 +11,8 @@ torch.Size([5])
 
 from gatewise.objectives.base import Objective
 from gatewise.objectives.bounds import Jensen, Marginal
-from gatewise.objectives.evidence import Evidence
+from gatewise.objectives.evidence import Evidence, InferenceNetwork
 from gatewise.objectives.hard_em import HardEM
-from gatewise.objectives.inference import InferenceNetwork
 from gatewise.objectives.multi_sample import MultiSample
 from gatewise.objectives.registry import (
     estimator_options,

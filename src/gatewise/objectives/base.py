@@ -1,4 +1,4 @@
-"""Base classes of all objectives."""
+"""Base classes of objectives: exact ones, and those whose gradient an estimator gives."""
 
 import inspect
 from collections.abc import Iterator

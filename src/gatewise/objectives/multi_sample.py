@@ -118,7 +118,7 @@ class LogMean:
 
     def of(self, log_weights: Tensor) -> Tensor:
         """log (1/S) Σ_s w_s over the last dimension."""
-        # of weights, and not of their logarithms: e^ℓ itself underflows from -104 on in float32
+        # never by the weights themselves: in float32 e^ℓ is 0 for ℓ below -104
         return widened(log_weights).logsumexp(-1) - math.log(self.num_draws)
 
     def log_weights(self, index: Tensor) -> Tensor:

@@ -254,7 +254,7 @@ class Prior(OfMeanGate):
         """From 0 to -log of the least of the prior."""
         if self.prior is None:
             return math.log(len(statistics)) - entropy(statistics)
-        # now that K is known
+        # checked again now that K is known
         log_prior = statistics.new_tensor(check_prior(self.prior, len(statistics))).log()
         return -entropy(statistics) - (statistics * log_prior).sum()
 

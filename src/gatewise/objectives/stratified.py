@@ -70,9 +70,16 @@ class Stratified(Objective):
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """The bound's estimate, `[B]`."""
         log_probs = observed.logits.log_softmax(-1)
-        index, rest = self.choose(log_probs, generator)
+        # stably, so that among equally likely experts C is the same at every call
+        order = log_probs.detach().sort(dim=-1, descending=True, stable=True).indices[:, : self.top]
+        likely = torch.where(log_probs.detach().gather(-1, order) > -torch.inf, order, -1)
+        rest = log_probs.scatter(-1, order, -torch.inf)
+        empty = (rest.detach() == -torch.inf).all(-1)
+        # the softmax of nothing but -∞ is a NaN; where nothing is drawn any logits serve
+        rest = torch.where(empty.unsqueeze(-1), 0.0, rest)
+        drawn = torch.where(empty, -1, self.draw_index(rest.detach(), self.num_samples, generator))
+        index, rest = torch.cat([likely.T, drawn]), rest.logsumexp(-1)  # [k + m, B], and log (1 - π(C)) `[B]`
         asked, top = index >= 0, len(index) - self.num_samples
-        # indices first, `[k + m, B]`: C in front, the draws behind
         log_prob = torch.where(asked, log_probs.T.gather(0, index.clamp_min(0)), 0.0)
         share = (rest - math.log(self.num_samples)).expand(self.num_samples, -1)  # (1 - π(C)) / m
         masses = torch.cat([log_prob[:top], share])  # π_z for C, an equal share of the rest for each draw
@@ -87,18 +94,3 @@ class Stratified(Objective):
         # the draws follow π renormalised outside of C, so its score has log (1 - π(C)) in it
         value = value + (signal * gradient_only(log_prob[top:] - rest)).sum(0)
         return Estimate(value, None, info_of_draws(index))
-
-    def choose(self, log_probs: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-        """C and the draws, int64 `[k + m, B]` with -1 where nothing is left, and log (1 - π(C)) `[B]`.
-
-        Where nothing is left that logarithm is any finite number.
-        """
-        # stably, so that among equally likely experts C is the same at every call
-        order = log_probs.detach().sort(dim=-1, descending=True, stable=True).indices[:, : self.top]
-        rest = log_probs.scatter(-1, order, -torch.inf)
-        empty = (rest.detach() == -torch.inf).all(-1)
-        # the softmax of nothing but -∞ is a NaN; where nothing is drawn any logits serve
-        rest = torch.where(empty.unsqueeze(-1), 0.0, rest)
-        drawn = torch.where(empty, -1, self.draw_index(rest.detach(), self.num_samples, generator))
-        likely = torch.where(log_probs.detach().gather(-1, order) > -torch.inf, order, -1)
-        return torch.cat([likely.T, drawn]), rest.logsumexp(-1)

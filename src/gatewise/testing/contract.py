@@ -1,4 +1,4 @@
-"""All checks in order, and the one call that makes them."""
+"""The estimator contract: all checks in order, and the one call that makes them."""
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators import GradientEstimator

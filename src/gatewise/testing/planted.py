@@ -1,4 +1,4 @@
-"""An estimator whose bias and noise are known, to test what measures them."""
+"""An estimator of known bias and noise, for tests of audits."""
 
 import torch
 from torch import Tensor

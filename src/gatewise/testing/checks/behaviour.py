@@ -1,4 +1,4 @@
-"""Checks of what lasts between calls: noise, state, schedules."""
+"""Checks of randomness, state and schedules, over several calls."""
 
 import torch
 

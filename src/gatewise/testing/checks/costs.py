@@ -1,4 +1,4 @@
-"""Checks of what an estimator asks of f, and what it says that this cost."""
+"""Checks of the evaluations of f: in which form they are asked for, and that they are counted."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ BATCH = 40
 
 @check
 def calls_are_as_stated(subject: Subject) -> None:
-    """It asks f in the ways that `calls` names, and in all of them."""
+    """It asks f in the forms that `calls` names, and in all of them."""
     for event_dims in subject.event_dims():
         asked = subject.run(event_dims=event_dims).toy.calls
         subject.require(asked == subject.estimator.calls, "what f is asked for", set(subject.estimator.calls), asked)

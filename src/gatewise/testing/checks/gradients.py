@@ -1,4 +1,4 @@
-"""Checks of what the gradient of an estimate reaches, and what it does not."""
+"""Checks of gradients: that they reach logits and parameters, and nothing else."""
 
 import torch
 from torch import Tensor

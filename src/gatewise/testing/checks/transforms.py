@@ -1,4 +1,4 @@
-"""Checks of what is done to a whole estimator: compiled, mapped by `vmap`, moved to a device."""
+"""Checks under `torch.compile` and `vmap`, and on another device."""
 
 import warnings
 from collections.abc import Callable
