@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only, info_of_draws, picked
+from gatewise.estimators.base import GradientEstimator, gathered, gradient_only, info_of_draws
 from gatewise.estimators.registry import register
 from gatewise.expectation import MANY, Estimate, Integrand
 from gatewise.noise import exponential
@@ -64,9 +64,10 @@ class Antithetic(GradientEstimator):
         log_probs = widened(logits).log_softmax(-1)
         i, j = index.chunk(2)
         # by logarithms: π_i π_j and P_ij may both underflow where their quotient is of ordinary size
-        weight = (picked(log_probs, i) + picked(log_probs, j) - log_pair(log_probs, i, j)).exp().detach()
+        log_i, log_j = gathered(log_probs, i), gathered(log_probs, j)
+        weight = (log_i + log_j - log_pair(log_probs, i, j)).exp().detach()
         # e_i - e_j is also the difference of the scores, as both have the same π in them
-        direction = torch.where(i == j, 0.0, weight) * (picked(log_probs, i) - picked(log_probs, j))
+        direction = torch.where(i == j, 0.0, weight) * (log_i - log_j)
         if event_dims:
             direction = direction.sum(-1)
         f_i, f_j = widened(values.detach()).chunk(2)
@@ -91,8 +92,8 @@ def log_pair(log_probs: Tensor, i: Tensor, j: Tensor) -> Tensor:
     unbroken = torch.log1p(-2 * log_rho.exp().clamp_max(0.4))
     before = unbroken.flip(-1).cumsum(-1).flip(-1) - unbroken
     rank = order.argsort(-1)
-    rank_i, rank_j = picked(rank, i), picked(rank, j)
+    rank_i, rank_j = gathered(rank, i), gathered(rank, j)
     sooner, later = torch.maximum(rank_i, rank_j), torch.where(rank_i > rank_j, j, i)
     # in descending order all that an ascending sum over m > i has stands in front of i
-    rest = picked(log_sums, (sooner - 1).clamp_min(0))
-    return picked(before, sooner) + picked(log_rho, sooner) + picked(log_probs.detach(), later) - rest
+    rest = gathered(log_sums, (sooner - 1).clamp_min(0))
+    return gathered(before, sooner) + gathered(log_rho, sooner) + gathered(log_probs.detach(), later) - rest

@@ -16,7 +16,7 @@ class GradientEstimator(nn.Module):
     """Base of all estimators. A subclass states its facts and writes `forward`.
 
     What an estimator learns by itself, such as a running mean or an adaptive step, moves when the gradient of a call
-    has been taken in training mode: once for a call, at the end of the backward pass, by `taught` of
+    has been taken in training mode: once for a call, at the end of the backward pass, by `updated_after_backward` of
     `gatewise.estimators.statistics`. Until then every call sees the state as it was. So a call under `no_grad`, one
     that is thrown away, and one that `torch.utils.checkpoint` repeats (in either form) leave no trace of their own;
     under `torch.func.functional_call` the tensors that were given to it move. With `hold_statistics` nothing that the
@@ -118,7 +118,7 @@ class Tempered(GradientEstimator):
         """Set the temperature from its schedule."""
         self.temperature = check_temperature(self.schedule(progress), f"estimator {self.name!r}: the temperature")
 
-    def cooled(self, logits: Tensor) -> Tensor:
+    def tempered(self, logits: Tensor) -> Tensor:
         """logits/λ."""
         return logits if self.temperature == 1.0 else logits / self.temperature
 
@@ -185,7 +185,7 @@ def gradient_only(term: Tensor) -> Tensor:
     return term - term.detach()
 
 
-def carrying(point: Tensor, relaxed: Tensor, weight: float = 1.0) -> Tensor:
+def straight_through(point: Tensor, relaxed: Tensor, weight: float = 1.0) -> Tensor:
     """The points `[S, *batch, K]` forward, and `weight` times the gradient of `relaxed` backward.
 
     `relaxed` has as many dimensions, and is exact 0 less itself: what is added to the point does not change it.
@@ -211,7 +211,7 @@ def one_hot(index: Tensor, like: Tensor) -> Tensor:
     return like.new_zeros((*index.shape, like.shape[-1])).scatter(-1, index.unsqueeze(-1), 1.0)
 
 
-def picked(table: Tensor, index: Tensor) -> Tensor:
+def gathered(table: Tensor, index: Tensor) -> Tensor:
     """The entries `[S, *batch]` of a table `[*batch, K]` at the categories `[S, *batch]`."""
     # with the samples last, where the backward pass adds them up in the table's own shape
     return table.gather(-1, index.movedim(0, -1)).movedim(-1, 0)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, carrying, one_hot
+from gatewise.estimators.base import PointEstimator, one_hot, straight_through
 from gatewise.estimators.registry import register
 from gatewise.noise import perturbed
 
@@ -37,7 +37,7 @@ class GumbelSoftmax(PointEstimator):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """β, `[S, *logits.shape]`."""
-        return self.cooled(perturbed(logits, num_samples, generator)).softmax(-1).to(logits.dtype)
+        return self.tempered(perturbed(logits, num_samples, generator)).softmax(-1).to(logits.dtype)
 
 
 @register
@@ -68,4 +68,4 @@ class StraightThroughGumbelSoftmax(PointEstimator):
         """A one-hot point with the gradient of β, `[S, *logits.shape]`."""
         noisy = perturbed(logits, num_samples, generator)
         # the argmax of what goes into the softmax: at a high λ β itself rounds to ties
-        return carrying(one_hot(noisy.argmax(-1), logits), self.cooled(noisy).softmax(-1))
+        return straight_through(one_hot(noisy.argmax(-1), logits), self.tempered(noisy).softmax(-1))

@@ -7,7 +7,7 @@ from gatewise.errors import check_interval
 from gatewise.estimators.base import Tempered, info_of_all, mean_of_samples, one_hot, shift_only, with_gradient
 from gatewise.estimators.inner import value_alone, value_and_slope
 from gatewise.estimators.registry import register
-from gatewise.estimators.statistics import note_repetition, taught, weighed
+from gatewise.estimators.statistics import note_repetition, scaled_gradient, updated_after_backward
 from gatewise.expectation import Estimate, Integrand
 from gatewise.noise import perturbed
 from gatewise.precision import WideState, widened
@@ -105,12 +105,12 @@ class ImplicitMLE(Tempered, WideState):
         gradient = ((corner - moved) / step).mean(0)  # [*batch, (L,) K]
         if self.adaptive:
             # what a checkpoint repeats keeps the first pass's λ
-            moves = weighed(shift_only(logits), torch.zeros_like(gradient), -gradient)
+            moves = scaled_gradient(shift_only(logits), torch.zeros_like(gradient), -gradient)
             value = value + moves.flatten(value.dim()).sum(-1).to(value.dtype)
         else:
             value = with_gradient(value, logits, gradient)
         if self.adaptive and self.training:
-            value, _ = taught(self, corner - moved, self.hold_statistics, value)
+            value, _ = updated_after_backward(self, corner - moved, self.hold_statistics, value)
         return Estimate(value, None, info_of_all(value, logits, index))
 
     def step_size(self, logits: Tensor, slope: Tensor) -> Tensor | float:

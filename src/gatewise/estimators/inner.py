@@ -48,12 +48,12 @@ def derivative(values: Tensor, point: Tensor, again: bool = False) -> Tensor:
     return slope
 
 
-def total(per_category: Tensor, event_dims: int) -> Tensor:
+def sum_categories(per_category: Tensor, event_dims: int) -> Tensor:
     """The sum over categories, and latents: `[S, *batch]`."""
     return per_category.flatten(-1 - event_dims).sum(-1)
 
 
-def against(values: Tensor, per_category: Tensor) -> Tensor:
+def unsqueezed_to(values: Tensor, per_category: Tensor) -> Tensor:
     """Values `[S, *batch]` with dimensions of 1 added to stand against `[S, *batch, (L,) K]`."""
     return values.view(*values.shape, *[1] * (per_category.dim() - values.dim()))
 

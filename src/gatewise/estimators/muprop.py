@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.estimators.base import GradientEstimator, info_of_all, mean_of_samples, one_hot, with_gradient
-from gatewise.estimators.inner import against, jacobian, total, value_alone, value_and_slope
+from gatewise.estimators.inner import jacobian, sum_categories, unsqueezed_to, value_alone, value_and_slope
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import widened
@@ -55,8 +55,8 @@ class MuProp(GradientEstimator):
         mean_value, slope = value_and_slope(integrand, probs.to(logits.dtype).unsqueeze(0))
         values = integrand.at_index(index)
         away = one_hot(index, probs) - probs  # D - π, and ∇log π_D as well
-        left = widened(values.detach()) - mean_value - total(slope * away, event_dims)
+        left = widened(values.detach()) - mean_value - sum_categories(slope * away, event_dims)
         # what the expansion leaves goes by the score function; its own gradient is known, and added back
-        gradient = (against(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
+        gradient = (unsqueezed_to(left, away) * away).mean(0) + jacobian(probs, slope.squeeze(0))
         value = with_gradient(mean_of_samples(values), logits, gradient)
         return Estimate(value, None, info_of_all(value, logits, index))

@@ -14,7 +14,7 @@ from gatewise.estimators.base import (
     with_gradient,
 )
 from gatewise.estimators.baselines import checked_context
-from gatewise.estimators.inner import against, derivative, total
+from gatewise.estimators.inner import derivative, sum_categories, unsqueezed_to
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import perturbed
@@ -124,13 +124,14 @@ class REBAR(Tempered, WideState):
         # f(D) - η c(z̃), c(z̃) = c(z): with common random numbers the two relaxed points are one
         left = torch.addcmul(values.detach().to(z.dtype), scale, relaxed.detach(), value=-1)
         # samples are averaged before the norm is taken: it is the variance of their mean that η and λ are to lower
-        gradient = mean_of_samples(torch.addcmul(scale * pulled, against(left, score), score))
+        gradient = mean_of_samples(torch.addcmul(scale * pulled, unsqueezed_to(left, score), score))
         control_loss = None
         if learned or self.scale.requires_grad:
             # 2/N ⟨gradient, ∇c(z) - ∇c(z̃) - c(z̃) s(D)⟩ is ⟨along, slope⟩ - ⟨weight, relaxed⟩
             ascent = gradient * (2 * slope.shape[-1] / max(1, slope.numel()))
             along = ahead * (ascent - (probs * ascent).sum(-1, keepdim=True))
-            control_loss = self.control_loss(slope, relaxed, z, along, total(score * ascent, event_dims), learned)
+            weight = sum_categories(score * ascent, event_dims)
+            control_loss = self.control_loss(slope, relaxed, z, along, weight, learned)
         value = with_gradient(mean_of_samples(values), logits, gradient)
         return Estimate(value, control_loss, self.info(value, logits, index, event_dims))
 
@@ -247,5 +248,5 @@ class RELAX(REBAR):
             seen = torch.cat([seen, features.expand(*seen.shape[:-1], self.context_dim)], -1)
         # a smooth activation, because learning it differentiates its derivative
         # scaled, so that the steps of an optimiser such as Adam do not shake r more the wider the network is
-        learned = total(self.last(self.first(seen).tanh()) / self.last.in_features**0.5, event_dims)
+        learned = sum_categories(self.last(self.first(seen).tanh()) / self.last.in_features**0.5, event_dims)
         return learned if self.black_box else super().relaxed_value(integrand, point, event_dims, context) + learned

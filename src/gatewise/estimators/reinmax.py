@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import check_choice, check_interval
-from gatewise.estimators.base import PointEstimator, carrying, one_hot
+from gatewise.estimators.base import PointEstimator, one_hot, straight_through
 from gatewise.estimators.gumbel_rao import conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -91,13 +91,14 @@ class ReinMax(PointEstimator):
         With q = softmax(θ/t), 2 J(m) = J(q) + ½ (D - q) (D - q)ᵀ; and J(q) = t ∂q/∂θ, (D - q) = t ∂(log q_D)/∂θ.
         """
         # for t < 1 q_D can come to 0 at a D that π draws; its logarithm stays finite
-        log_q = self.cooled(logits).log_softmax(-1)
+        log_q = self.tempered(logits).log_softmax(-1)
         q, log_q_drawn = log_q.exp(), log_q.expand_as(corner).gather(-1, index.unsqueeze(-1))
         away = corner - q.detach()
         if self.temperature == 1.0:  # where q = π
-            return carrying(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
+            return straight_through(corner, torch.addcmul(q, away, log_q_drawn), 0.5)
         twice = torch.addcmul(q, away, log_q_drawn, value=0.5)
-        return carrying(corner, torch.sub(twice, logits.softmax(-1), alpha=0.5 / self.temperature), self.temperature)
+        relaxed = torch.sub(twice, logits.softmax(-1), alpha=0.5 / self.temperature)
+        return straight_through(corner, relaxed, self.temperature)
 
     def extra_repr(self) -> str:
         """The options, for `print`."""

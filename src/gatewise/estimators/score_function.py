@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, info_of_draws, mean_of_samples, picked
+from gatewise.estimators.base import GradientEstimator, gathered, info_of_draws, mean_of_samples
 from gatewise.estimators.baselines import Baseline, make_baseline
 from gatewise.estimators.registry import register
-from gatewise.estimators.statistics import taught, weighed
+from gatewise.estimators.statistics import scaled_gradient, updated_after_backward
 from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import widened
 
@@ -26,7 +26,7 @@ class WithBaseline(GradientEstimator):
         """Fold the values held back into the baseline."""
         self.baseline.commit()
 
-    def weighed(
+    def weighted_estimate(
         self, values: Tensor, direction: Tensor, index: Tensor, event_dims: int, context: Tensor | None
     ) -> Estimate:
         """mean_s [ f_s + (f_s - b) ∇direction_s ], with f_s differentiated too.
@@ -41,11 +41,11 @@ class WithBaseline(GradientEstimator):
         seen = widened(values.detach())
         baseline = self.baseline(seen, context)
         control_loss = self.baseline.loss(seen, baseline) if torch.is_grad_enabled() else None
-        gradient = weighed(direction, seen, baseline.detach())
+        gradient = scaled_gradient(direction, seen, baseline.detach())
         value = mean_of_samples(values + gradient).to(values.dtype)
         if self.training and self.baseline.learns:
             # the draws move the running mean after this gradient: a b that had seen them would bias it
-            value, control_loss = taught(self.baseline, seen, self.hold_statistics, value, control_loss)
+            value, control_loss = updated_after_backward(self.baseline, seen, self.hold_statistics, value, control_loss)
         return Estimate(value, control_loss, info_of_draws(index, event_dims))
 
 
@@ -99,7 +99,7 @@ class ScoreFunction(WithBaseline):
         """The mean over S draws."""
         index = self.draw_index(logits, num_samples, generator)
         values = integrand.at_index(index)
-        log_prob = picked(widened(logits).log_softmax(-1), index)  # [S, *batch], or [S, *batch, L]
+        log_prob = gathered(widened(logits).log_softmax(-1), index)  # [S, *batch], or [S, *batch, L]
         if event_dims:
             log_prob = log_prob.sum(-1)
-        return self.weighed(values, log_prob, index, event_dims, context)
+        return self.weighted_estimate(values, log_prob, index, event_dims, context)

@@ -78,4 +78,4 @@ class SelectedRelaxation(Tempered, WithBaseline):
         selected = relaxed.gather(-1, index.unsqueeze(-1)).squeeze(-1)  # β_k, [S, *batch], or [S, *batch, L]
         if event_dims:
             selected = selected.sum(-1)
-        return self.weighed(values, self.scale * selected, index, event_dims, context)
+        return self.weighted_estimate(values, self.scale * selected, index, event_dims, context)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from gatewise.errors import GatewiseError
 
 
-def taught(
+def updated_after_backward(
     learner: Any, seen: Tensor, hold: bool, value: Tensor, control_loss: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """The value and the control loss, unchanged; the first gradient taken of either lets `learner` see the values.
@@ -76,7 +76,7 @@ def note_repetition() -> None:
         _Pass.current()
 
 
-def weighed(direction: Tensor, seen: Tensor, level: Tensor) -> Tensor:
+def scaled_gradient(direction: Tensor, seen: Tensor, level: Tensor) -> Tensor:
     """0 forward, and (seen - level) times the gradient of `direction` backward.
 
     The level is that of the first pass, also where activation checkpointing (`use_reentrant=False`) repeats it after

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import PointEstimator, carrying, one_hot
+from gatewise.estimators.base import PointEstimator, one_hot, straight_through
 from gatewise.estimators.registry import register
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule, check_temperature
@@ -39,7 +39,7 @@ class StraightThrough(PointEstimator):
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """A one-hot point with the gradient of π, `[S, *logits.shape]`."""
         index = self.draw_index(logits, num_samples, generator)
-        return carrying(one_hot(index, logits), widened(logits).unsqueeze(0).softmax(-1))
+        return straight_through(one_hot(index, logits), widened(logits).unsqueeze(0).softmax(-1))
 
 
 @register
@@ -91,7 +91,7 @@ class DecoupledStraightThrough(PointEstimator):
         wide = widened(logits)
         forward = self.forward_temperature
         index = self.draw_index(wide if forward == 1.0 else wide.detach() / forward, num_samples, generator)
-        return carrying(one_hot(index, logits), self.cooled(wide.unsqueeze(0)).softmax(-1))
+        return straight_through(one_hot(index, logits), self.tempered(wide.unsqueeze(0)).softmax(-1))
 
     def extra_repr(self) -> str:
         """Both schedules, for `print`."""

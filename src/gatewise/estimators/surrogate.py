@@ -44,14 +44,14 @@ class _WithJacobians(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors  # once: a checkpoint refuses to unpack them again
-        return None, _pulled(ctx.scales, saved, slopes[0]), None, *[None] * len(saved)
+        return None, _jacobian_product(ctx.scales, saved, slopes[0]), None, *[None] * len(saved)
 
     @staticmethod
     def along(ctx: Any, corner: None, slope: Tensor, *others: None) -> Tensor:
-        return _pulled(ctx.scales, ctx.saved_tensors, slope).to(ctx.dtype)
+        return _jacobian_product(ctx.scales, ctx.saved_tensors, slope).to(ctx.dtype)
 
 
-def _pulled(scales: tuple[float, ...], points: tuple[Tensor, ...], slope: Tensor) -> Tensor:
+def _jacobian_product(scales: tuple[float, ...], points: tuple[Tensor, ...], slope: Tensor) -> Tensor:
     """Σ c J(p) · slope, `[S, *batch, K]`: alike in both directions, as J(p) = J(p)ᵀ."""
     terms = []
     for scale, probs in zip(scales, points, strict=True):

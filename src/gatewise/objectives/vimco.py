@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import GatewiseError, check_choice
-from gatewise.estimators.base import GradientEstimator, gradient_only, info_of_draws, mean_of_samples, picked
+from gatewise.estimators.base import GradientEstimator, gathered, gradient_only, info_of_draws, mean_of_samples
 from gatewise.expectation import Estimate, Integrand
 from gatewise.precision import widened
 
@@ -77,7 +77,7 @@ class VIMCO(GradientEstimator):
             raise GatewiseError("estimator 'vimco' serves the objective multi-sample alone; use 'score-function'")
         index = self.draw_index(logits, num_samples, generator)
         weights = widened(log_weights(index)).movedim(-1, 0)  # [S, M, *batch]
-        log_prob = picked(widened(logits).log_softmax(-1), index).movedim(-1, 0)
+        log_prob = gathered(widened(logits).log_softmax(-1), index).movedim(-1, 0)
         total = weights.logsumexp(0)
         signal = total.detach() - self.without(weights.detach())  # L - L₋ₛ, [S, M, *batch]
         # L carries ∇L for f's parameters; the score carries the draws' distribution

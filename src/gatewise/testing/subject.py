@@ -209,11 +209,10 @@ class Check:
                 raise AssertionError(f"{subject.name}: {self} raised where it should not have: {raised}") from error
 
 
-def check(function: Callable[[Subject], None]) -> Check:
-    """Decorator: a check of every estimator."""
-    return Check(function, lambda _: True, "every estimator")
-
-
 def check_only(only: str, applies: Callable[[Subject], bool]) -> Callable[[Callable[[Subject], None]], Check]:
     """Decorator: a check of those estimators that `applies` picks, in words `only`."""
     return lambda function: Check(function, applies, only)
+
+
+check = check_only("every estimator", lambda _: True)
+"""Decorator: a check of every estimator."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatewise.errors import GatewiseError
 from gatewise.estimators.baselines import Baseline, make_baseline
-from gatewise.estimators.statistics import taught, weighed
+from gatewise.estimators.statistics import scaled_gradient, updated_after_backward
 from gatewise.nn.routers.base import Router
 from gatewise.nn.routers.registry import register
 from gatewise.nn.routing import Routing
@@ -105,7 +105,7 @@ class ScoreFunctionRouter(Router):
         real = routing.spread(torch.ones_like(routing.log_prob)).reshape(each).sum(-1) > 0
         seen, log_prob = widened(cost.detach())[real], log_prob[real]
         level = self.baseline(seen.unsqueeze(0), None).detach()
-        loss = weighed(log_prob, seen, level).sum() / max(len(seen), 1)
+        loss = scaled_gradient(log_prob, seen, level).sum() / max(len(seen), 1)
         if self.training and self.baseline.learns:
-            loss, _ = taught(self.baseline, seen.unsqueeze(0), self.hold_statistics, loss)
+            loss, _ = updated_after_backward(self.baseline, seen.unsqueeze(0), self.hold_statistics, loss)
         return loss
