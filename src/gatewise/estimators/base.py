@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
-from gatewise.outcomes import first_asked
+from gatewise.outcomes import as_categories, first_asked, joint_log_probs
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule, check_temperature
 
@@ -88,6 +88,23 @@ class GradientEstimator(nn.Module):
     ) -> Estimate:
         """Estimate E f under softmax(logits); see `gatewise.expect` for the arguments."""
         raise TypeError(f"{type(self).__name__} does not define forward")
+
+
+class JointEstimator(GradientEstimator):
+    """An estimator that draws different outcomes, L latents being one with K**L categories, and is unbiased for all."""
+
+    joint = True
+    calls = frozenset({"index"})
+    unbiased = frozenset({"value", "logits", "parameters"})
+
+    def drawn(
+        self, logits: Tensor, num_samples: int, event_dims: int, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """log π of every outcome, the draws as categories, and which are there and their numbers, `[*batch, S]`."""
+        log_probs = joint_log_probs(logits, event_dims)
+        outcome = self.draw_index(log_probs, num_samples, generator)  # [S, *batch], -1 where no outcome is left
+        index = as_categories(outcome, logits, event_dims)
+        return log_probs, index, (outcome >= 0).movedim(0, -1), outcome.clamp_min(0).movedim(0, -1)
 
 
 class Tempered(GradientEstimator):

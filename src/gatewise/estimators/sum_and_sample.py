@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor
 
-from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.base import JointEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import without_replacement
-from gatewise.outcomes import as_categories, joint_log_probs
 
 
 @register
-class SumAndSample(GradientEstimator):
+class SumAndSample(JointEstimator):
     """Σ_{z∈C} ∇π_z f(z) + (1 - π(C)) f(z′) ∇log π_z′, with C the S - 1 most likely and z′ ~ π outside of C.
 
     Unbiased for the value, the logits and the parameters of f; exact at S = K. Costs S evaluations an example. At
@@ -29,9 +28,6 @@ class SumAndSample(GradientEstimator):
     """
 
     name = "sum-and-sample"
-    joint = True
-    calls = frozenset({"index"})
-    unbiased = frozenset({"value", "logits", "parameters"})
     reference = "Liu et al. 2019 (1810.04777)"
 
     def draw_index(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -54,11 +50,7 @@ class SumAndSample(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The sum over C and the drawn remainder."""
-        log_probs = joint_log_probs(logits, event_dims)
-        outcome = self.draw_index(log_probs, num_samples, generator)
-        index = as_categories(outcome, logits, event_dims)
-        asked = (outcome >= 0).movedim(0, -1)
-        named = outcome.clamp_min(0).movedim(0, -1)
+        log_probs, index, asked, named = self.drawn(logits, num_samples, event_dims, generator)
         log_prob = log_probs.gather(-1, named)
         # 1 - π(C), summed over what is left: as a difference it would lose its digits where C has nearly all
         rest = log_probs.detach().scatter(-1, named[..., :-1], -torch.inf).logsumexp(-1, keepdim=True).exp()

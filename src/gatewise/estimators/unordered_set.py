@@ -4,18 +4,17 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import check_choice
-from gatewise.estimators.base import GradientEstimator, gradient_only
+from gatewise.estimators.base import JointEstimator, gradient_only
 from gatewise.estimators.registry import register
 from gatewise.expectation import Estimate, Info, Integrand
 from gatewise.noise import without_replacement
-from gatewise.outcomes import as_categories, joint_log_probs
 from gatewise.precision import widened
 
 BASELINES = ("built-in", "none")
 
 
 @register
-class UnorderedSet(GradientEstimator):
+class UnorderedSet(JointEstimator):
     """Σ_{s∈S} ∇π_s R(S,s) [f(s) - Σ_{s′∈S} π_s′ R(S∖s,s′) f(s′)], S drawn without replacement.
 
     R(S,s) = p(S∖s in the domain without s) / p(S), p the probability of drawing a set; the second ratio is the same in
@@ -45,9 +44,6 @@ class UnorderedSet(GradientEstimator):
     """
 
     name = "unordered-set"
-    joint = True
-    calls = frozenset({"index"})
-    unbiased = frozenset({"value", "logits", "parameters"})
     reference = "Kool et al. 2020 (2002.06043)"
 
     def __init__(self, baseline: str = "built-in"):
@@ -70,12 +66,8 @@ class UnorderedSet(GradientEstimator):
         context: Tensor | None = None,
     ) -> Estimate:
         """The weighted sum over the set."""
-        log_probs = joint_log_probs(logits, event_dims)
-        outcome = self.draw_index(log_probs, num_samples, generator)
-        index = as_categories(outcome, logits, event_dims)
+        log_probs, index, asked, named = self.drawn(logits, num_samples, event_dims, generator)
         values = integrand.at_index(index).movedim(0, -1)
-        asked = (outcome >= 0).movedim(0, -1)
-        named = outcome.clamp_min(0).movedim(0, -1)
         weights, shares = set_weights(log_probs.detach(), named, asked, self.baseline == "built-in")
         seen = widened(values.detach())
         baseline = 0.0 if shares is None else (shares * seen.unsqueeze(-2)).sum(-1)
