@@ -313,6 +313,7 @@ def check_num_samples(estimator: Any, num_samples: int) -> None:
     if isinstance(num_samples, Integral) and num_samples in counts:  # what is no number is sought one by one in a range
         return
     what = "an even number of samples" if counts.step == 2 else "a number of samples"
+    # the last of an open range of steps of 2 is one below that of steps of 1
     upper = "" if counts[-1] >= MANY - 2 else f" to {counts[-1]}"
     raise GatewiseError(f"estimator {estimator.name!r} takes {what} from {counts.start}{upper}, got {num_samples}")
 

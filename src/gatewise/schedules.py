@@ -135,6 +135,7 @@ def as_schedule(value: "float | str | Schedule") -> Schedule:
     kind, *texts = value.strip().split(":")
     try:
         numbers = [float(text) for text in texts or [kind]]
+        # float() takes nan and inf for numbers
         if not all(map(math.isfinite, numbers)):
             raise ValueError
         return KINDS[kind](*numbers) if texts else Constant(*numbers)

@@ -127,6 +127,7 @@ class EstimatedObjective(Objective):
         if not isinstance(estimator, str):
             check_estimator(estimator)
             return estimator
+        # its own first: they serve no other objective, and `gatewise.estimators` does not know them
         own = cls.own_estimators
         return own.get(estimator) if estimator in own.names() else get_estimator(estimator)
 

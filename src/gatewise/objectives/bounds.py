@@ -69,5 +69,6 @@ class Jensen(EstimatedObjective):
 
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """The bound's estimate, `[B]`."""
+        # the mixture itself is the integrand: the estimator decides which experts are run
         logits = observed.logits
         return expect(observed, logits, self.estimator, self.num_samples, generator, context=observed.context)

@@ -85,6 +85,7 @@ class Evidence(EstimatedObjective):
                     "objective 'evidence': posterior='amortised' needs an inference network, or num_experts, "
                     "context_dim and num_classes to make one"
                 )
+            # a part of the objective, so that whoever trains the objective's parameters trains q
             self.inference = InferenceNetwork(num_experts, context_dim, num_classes)
 
     @classmethod
@@ -103,6 +104,7 @@ class Evidence(EstimatedObjective):
             joint, log_q = observed.log_joint(), observed.log_posterior().detach()
             return of_all_experts(weighted(log_q.exp(), joint - log_q), observed)
         logits = self.posterior_logits(observed)
+        # f has log q in it: what q gets is the estimator's gradient and, through f, its own
         ratio = LogRatio(observed, logits.log_softmax(-1))
         return expect(ratio, logits, self.estimator, self.num_samples, generator, context=observed.context)
 

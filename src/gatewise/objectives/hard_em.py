@@ -43,6 +43,7 @@ class HardEM(Objective):
     def __init__(self, temperature: float | str | Schedule = "exponential:1:0.05"):
         super().__init__()
         self.schedule = as_schedule(temperature)
+        # no noise is divided by T, which may come far closer to 0 than the λ of an estimator
         check_temperatures(self.schedule, "objective 'hard-em': the temperature", lowest=1e-30)
         self.set_progress(0.0)
 

@@ -16,6 +16,7 @@ from gatewise.outcomes import JOINT_LIMIT, first_asked, joint_outcomes
 from gatewise.precision import widened
 from gatewise.registry import Registry
 
+# not in the public registry: any other integrand has one value a set, and no weights of single draws to replace
 OWN_ESTIMATORS: Registry[GradientEstimator] = Registry("estimator")
 OWN_ESTIMATORS.register(VIMCO)
 

@@ -77,6 +77,7 @@ class Regulariser:
             penalty = self.penalty(at)
             (slope,) = torch.autograd.grad(penalty, at)
         own = self.statistics(logits)
+        # forward the whole batch's penalty, for every part alike; backward the part's share of its gradient
         return self.weight * (penalty.detach() + (slope * (own - own.detach())).sum())
 
 
@@ -305,6 +306,7 @@ def regularisers(
     made: list[Regulariser] = []
     for name, weight in weights.items():
         check_choice(name, REGULARISERS, "regulariser")
+        # a schedule that passes through 0 stays
         if weight not in (0, "0"):
             kind = REGULARISERS[name]
             made.append(kind(weight, expert_prior) if issubclass(kind, Prior) else kind(weight))
