@@ -52,6 +52,11 @@ CALLS = {
         lambda: gw.objectives.get("multi-sample", estimator=3),
         "int does not state its `calls`",
     ),
+    "a text for a number of samples": (
+        lambda: gw.objectives.MultiSample(num_samples="3"),
+        "num_samples must be a whole number of at least 1, got '3'",
+    ),
+    "words for a prior": (lambda: gw.objectives.Prior(prior="even"), "one for each expert, got even"),
     "one that states nothing, audited": (lambda: gw.audit(f, LOGITS, [Bare()]), "Bare does not state its `calls`"),
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
     "a number to load a run": (lambda: gw.runs.Run.load(3), "folder must be a path, got int"),

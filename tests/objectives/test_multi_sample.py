@@ -194,7 +194,7 @@ class OneChoice(gw.estimators.GradientEstimator):
     [
         (("vimco", 1), "'vimco' takes a number of samples from 2, got 1; a single sample makes the Jensen bound"),
         ((VIMCO(), 1), "use 'score-function'"),
-        (("enumeration", 0), "takes a number of samples from 1, got 0"),
+        (("enumeration", 0), "num_samples must be a whole number of at least 1, got 0"),
         ((OneChoice(), 2), "takes one choice an example; for multi-sample use 'vimco'"),
         ((ScoreFunction("leave-one-out"), 2, 1), "takes a number of samples from 2, got 1"),
         (("vimko", 2), "unknown estimator 'vimko'"),

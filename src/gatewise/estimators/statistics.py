@@ -86,11 +86,11 @@ def scaled_gradient(direction: Tensor, seen: Tensor, level: Tensor) -> Tensor:
         # sorting one number: of all operations that leave it as it is, one that no compiler repeats to save memory
         level = level.unsqueeze(0).sort(0).values.squeeze(0)
     elif not torch._C._are_functorch_transforms_active():
-        return _Weighed.apply(direction, seen, level)
+        return _ScaledGradient.apply(direction, seen, level)
     return (seen - level) * (direction - direction.detach())
 
 
-class _Weighed(torch.autograd.Function):
+class _ScaledGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, direction: Tensor, seen: Tensor, level: Tensor) -> Tensor:
         ctx.save_for_backward(seen)

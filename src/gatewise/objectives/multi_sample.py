@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_interval
 from gatewise.estimators import GradientEstimator
 from gatewise.expectation import Estimate, Info, expect
 from gatewise.mixture import Observed
@@ -59,8 +59,7 @@ class MultiSample(EstimatedObjective):
     def __init__(
         self, estimator: str | GradientEstimator | None = None, num_samples: int = 2, repeats: int | None = None
     ):
-        if num_samples < 1:
-            raise GatewiseError(f"objective 'multi-sample' takes a number of samples from 1, got {num_samples}")
+        check_interval(num_samples, "[1, inf)", "objective 'multi-sample': num_samples", whole=True)
         made = self.made(self.default_estimator(num_samples) if estimator is None else estimator)
         if 1 not in made.event_dims:
             raise GatewiseError(f"estimator {made.name!r} takes one choice an example; for multi-sample use 'vimco'")

@@ -266,12 +266,15 @@ def check_prior(prior: Sequence[float], num_experts: int | None = None) -> list[
     Raises:
         GatewiseError: where it is not positive, is far from summing to 1, or is for another number of experts.
     """
-    numbers = [float(p) for p in prior]
+    try:
+        numbers = [float(p) for p in prior]
+    except (TypeError, ValueError):
+        numbers = []
     if num_experts not in (None, len(numbers)):
         raise GatewiseError(f"expert_prior has {len(numbers)} probabilities for {num_experts} experts; give one each")
     if not numbers or not all(0 < p <= 1 for p in numbers) or abs(sum(numbers) - 1) > 1e-3:
         raise GatewiseError(
-            f"expert_prior must be positive probabilities that sum to 1, one for each expert, got {numbers}"
+            f"expert_prior must be positive probabilities that sum to 1, one for each expert, got {numbers or prior}"
         )
     # what is typed in decimals, such as three times 0.333, need not sum to 1 to the last digit
     return [p / sum(numbers) for p in numbers]
