@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from numbers import Integral, Real
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from gatewise.wording import instead
 
@@ -26,6 +26,11 @@ class GatewiseError(ValueError):
 
 class LostProcess(RuntimeError):
     """Another process of the training has ended, so that this one cannot go on."""
+
+
+def undefined(thing: object, method: str) -> NoReturn:
+    """Raises TypeError in a method of a base class that its subclasses have to define."""
+    raise TypeError(f"{type(thing).__name__} does not define {method}")
 
 
 def check_kind(value: object, kind: type, name: str, advice: str) -> None:

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gatewise.errors import undefined
 from gatewise.expectation import MANY, Estimate, Info, Integrand
 from gatewise.noise import categorical
 from gatewise.outcomes import as_categories, first_asked, joint_log_probs
@@ -87,7 +88,7 @@ class GradientEstimator(nn.Module):
         context: Tensor | None = None,
     ) -> Estimate:
         """Estimate E f under softmax(logits); see `gatewise.expect` for the arguments."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        undefined(self, "forward")
 
 
 class JointEstimator(GradientEstimator):
@@ -163,7 +164,7 @@ class PointEstimator(Tempered):
 
     def draw(self, logits: Tensor, num_samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Points `[S, *logits.shape]`, differentiable in `logits`."""
-        raise TypeError(f"{type(self).__name__} does not define draw")
+        undefined(self, "draw")
 
     def forward(
         self,

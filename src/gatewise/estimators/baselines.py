@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError, check_choice, check_interval
+from gatewise.errors import GatewiseError, check_choice, check_interval, undefined
 from gatewise.expectation import MANY
 from gatewise.precision import WideState
 
@@ -38,7 +38,7 @@ class Baseline(WideState):
 
     def forward(self, values: Tensor, context: Tensor | None) -> Tensor:
         """b, broadcastable to the detached values `[S, *batch]` of f."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        undefined(self, "forward")
 
     def loss(self, values: Tensor, baseline: Tensor) -> Tensor | None:
         """A scalar that trains the baseline; None where nothing is learned."""

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributions
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, undefined
 from gatewise.mixture.likelihoods import HALF_LOG_2PI, log_softmax, poisson_log_prob, student_t_log_prob
 from gatewise.registry import Registry
 
@@ -130,7 +130,7 @@ class DistributionHead:
 
     def distribution(self, outputs: Tensor) -> distributions.Distribution:
         """p(y | outputs), with batch shape `[...]`, in float64 where the device has it."""
-        raise TypeError(f"{type(self).__name__} does not define distribution")
+        undefined(self, "distribution")
 
     def check(self, y: Tensor) -> None:
         """Refuse targets that the distribution gives no probability; it looks at the values.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from gatewise.errors import undefined
 from gatewise.estimators import GradientEstimator, Tempered
 from gatewise.estimators import get as get_estimator
 from gatewise.expectation import Estimate, Info, check_estimator, check_num_samples
@@ -85,7 +86,7 @@ class Objective(nn.Module):
 
     def forward(self, observed: Observed, generator: torch.Generator | None = None) -> Estimate:
         """The objective for each example, with its gradient."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        undefined(self, "forward")
 
 
 def of_all_experts(value: Tensor, observed: Observed) -> Estimate:

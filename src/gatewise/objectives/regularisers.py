@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from gatewise.errors import GatewiseError, check_choice
+from gatewise.errors import GatewiseError, check_choice, undefined
 from gatewise.mixture.information import entropy
 from gatewise.precision import widened
 from gatewise.schedules import Schedule, as_schedule
@@ -51,7 +51,7 @@ class Regulariser:
 
     def statistics(self, logits: Tensor) -> Tensor:
         """Means over the rows of the gate's logits `[B, K]`: a vector."""
-        raise TypeError(f"{type(self).__name__} does not define statistics")
+        undefined(self, "statistics")
 
     def penalty(self, statistics: Tensor) -> Tensor:
         """The scalar that the statistics are charged with, before the weight."""

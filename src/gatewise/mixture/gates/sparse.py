@@ -13,6 +13,8 @@ An expert outside of the support gets no gradient, and neither does its score un
 import torch
 from torch import Tensor, nn
 
+from gatewise.errors import undefined
+
 
 def sparsemax(scores: Tensor) -> Tensor:
     """The point of the simplex nearest to the scores: max(θ - τ, 0), `[*batch, K]`, of their type.
@@ -89,7 +91,7 @@ class _SparseGate(nn.Module):
 
     def probs(self, scores: Tensor) -> Tensor:
         """The sparse distribution, `[*batch, K]`."""
-        raise TypeError(f"{type(self).__name__} does not define probs")
+        undefined(self, "probs")
 
 
 class Sparsemax(_SparseGate):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, undefined
 from gatewise.nn.routing import Routing
 from gatewise.noise import categorical
 from gatewise.precision import widened
@@ -63,7 +63,7 @@ class Router(nn.Module):
 
     def forward(self, x: Tensor) -> Routing:
         """Route tokens x `[N, D]`."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        undefined(self, "forward")
 
     def draw_index(self, logits: Tensor) -> Tensor:
         """One draw z ~ softmax(logits) for each token, int64 `[N]`. A test puts every outcome in its place."""
