@@ -1,17 +1,19 @@
 """What collapses when, what keeps experts alive, and whether the defaults do.
 
-Three parts, each a table of docs/collapse.md:
+Four parts, each a table of docs/collapse.md:
 
 - `cures`: MNIST, 8 linear experts, a 784-64-8 gate, 5 epochs: two ways to train, each with one cure at a time.
 - `bundled`: `gatewise train NAME` for every bundled data set: experts that are the gate's argmax on fewer than 1/(10 K)
   of the training rows, and of the test rows.
 - `teacher`: data whose experts are known: how far the gate's choice agrees with the true one (adjusted Rand index of
   the two argmaxes over all 20,000 rows), with the defaults and without each of them.
+- `keepers`: MNIST and two tables, 8 linear experts, one start, 50 epochs, 5 seeds: what re-seeding and the
+  slow rise of the gate's rate change.
 
 Writes `results/collapse.json` and fills docs/collapse.md. A run that was stopped goes on where it was (`--fresh` starts
 anew); about a quarter of an hour on 2 quiet cores.
 
-    python benchmarks/collapse.py [cures bundled teacher] [--jobs 2] [--fresh]
+    python benchmarks/collapse.py [cures bundled teacher keepers] [--jobs 2] [--fresh]
 """
 
 import argparse
@@ -20,7 +22,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 import joblib
@@ -61,11 +63,9 @@ CURES: dict[str, Line] = {
     "dirichlet 0.1": {"regulariser": {"dirichlet": 0.1}},
     "balance bias, rate 0.02": NONE | {"balance_rate": 0.02},
     "warm start, k-means": NONE | {"warm_start": "kmeans", "warm_start_epochs": 1},
-    "warm start, random": NONE | {"warm_start": "random", "warm_start_epochs": 1},
     "re-seeding after 1 epoch": NONE | {"reseed_after": 1},
     "1.5-entmax gate": NONE | {"gate_map": "entmax15"},
     "noisy top-2 gate": NONE | {"gate_top_k": 2},
-    "learned temperature": NONE | {"gate_temperature": "learned"},
 }
 CURE_SEEDS, SEEDS = range(2), range(5)
 UNSEEN = range(50, 60)
@@ -91,6 +91,26 @@ TAUGHT = [
     *((name, SEEDS) for name in TEACHERS if name not in (DEFAULTS, "one start")),
 ]
 """The rows of the table: what it is trained with, on which seeds."""
+KEEP: Line = {"expert": "linear", "experts": 8, "epochs": 50, "patience": 0, "starts": 1, "batch_size": 256}
+KEPT_DATA: dict[str, Line] = {
+    "phoneme": {"data": "tables/phoneme.csv", "header": False, "target": "5"},
+    "winequality-white": {"data": "tables/winequality-white.csv", "header": False, "target": "11"},
+    "mnist": {"data": "mnist.npz"},
+}
+KEPT_BY: dict[str, Line] = {
+    DEFAULTS: {},
+    "score function, no regulariser": {"estimator": "score-function"} | NONE,
+}
+KEPT = [
+    (data, way)
+    for data, way in itertools.product(KEPT_DATA, KEPT_BY)
+    if (data, way) != ("mnist", DEFAULTS)  # where no expert dies, and 50 epochs take longest
+]
+KEEPERS: dict[str, Line] = {
+    "nothing more": {},
+    "reseed_after = 3": {"reseed_after": 3},
+    "gate_warmup = 0": {"gate_warmup": 0},
+}
 
 
 def run(keys: Line, folder: str) -> Run:
@@ -126,6 +146,17 @@ def recover(name: str, seed: int) -> Line:
     return {"part": "teacher", "with": name, "seed": seed, "agreement": agreement, "nll": test["nll"]}
 
 
+def keep(data: str, way: str, name: str, seed: int) -> Line:
+    source = KEPT_DATA[data]
+    keys = KEEP | KEPT_BY[way] | KEEPERS[name] | source | {"data": str(data_file(source["data"])), "seed": seed}
+    with tempfile.TemporaryDirectory() as folder:
+        made = run(keys, folder)
+        rows = made.model.rows(read_parts(made.config).train)
+    on_training = evaluate(made.model.mixture, *rows, len(made.model.spec.classes)).result().to_dict()
+    figures = {"nll": made.summary["test"]["nll"], "dead": on_training["dead_experts"]}
+    return {"part": "keepers", "data": data, "way": way, "with": name, "seed": seed, **figures}
+
+
 def cells(parts: list[str]) -> Iterator[tuple[Any, ...]]:
     """The function that measures a cell, and its arguments: what is printed first of each line, too."""
     if "cures" in parts:
@@ -134,16 +165,18 @@ def cells(parts: list[str]) -> Iterator[tuple[Any, ...]]:
         yield from ((bundled, *cell) for cell in itertools.product(BUNDLED, SEEDS))
     if "teacher" in parts:
         yield from ((recover, name, seed) for name, seeds in TAUGHT for seed in seeds)
+    if "keepers" in parts:
+        yield from ((keep, *cell, name, seed) for cell in KEPT for name in KEEPERS for seed in SEEDS)
 
 
 def key_of(line: Line) -> tuple[Any, ...]:
     """What tells a line from all others."""
-    return line["part"], *([line["way"]] if "way" in line else []), line["with"], line["seed"]
+    return line["part"], *(line[key] for key in ("data", "way", "with", "seed") if key in line)
 
 
 def measured(lines: list[Line], parts: list[str], jobs: int) -> Iterator[Line]:
     """The lines that are missing."""
-    names = {cure: "cures", bundled: "bundled", recover: "teacher"}
+    names = {cure: "cures", bundled: "bundled", recover: "teacher", keep: "keepers"}
     done = {key_of(line) for line in lines}
     missing = [cell for cell in cells(parts) if (names[cell[0]], *cell[1:]) not in done]
     calls = [joblib.delayed(function)(*arguments) for function, *arguments in missing]
@@ -203,7 +236,20 @@ def teacher_table(lines: list[Line]) -> str:
     return table(rows)
 
 
-TABLES = {"cures": cures_table, "bundled": bundled_table, "teacher": teacher_table}
+def keepers_table(lines: list[Line]) -> str:
+    rows = []
+    for (data, way), name in itertools.product(KEPT, KEEPERS):
+        cell = of(lines, data=data, way=way, **{"with": name})
+        nll, dead = ([line[key] for line in cell] for key in ("nll", "dead"))
+        figures = {
+            "NLL": f"{mean(nll):.4f} ± {stdev(nll):.4f}",
+            "dead on training rows": f"{mean(dead):.1f} ± {stdev(dead):.1f}",
+        }
+        rows.append({"data": data, "trained by": way, "with": name} | figures)
+    return table(rows)
+
+
+TABLES = {"cures": cures_table, "bundled": bundled_table, "teacher": teacher_table, "keepers": keepers_table}
 
 
 def main() -> None:

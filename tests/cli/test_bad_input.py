@@ -75,7 +75,7 @@ TRAIN = {
     "a top k above the experts": ("none.csv --set gate_top_k=9", "gate_top_k", "from 2 to 8"),
     "a sparse map with top k": ("none.csv --set gate_top_k=2 --set gate_map=sparsemax", "leave top-k out"),
     "an unknown map": ("none.csv --set gate_map=entmax", "did you mean 'entmax15'"),
-    "a gate's temperature of 0": ("none.csv --set gate_temperature=0", "positive number or 'learned'"),
+    "a gate's temperature of 0": ("none.csv --set gate_temperature=0", "must be a number above 0"),
     "a convolutional gate on a trunk": ("none.csv --set gate=conv --set trunk_hidden=[8]", "use gate = 'mlp'"),
     "a convolutional gate with widths": ("none.csv --set gate=conv --set gate_hidden=[8]", "leave gate_hidden empty"),
     "a convolutional gate on a table": ("iris --set gate=conv", "needs images", "use gate = 'mlp'"),

@@ -109,12 +109,12 @@ def test_a_rate_without_a_bias_is_refused():
         trainer_of(mixture_with(), balance_rate=0.1)
 
 
-# Noise and temperature
+# Noise
 
 
 def test_training_with_noise_is_repeatable():
     def trained(seed):
-        mixture = mixture_with(top_k=2, noise_features=2, temperature="learned", balance=True)
+        mixture = mixture_with(top_k=2, noise_features=2, temperature=0.7, balance=True)
         config = LoopConfig(epochs=2, lr=0.03, balance_rate=0.01, seed=seed)
         fit(mixture, gw.objectives.get("jensen"), blobs(200), blobs(50, 1), config)
         return mixture.state_dict()
@@ -122,18 +122,6 @@ def test_training_with_noise_is_repeatable():
     first, second, other = trained(1), trained(1), trained(2)
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not torch.equal(first["gate.top_k.noise_weight"], other["gate.top_k.noise_weight"])
-
-
-def test_a_learned_temperature_moves_and_does_not_decay():
-    mixture, (x, y) = mixture_with(temperature="learned"), blobs(64)
-    train_step = trainer_of(mixture, weight_decay=0.5)
-    temperature = mixture.gate.temperature.log_temperature
-    decays = {id(p): group["weight_decay"] for group in train_step.optimiser.param_groups for p in group["params"]}
-    assert decays.pop(id(temperature)) == 0
-    assert set(decays.values()) == {0.5}
-    assert len(decays) == len(list(mixture.parameters())) - 1
-    train_step.take_step(x, y, train_step.new_statistics())
-    assert temperature.item() != 0
 
 
 # Keys
@@ -163,19 +151,19 @@ def test_the_default_gate_is_the_network_itself():
 
 
 def test_another_gate_leaves_the_experts_first_weights_alone():
-    plain, other = built().experts.state_dict(), built(gate_top_k=2, gate_temperature="learned", balance_rate=0.1)
+    plain, other = built().experts.state_dict(), built(gate_top_k=2, gate_temperature=0.7, balance_rate=0.1)
     assert all(torch.equal(value, plain[name]) for name, value in other.experts.state_dict().items())
 
 
 def test_keys_make_the_gate():
-    gate = built(gate_top_k=2, gate_temperature="learned", balance_rate=0.1, trunk_hidden=[6]).gate
+    gate = built(gate_top_k=2, gate_temperature=0.7, balance_rate=0.1, trunk_hidden=[6]).gate
     assert gate.top_k.k == 2
     assert gate.top_k.noise_weight.shape == (6, K)
-    assert gate.temperature.value == 1.0
+    assert gate.temperature == 0.7
     assert gate.balance is not None
     sparse = built(gate_map="entmax15", gate_temperature=2, gate_hidden=[5]).gate
     assert isinstance(sparse.map, gw.mixture.Entmax15)
-    assert (sparse.temperature.value, sparse.balance, sparse.top_k) == (2.0, None, None)
+    assert (sparse.temperature, sparse.balance, sparse.top_k) == (2.0, None, None)
 
 
 def test_a_model_json_from_before_these_keys_still_loads(tmp_path):
@@ -220,5 +208,5 @@ def test_a_run_keeps_its_bias(tmp_path):
 
 
 def test_what_can_work_is_not_refused():
-    for keys in ({}, {"gate_top_k": K}, {"gate": "conv"}, {"gate_temperature": "learned", "gate_map": "sparsemax"}):
+    for keys in ({}, {"gate_top_k": K}, {"gate": "conv"}, {"gate_temperature": 0.7, "gate_map": "sparsemax"}):
         check_gate(configured(**keys))

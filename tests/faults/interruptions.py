@@ -49,7 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
     "hard em": {"objective": "hard-em", "starts": 2},
     "evidence": {"objective": "evidence", "objective_options": {"posterior": "amortised"}},
     "multi-sample": {"objective": "multi-sample", "samples": 2},
-    "noisy top-k": {"gate_top_k": 2, "audit_every": 1, "gate_temperature": "learned"},
+    "noisy top-k": {"gate_top_k": 2, "audit_every": 1, "gate_temperature": 2},
     "numbers": {"numeric_embedding": "periodic", "class_weight": "balanced", "tensorboard": True, "starts": 2},
 }
 

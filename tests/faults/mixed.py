@@ -59,7 +59,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "wider": {"data": "b.csv", "target": "y", "gate_map": "sparsemax", "numeric": "quantile", "expert": "linear"},
     "top-k": {"data": "b.csv", "target": "y", "experts": 4, "gate_top_k": 2, "balance_rate": 0.01},
     "embedded": {"data": "a.csv", "target": "y", "numeric_embedding": "piecewise-linear", "numeric_bins": 4},
-    "periodic": {"data": "a.csv", "target": "y", "numeric_embedding": "periodic", "gate_temperature": "learned"},
+    "periodic": {"data": "a.csv", "target": "y", "numeric_embedding": "periodic", "gate_temperature": 2},
     "numbers": {"data": "a.csv", "target": "a", "head": "gaussian"},
     "heavy": {"data": "b.csv", "target": "n", "head": "student-t"},
     "counts": {"data": "b.csv", "target": "n", "head": "poisson"},

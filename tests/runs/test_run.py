@@ -108,7 +108,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_torch_alone(run, tmp_pa
         {"precision": "bfloat16"},
         {"gate_map": "sparsemax", "gate_temperature": 0.5},
         {"gate_map": "entmax15", "balance_rate": 0.01, "accumulate": 2},
-        {"gate_temperature": "learned", "trunk_hidden": [16]},
+        {"gate_temperature": 2, "trunk_hidden": [16]},
         {"gate_top_k": 2, "balance_rate": 0.01, "accumulate": 2, "precision": "bfloat16"},
         {"data": "digits", "gate": "conv", "gate_hidden": [], "gate_top_k": 2, "epochs": 1},
         {"regulariser": {"dirichlet": 0.01, "prior": 0.1}, "expert_prior": [0.2, 0.3, 0.5]},

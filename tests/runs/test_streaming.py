@@ -242,7 +242,6 @@ def test_a_run_and_its_start_are_audited_on_a_sample(folder, tmp_path, run):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"warm_start": "random"}, "keep the expert of every training row, and streamed rows are not kept; take"),
         ({"data": "digits", "target": None, "drop": []}, "stream = true takes a .parquet file or a folder of them"),
         ({"target": "number"}, "more than 100000 different labels, too many for classes"),
         ({"target": "left", "head": "bernoulli", "validation_size": 1e-9}, "was drawn for validation"),

@@ -24,8 +24,7 @@ def check_gate(config: RunConfig) -> None:
     if config.gate == "conv" and config.gate_hidden:
         raise GatewiseError("gate = 'conv' has layers of its own; leave gate_hidden empty, or use gate = 'mlp'")
     _named("gate_map", lambda: check_map(config.gate_map, top_k))
-    if config.gate_temperature != "learned":
-        _named("gate_temperature", lambda: check_temperature(config.gate_temperature))
+    _named("gate_temperature", lambda: check_temperature(config.gate_temperature))
     if top_k is not None:
         _named("gate_top_k", lambda: check_top_k(top_k, config.num_experts))
     if config.expert_prior is not None:

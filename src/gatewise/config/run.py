@@ -137,8 +137,8 @@ class LoopConfig(BaseModel):
     balance_rate: float = Field(
         0.0, ge=0, description="how far a step moves the gate's bias towards balance; 0: no such bias"
     )
-    warm_start: Literal["none", "kmeans", "random"] = Field(
-        "none", description="what tells each row's expert in the first epochs: clusters of the inputs, or chance"
+    warm_start: Literal["none", "kmeans"] = Field(
+        "none", description="what tells each row's expert in the first epochs: clusters of the inputs"
     )
     warm_start_epochs: int | None = Field(
         None, examples=[3], ge=1, description="epochs of the warm start; unset: a tenth of all, at least 1"
@@ -286,7 +286,7 @@ class RunConfig(LoopConfig):
     gate: Literal["mlp", "conv"] = Field("mlp", description="what the gate's network is")
     gate_hidden: list[int] = Field([], description="widths of the gate's hidden layers; none: a linear gate")
     gate_map: str = Field("softmax", description="from scores to probabilities: softmax, sparsemax, entmax15")
-    gate_temperature: float | str = Field(1.0, description="what the gate's scores are divided by; or learned, from 1")
+    gate_temperature: float = Field(1.0, description="what the gate's scores are divided by")
     gate_top_k: int = Field(0, ge=0, description="experts the gate keeps for a row, with noise in training; 0: all")
     trunk_hidden: list[int] = Field([], description="widths of a trunk that gate and experts share; none: no trunk")
     dropout: float = Field(0.2, ge=0, lt=1, description="after each hidden layer of experts and trunk")

@@ -3,7 +3,7 @@
 from gatewise.mixture.conv import ConvExpert, ConvGate, ConvNet
 from gatewise.mixture.experts import ExpertList, Experts
 from gatewise.mixture.gates.balance import BalanceBias
-from gatewise.mixture.gates.gate import Gate, Temperature
+from gatewise.mixture.gates.gate import Gate
 from gatewise.mixture.gates.sparse import Entmax15, Sparsemax, entmax15, sparsemax
 from gatewise.mixture.gates.top_k import NoisyTopK
 from gatewise.mixture.heads import Bernoulli, Categorical, DistributionHead, Gaussian, Head, Poisson, StudentT
@@ -34,7 +34,6 @@ __all__ = [
     "Poisson",
     "Sparsemax",
     "StudentT",
-    "Temperature",
     "Uncertainty",
     "add_expert",
     "by_leaf",

@@ -59,7 +59,7 @@ class ModelSpec(BaseModel):
     dropout: float = Field(ge=0, lt=1)
     gate: Literal["mlp", "conv"] = "mlp"
     gate_map: str = "softmax"
-    gate_temperature: float | str = 1.0
+    gate_temperature: float = 1.0
     gate_top_k: int = Field(0, ge=0)
     balance_rate: float = Field(0.0, ge=0)
     numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = "none"

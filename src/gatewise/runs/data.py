@@ -20,7 +20,6 @@ from gatewise.data.target_columns import joined
 from gatewise.data.targets import MOST_LABELS, check_mixed, guess_by_counts, guess_head, number_format_of
 from gatewise.errors import GatewiseError
 from gatewise.models.task import KINDS
-from gatewise.training.collapse.warm_start import NOT_STREAMED
 from gatewise.wording import shown
 
 MOST_VALUES = 100_000_000
@@ -92,8 +91,6 @@ def stored_parts(config: RunConfig) -> Parts:
     Raises:
         GatewiseError: for data or a configuration that cannot be streamed.
     """
-    if config.warm_start == "random":
-        raise GatewiseError(NOT_STREAMED)
     if config.rare_classes != "error":
         raise GatewiseError("rare_classes wants all rows in memory, and these are streamed; leave it out")
     if config.expert_parallel > 1:

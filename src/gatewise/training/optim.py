@@ -46,8 +46,8 @@ def rate_at(rate: float, progress: float, warmup: float) -> float:
 def parameter_groups(mixture: MixtureOfExperts, objective: Objective, config: LoopConfig) -> list[dict[str, Any]]:
     """Groups for AdamW, each with its `rate`: its learning rate in units of `config.lr`.
 
-    The mixture's parameters decay, but for those that a module names in `no_weight_decay()`; the gate's by as much as
-    the others', though it may learn faster. The estimator's own do not decay.
+    The mixture's parameters decay; the gate's by as much as the others', though it may learn faster. The estimator's
+    own do not decay.
 
     Raises:
         GatewiseError: if every parameter of the mixture is frozen.
@@ -55,19 +55,14 @@ def parameter_groups(mixture: MixtureOfExperts, objective: Objective, config: Lo
     trained = [p for p in mixture.parameters() if p.requires_grad]
     if not trained:
         raise GatewiseError("every parameter of the mixture is frozen; leave at least the gate trainable")
-    rate, of_gate, spared = (
-        gate_rate(mixture.gate, config),
-        {id(p) for p in mixture.gate.parameters()},
-        _spared(mixture),
-    )
+    of_gate = {id(p) for p in mixture.gate.parameters()}
     groups = [
         {
-            "params": [p for p in trained if (id(p) in of_gate) == gate and (id(p) in spared) == spare],
-            "rate": rate if gate else 1.0,
-            "weight_decay": 0.0 if spare else config.weight_decay / (rate if gate else 1.0),
+            "params": [p for p in trained if (id(p) in of_gate) == gate],
+            "rate": rate,
+            "weight_decay": config.weight_decay / rate,
         }
-        for gate in (False, True)
-        for spare in (False, True)
+        for gate, rate in ((False, 1.0), (True, gate_rate(mixture.gate, config)))
     ]
     groups.append({"params": list(objective.parameters()), "rate": 1.0, "weight_decay": 0.0})
     return [part for group in groups for part in _alike(group)]
@@ -77,14 +72,3 @@ def _alike(group: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The group, cut where parameters that are spread over processes meet others: no optimiser takes both at once."""
     for _, params in itertools.groupby(group["params"], is_sharded):
         yield {**group, "params": list(params)}
-
-
-def _spared(mixture: MixtureOfExperts) -> set[int]:
-    """Parameters that a module keeps from decay."""
-    return {
-        id(parameter)
-        for module in mixture.modules()
-        if callable(names := getattr(module, "no_weight_decay", None))
-        for name, parameter in module.named_parameters()
-        if name in names()
-    }

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import gatewise as gw
-from gatewise.mixture import BalanceBias, ConvGate, Gate, NoisyTopK, Temperature, entmax15, mlp, sparsemax
+from gatewise.mixture import BalanceBias, ConvGate, Gate, NoisyTopK, entmax15, mlp, sparsemax
 from gatewise.mixture.gates.gate import GATE_MAPS
 from tests.chance import seeded
 from tests.mixture.models import EXPERTS, FEATURES, bank_mixture, counting_mixture, data
@@ -46,8 +46,7 @@ def test_a_plain_gate_is_its_network():
 
 @each_map
 def test_the_derivatives(name):
-    gate = made(map=name, temperature="learned", balance=True)
-    torch.nn.init.constant_(gate.temperature.log_temperature, 0.3)
+    gate = made(map=name, temperature=1.3, balance=True)
     x, parameters = data()[0], list(gate.parameters())
 
     def probabilities(*_):
@@ -57,7 +56,7 @@ def test_the_derivatives(name):
 
 
 def test_the_derivatives_of_top_k():
-    gate = made(top_k=2, noise_features=FEATURES, temperature="learned")
+    gate = made(top_k=2, noise_features=FEATURES, temperature=1.3)
     x = data()[0]
 
     def probabilities(*_):
@@ -68,7 +67,7 @@ def test_the_derivatives_of_top_k():
 
 
 def test_the_logits_are_wide_whatever_the_network_puts_out():
-    for options in ({}, {"map": "sparsemax"}, {"top_k": 2, "noise_features": FEATURES, "temperature": "learned"}):
+    for options in ({}, {"map": "sparsemax"}, {"top_k": 2, "noise_features": FEATURES, "temperature": 1.3}):
         gate = made(dtype=torch.bfloat16, **options)
         assert gate(data(torch.bfloat16)[0]).dtype == torch.float32
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -82,31 +81,6 @@ def test_a_convolutional_gate(shape):
     assert ((gate(images) > -torch.inf).sum(-1) == 2).all()
     with pytest.raises(gw.GatewiseError, match=r"convolutional gate needs images.*gate = 'mlp'"):
         ConvGate((64,), EXPERTS)
-
-
-# Temperature
-
-
-def test_a_learned_temperature_starts_at_1_and_stays_positive():
-    gate, (x, _) = made(temperature="learned"), data()
-    assert gate.temperature.value == 1.0
-    torch.testing.assert_close(gate(x), gate.network(x))
-    optimiser = torch.optim.SGD(gate.temperature.parameters(), lr=10.0)
-    for _ in range(20):
-        optimiser.zero_grad()
-        gate(x).softmax(-1).amax(-1).sum().neg().backward()  # it asks for a sure gate
-        optimiser.step()
-    assert 0 < gate.temperature.value < 0.5
-
-
-def test_a_learned_temperature_is_not_harmed_by_masked_scores():
-    temperature = Temperature("learned")
-    scores = torch.tensor([[1.0, -torch.inf, 2.0]])
-    logits = temperature(scores)
-    logits.softmax(-1)[0, 0].backward()
-    assert torch.equal(logits, scores)
-    assert temperature.log_temperature.grad.isfinite()
-    assert temperature.log_temperature.grad != 0
 
 
 # Top-k
@@ -209,7 +183,7 @@ def test_every_objective_bears_the_masks(case, kind, scale):
         if experts == 1 and kind == "top 2":
             continue
         mixture = bank_mixture(torch.float32, experts=experts)
-        mixture.gate = made(nn.Linear(FEATURES, experts), experts, torch.float32, temperature="learned", **SPARSE[kind])
+        mixture.gate = made(nn.Linear(FEATURES, experts), experts, torch.float32, temperature=1.3, **SPARSE[kind])
         with torch.no_grad():
             mixture.gate.network.weight.mul_(scale)
         objective = case.make(experts, torch.float32)
@@ -264,8 +238,8 @@ def test_passing_rows_never_moves_it():
     ("options", "said"),
     [
         ({"map": "sparse-max"}, "did you mean 'sparsemax'"),
-        ({"temperature": 0.0}, "positive number or 'learned', got 0.0"),
-        ({"temperature": "learnt"}, "positive number or 'learned', got 'learnt'"),
+        ({"temperature": 0.0}, "must be a number above 0, got 0.0"),
+        ({"temperature": "learnt"}, "must be a number above 0, got 'learnt'"),
         ({"temperature": True}, "positive number"),
         ({"top_k": 1}, "take k from 2, or a whole gate with the estimator 'score-function'"),
         ({"top_k": EXPERTS + 1}, f"takes k from 2 to {EXPERTS}, got {EXPERTS + 1}"),

@@ -60,7 +60,7 @@ def test_files_beside_are_read_and_a_damaged_one_is_named(write_run):
     [
         ({"warm_start": "kmeans", "epochs": 60}, [], "Warm start: for the first 6 epochs each row's expert was given"),
         (
-            {"warm_start": "random", "warm_start_epochs": 1},
+            {"warm_start": "kmeans", "warm_start_epochs": 1},
             [],
             "for the first epoch each row's expert was given",
         ),

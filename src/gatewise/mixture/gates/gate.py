@@ -2,10 +2,9 @@
 
 import math
 
-import torch
 from torch import Tensor, nn
 
-from gatewise.errors import GatewiseError
+from gatewise.errors import GatewiseError, check_interval
 from gatewise.mixture.gates.balance import BalanceBias
 from gatewise.mixture.gates.last_layer import is_sparse, remove_row, share_row, split_row
 from gatewise.mixture.gates.sparse import SPARSE_GATES
@@ -15,50 +14,6 @@ from gatewise.wording import instead
 
 GATE_MAPS: dict[str, type[nn.Module]] = {"softmax": nn.Identity, **SPARSE_GATES}
 """Modules from scores to logits, by the names that configurations use: the scores are the logits of their softmax."""
-LEARNED = "learned"
-
-
-class Temperature(nn.Module):
-    """Scores / T, with T > 0 fixed, or learned as exp(log T) from T = 1.
-
-    Args:
-        value: T, or "learned".
-
-    Raises:
-        GatewiseError: for a T that is not a positive number.
-
-    >>> import torch
-    >>> import gatewise as gw
-    >>> gw.mixture.Temperature(0.5)(torch.tensor([[1.0, 2.0]])).tolist()
-    [[2.0, 4.0]]
-    """
-
-    def __init__(self, value: float | str = 1.0):
-        super().__init__()
-        self.fixed = None if value == LEARNED else check_temperature(value)
-        if self.fixed is None:
-            self.log_temperature = nn.Parameter(torch.zeros(()))
-
-    @property
-    def value(self) -> float:
-        """T as it is now."""
-        return math.exp(self.log_temperature.item()) if self.fixed is None else self.fixed
-
-    def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that an optimiser is to leave without decay: it would pull T to 1."""
-        return {"log_temperature"} if self.fixed is None else set()
-
-    def forward(self, scores: Tensor) -> Tensor:
-        """Scores `[*batch, K]` / T."""
-        if self.fixed is None:
-            possible = scores > -torch.inf  # the gradient of T would be 0 · inf where an expert is masked
-            cooled = torch.where(possible, scores, 0.0) * (-self.log_temperature).exp()
-            return torch.where(possible, cooled, -torch.inf)
-        return scores if self.fixed == 1.0 else scores / self.fixed
-
-    def extra_repr(self) -> str:
-        """T, for `print`."""
-        return f"{self.value:g}{', learned' if self.fixed is None else ''}"
 
 
 def check_temperature(value: object) -> float:
@@ -67,9 +22,8 @@ def check_temperature(value: object) -> float:
     Raises:
         GatewiseError: where it is not a positive one.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise GatewiseError(f"the gate's temperature must be a positive number or {LEARNED!r}, got {value!r}")
-    return float(value)
+    check_interval(value, "(0, inf)", "the gate's temperature")
+    return float(value)  # pyrefly: ignore[bad-argument-type]
 
 
 class Gate(nn.Module):
@@ -84,8 +38,7 @@ class Gate(nn.Module):
             `mlp(D, [64], K)`, `ConvNet(shape, K)` for images, or any module.
         num_experts: K.
         map: "softmax"; or "sparsemax" or "entmax15", which give most experts a probability of exactly 0.
-        temperature: T, a positive number; "learned" for a parameter, which starts at 1 and stays positive. It has no
-            weight decay in `gatewise.training`.
+        temperature: T, a positive number.
         top_k: keep the k highest scores of a row, in training and in prediction; see `NoisyTopK`. None keeps all.
         noise_features: numbers in a row of x, flattened, for the noise of top-k in training; None for no noise.
         balance: add a `BalanceBias` b, for a training loop to move.
@@ -107,7 +60,7 @@ class Gate(nn.Module):
         num_experts: int,
         *,
         map: str = "softmax",
-        temperature: float | str = 1.0,
+        temperature: float = 1.0,
         top_k: int | None = None,
         noise_features: int | None = None,
         balance: bool = False,
@@ -119,7 +72,7 @@ class Gate(nn.Module):
         self.network = network
         self.num_experts = num_experts
         self.top_k = None if top_k is None else NoisyTopK(top_k, num_experts, noise_features)
-        self.temperature = Temperature(temperature)
+        self.temperature = check_temperature(temperature)
         self.balance = BalanceBias(num_experts) if balance else None
         self.map = GATE_MAPS[map]()
 
@@ -161,7 +114,7 @@ class Gate(nn.Module):
 
     def _lost(self) -> float:
         """What two experts lose of their scores to share one's probability: log 2 behind the temperature."""
-        return 0.0 if is_sparse(self) else math.log(2) * self.temperature.value
+        return 0.0 if is_sparse(self) else math.log(2) * self.temperature
 
     def _take(self, experts: list[int]) -> None:
         """Let what is kept for each expert beside the network follow its new list of experts."""
@@ -182,7 +135,7 @@ class Gate(nn.Module):
             )
         if self.top_k is not None:
             scores = self.top_k.perturb(scores, x)
-        scores = self.temperature(scores)
+        scores = scores if self.temperature == 1.0 else scores / self.temperature
         if self.balance is not None:
             scores = self.balance(scores)
         return self.map(scores if self.top_k is None else self.top_k(scores))

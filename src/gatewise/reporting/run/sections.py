@@ -19,8 +19,6 @@ from gatewise.reporting.schemas.run import (
 )
 from gatewise.wording import count, number, percent, printable, setting, short
 
-WARM = {"kmeans": "by clusters of the inputs (k-means)", "random": "by chance"}
-
 MOST = 8
 """Experts that are told one by one."""
 
@@ -218,8 +216,7 @@ def _starts(found: Sequence[float]) -> str:
 
 
 def _warm(summary: Summary) -> str:
-    how = WARM.get(str(summary.config.get("warm_start")))
-    if how is None:
+    if summary.config.get("warm_start") != "kmeans":
         return ""
     epochs, limit = summary.config.get("warm_start_epochs"), summary.config.get("epochs")
     if epochs is None and isinstance(limit, int):
@@ -227,7 +224,8 @@ def _warm(summary: Summary) -> str:
     lasted = "the first tenth of the epochs"
     if isinstance(epochs, int):
         lasted = "the first epoch" if epochs == 1 else f"the first {epochs} epochs"
-    return f"Warm start: for {lasted} each row's expert was given, {how}, and not chosen by the gate."
+    by = "by clusters of the inputs (k-means), and not chosen by the gate"
+    return f"Warm start: for {lasted} each row's expert was given, {by}."
 
 
 def _reseeded(reseeded: Sequence[ReseedingSchema]) -> str:
