@@ -240,7 +240,7 @@ def test_passing_rows_never_moves_it():
         ({"map": "sparse-max"}, "did you mean 'sparsemax'"),
         ({"temperature": 0.0}, "must be a number above 0, got 0.0"),
         ({"temperature": "learnt"}, "must be a number above 0, got 'learnt'"),
-        ({"temperature": True}, "positive number"),
+        ({"temperature": True}, "must be a number above 0"),
         ({"top_k": 1}, "take k from 2, or a whole gate with the estimator 'score-function'"),
         ({"top_k": EXPERTS + 1}, f"takes k from 2 to {EXPERTS}, got {EXPERTS + 1}"),
         ({"top_k": 2, "map": "entmax15"}, "leave top-k out"),
