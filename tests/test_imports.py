@@ -1,6 +1,7 @@
 """What imports what: `import gatewise` needs torch alone, and nothing imports what is above it."""
 
 import ast
+import collections
 import graphlib
 import importlib
 import importlib.util
@@ -289,6 +290,13 @@ def test_the_public_names_exist(page):
     assert sorted(page.__all__) == page.__all__
     for name in page.__all__:
         assert hasattr(page, name)
+
+
+def test_no_class_name_stands_twice():
+    found = collections.Counter(
+        node.name for path in files() for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in found.items() if times > 1 and not name.startswith("_")] == []
 
 
 def test_what_tests_benchmarks_and_examples_import_is_there():

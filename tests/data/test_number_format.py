@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gatewise.data import Form, fit_preprocessing, load_preprocessing, read, stream
-from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.number_format import PLAIN, FormatEvidence, NumberFormat
 
 
 def grouped(text, mark, sizes=(3,)):
@@ -70,14 +70,14 @@ def test_every_clothing_is_the_plain_number(seed, dress):
     plain = column(seed)
     decimal, put_on = CLOTHES[dress]
     dressed = pl.Series("x", [put_on(each) for each in plain])
-    found = Evidence(decimal)
+    found = FormatEvidence(decimal)
     for start in range(0, len(dressed), 7):
         found.add(dressed[start : start + 7], start)
     assert found.format is not None
     assert found.known == len(plain)
     values = pl.Series(plain).cast(pl.Float64)
     assert found.format.read(dressed).to_list() == values.to_list()
-    again = Evidence(decimal).add(dressed)
+    again = FormatEvidence(decimal).add(dressed)
     assert again.format == found.format
 
 
@@ -102,7 +102,7 @@ def test_mixtures_are_no_column_of_numbers(seed, pair):
     plain = column(seed)
     first, second = (CLOTHES[name][1] for name in pair)
     dressed = pl.Series("x", [first(plain[0]), first(plain[1]), second(plain[0]), second(plain[1])])
-    found = Evidence(".").add(dressed).format
+    found = FormatEvidence(".").add(dressed).format
     assert (found is not None) == (way(pair[0]) == way(pair[1]))
     if found is not None:
         assert found.read(dressed).to_list() == [1234567.25, -12.5] * 2
@@ -159,7 +159,7 @@ def test_the_model_sees_the_same_matrix(tmp_path, dress):
     ],
 )
 def test_forms_that_are_met(values, format, numbers):
-    found = Evidence(".").add(pl.Series("x", values))
+    found = FormatEvidence(".").add(pl.Series("x", values))
     assert found.format == format
     assert found.format.read(pl.Series("x", values)).to_list() == numbers
 
@@ -191,7 +191,7 @@ def test_forms_that_are_met(values, format, numbers):
     ],
 )
 def test_what_is_no_number(values):
-    assert Evidence(".").add(pl.Series("x", values)).format is None
+    assert FormatEvidence(".").add(pl.Series("x", values)).format is None
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_is_no_number(values):
 )
 def test_what_is_read_where_it_was_asked_for(values, mark, numbers):
     """And only then: no such column is one of numbers by itself."""
-    found = Evidence(".").add(pl.Series("x", values))
+    found = FormatEvidence(".").add(pl.Series("x", values))
     assert found.format is None
     assert found.loose_format.mark == mark
     assert found.loose_format.read(pl.Series("x", values)).to_list() == numbers

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.dates import as_moments, moment_of, seconds
-from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.number_format import PLAIN, FormatEvidence, NumberFormat
 from gatewise.data.read_options import READING, Form
 from gatewise.data.readings import Place, Reading, reading_of, reading_of_type
 from gatewise.data.target_columns import RULE, target_columns
@@ -41,7 +41,7 @@ def typed(column: pl.Series, form: Form, missing: Sequence[str], place: Place) -
         numbers = values.cast(pl.Float64, strict=False)
         if numbers.null_count() == values.null_count() and column.name not in form.as_numbers:
             return within_range(numbers.fill_nan(None), place), Reading(PLAIN)
-    reading = reading_of(column.name, len(column), Evidence(form.decimal).add(values), form, missing, place)
+    reading = reading_of(column.name, len(column), FormatEvidence(form.decimal).add(values), form, missing, place)
     reading = reading or types
     if reading is None or reading.format is None:
         return (column, reading) if values.null_count() < len(values) else (values.cast(pl.Float64), None)

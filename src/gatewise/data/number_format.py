@@ -1,8 +1,8 @@
 """Number formats of a column of text: the decimal mark, marks of thousands, a currency or percent sign.
 
-What each value may be read as is looked at in parts (`Evidence`), and one way of writing that all values agree on is
-the column's `NumberFormat`. Nothing is guessed from a part of the rows. A single comma before three digits is a mark of
-thousands where every comma may be one and nobody said that decimals have commas.
+What each value may be read as is looked at in parts (`FormatEvidence`), and one way of writing that all values agree on
+is the column's `NumberFormat`. Nothing is guessed from a part of the rows. A single comma before three digits is a mark
+of thousands where every comma may be one and nobody said that decimals have commas.
 """
 
 from collections import Counter
@@ -133,7 +133,7 @@ class Shape(NamedTuple):
     brackets: bool = False
 
 
-class Evidence:
+class FormatEvidence:
     """What values of a column tell of how its numbers are written.
 
     Args:
@@ -147,7 +147,7 @@ class Evidence:
         self.numbers: set[str] = set()
         self.texts: Counter[str] = Counter()
 
-    def add(self, column: pl.Series, start: int = 0) -> "Evidence":
+    def add(self, column: pl.Series, start: int = 0) -> "FormatEvidence":
         """Take in a String column, of which nulls are missing, whose first row has the number `start`."""
         values = pl.DataFrame([column.drop_nulls().alias("text")]).group_by("text", maintain_order=True).len("count")
         apart = _apart(values["text"]).with_columns(values["text"], values["count"], *_ends_apart(values["text"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from gatewise.data.number_format import Evidence, NumberFormat, Shape
+from gatewise.data.number_format import FormatEvidence, NumberFormat, Shape
 from gatewise.data.read_options import Form
 from gatewise.data.text_types import TextType, TypeEvidence
 from gatewise.errors import GatewiseError
@@ -74,7 +74,13 @@ def readings_of_durations(kinds: Mapping[str, pl.DataType], form: Form) -> dict[
 
 
 def reading_of(
-    name: str, rows: int, evidence: Evidence, form: Form, missing: Sequence[str], place: Place, target: bool = False
+    name: str,
+    rows: int,
+    evidence: FormatEvidence,
+    form: Form,
+    missing: Sequence[str],
+    place: Place,
+    target: bool = False,
 ) -> Reading | None:
     """How a column of text is to be read, by what its values tell; None where it is of text, with nothing to say.
 
@@ -115,7 +121,7 @@ def reading_of(
     return replace(_described(evidence, replace(found, loose=False), place), format=None)
 
 
-def _described(evidence: Evidence, form: NumberFormat, place: Place) -> Reading:
+def _described(evidence: FormatEvidence, form: NumberFormat, place: Place) -> Reading:
     """With an example of each way in which values are no numbers of a format."""
     numbers, shapes = evidence.count(form)
     told = [] if form.loose and numbers == evidence.known else _firsts(evidence, shapes)
@@ -127,7 +133,7 @@ def _described(evidence: Evidence, form: NumberFormat, place: Place) -> Reading:
     return Reading(form, evidence.known, numbers, ranges, tuple(others), words)
 
 
-def _firsts(evidence: Evidence, shapes: Sequence[Shape]) -> list[tuple[Shape, str, int]]:
+def _firsts(evidence: FormatEvidence, shapes: Sequence[Shape]) -> list[tuple[Shape, str, int]]:
     """One of each kind."""
     kinds = {shape.kind: shape for shape in reversed(shapes)}
     return [(shape, *evidence.first[shape]) for shape in kinds.values()]
@@ -138,7 +144,7 @@ def _where(place: str) -> str:
     return place.rpartition(", ")[2]
 
 
-def _decimal_commas(name: str, evidence: Evidence, place: Place) -> str:
+def _decimal_commas(name: str, evidence: FormatEvidence, place: Place) -> str:
     shape = next((shape for shape in evidence.first if shape.kind != "number" or shape.thousands), None)
     text, row = evidence.first[shape or next(iter(evidence.first))]
     return (
@@ -147,7 +153,9 @@ def _decimal_commas(name: str, evidence: Evidence, place: Place) -> str:
     )
 
 
-def _check_slips(name: str, rows: int, evidence: Evidence, form: Form, missing: Sequence[str], place: Place) -> None:
+def _check_slips(
+    name: str, rows: int, evidence: FormatEvidence, form: Form, missing: Sequence[str], place: Place
+) -> None:
     """Raises GatewiseError where so few values of a column of numbers are none that they would be lost as text."""
     slips = evidence.known - evidence.count_of("number")
     few = 0 < slips <= FEW * rows and len(evidence.texts) <= FEW_TEXTS

@@ -10,7 +10,7 @@ import polars as pl
 from gatewise.data.columns import as_numbers, label_text, labels_there
 from gatewise.data.labels import spelled
 from gatewise.data.missing_values import MAY_BE_CLASSES
-from gatewise.data.number_format import PLAIN, Evidence, NumberFormat
+from gatewise.data.number_format import PLAIN, FormatEvidence, NumberFormat
 from gatewise.data.read_options import Form
 from gatewise.data.readings import Place, Reading, missing_setting, reading_of
 from gatewise.data.records import Records
@@ -65,7 +65,7 @@ class TargetEvidence:
         if self.typed:
             self.marks = _with_floats(self.marks)
         self.further = frozenset(form.missing_numbers if every and not self.typed else ())
-        self.evidence = Evidence("." if self.typed else form.decimal)
+        self.evidence = FormatEvidence("." if self.typed else form.decimal)
         self.met: Counter[str] = Counter()
         self.rows = 0
 

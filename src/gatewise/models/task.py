@@ -14,7 +14,7 @@ from torch import Tensor
 from gatewise.config.run import RunConfig
 from gatewise.data import Records
 from gatewise.data.number_format import PLAIN
-from gatewise.data.preprocessing.one_pass import Moments
+from gatewise.data.preprocessing.one_pass import ColumnMoments
 from gatewise.data.preprocessing.outliers import median_and_spread
 from gatewise.data.targets import check_mixed, number_format_of, target_labels, target_numbers, two_valued
 from gatewise.errors import GatewiseError
@@ -66,7 +66,7 @@ class Kind(Protocol):
         ...
 
 
-class Numbers:
+class NumberTask:
     """A number a row: see docs/heads.md for the two defaults that differ."""
 
     name, told = "numbers", "sd and quantiles"
@@ -111,7 +111,7 @@ def scaling(head: str, parts: Iterable[np.ndarray]) -> dict[str, float]:
     if head == "student-t":
         location, unit = median_and_spread(parts)
     else:
-        moments = Moments.of(parts)
+        moments = ColumnMoments.of(parts)
         location, unit = float(moments.mean), math.sqrt(moments.variance)
     if head == "poisson":
         location, unit = 0.0, location
@@ -153,9 +153,9 @@ class Labels:
 
 
 KINDS: dict[str, Kind] = {
-    "gaussian": Numbers(),
-    "student-t": Numbers(),
-    "poisson": Numbers(),
+    "gaussian": NumberTask(),
+    "student-t": NumberTask(),
+    "poisson": NumberTask(),
     "bernoulli": Labels(),
 }
 """By the names of heads without classes."""

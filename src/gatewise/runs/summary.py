@@ -18,7 +18,7 @@ from gatewise.metrics import evaluate_batches
 from gatewise.metrics.calibration import calibration_figures
 from gatewise.metrics.constant import ConstantFigures, constant_answer
 from gatewise.models.model import Model
-from gatewise.models.task import KINDS, Numbers, tally_of
+from gatewise.models.task import KINDS, NumberTask, tally_of
 from gatewise.objectives import Objective
 from gatewise.runs.data import Parts
 from gatewise.runs.expert_profiles import MOST_ROWS, typical
@@ -93,7 +93,7 @@ def _telling(model: Model, train: Records) -> list[str]:
     if not isinstance(train.features, pl.DataFrame):
         return []
     used = [name for name in model.preprocessing.column_names or () if name in train.features.columns]
-    numbers = isinstance(KINDS.get(model.spec.head), Numbers)
+    numbers = isinstance(KINDS.get(model.spec.head), NumberTask)
     return telling_columns(train.features.select(used), train.known_label_sets(), numbers)
 
 

@@ -16,7 +16,7 @@ from gatewise.errors import GatewiseError, check_choice, check_interval
 from gatewise.metrics.quantiles import mixture_quantile, routed
 from gatewise.mixture import DistributionHead, MixtureOfExperts
 from gatewise.mixture.heads import HEADS
-from gatewise.models.task import KINDS, Numbers, as_targets, scaling, with_head
+from gatewise.models.task import KINDS, NumberTask, as_targets, scaling, with_head
 from gatewise.sklearn.base import ENOUGH, MixtureEstimator
 
 
@@ -103,7 +103,7 @@ class MixtureOfExpertsRegressor(RegressorMixin, MixtureEstimator):
 
     def _config(self) -> RunConfig:
         """The configuration, for a head that is known and an objective that needs no classes."""
-        check_choice(self.head, [name for name, kind in KINDS.items() if isinstance(kind, Numbers)], "head")
+        check_choice(self.head, [name for name, kind in KINDS.items() if isinstance(kind, NumberTask)], "head")
         return with_head(super()._config(), self.head)
 
     def _checked(self, y: Any) -> np.ndarray:

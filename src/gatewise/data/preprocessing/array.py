@@ -11,7 +11,7 @@ import numpy as np
 from gatewise.data.columns import check_numbers, check_type
 from gatewise.data.missing_values import MISSING
 from gatewise.data.number_format import NumberFormat
-from gatewise.data.preprocessing.one_pass import Moments
+from gatewise.data.preprocessing.one_pass import ColumnMoments
 from gatewise.data.preprocessing.outliers import Squash
 from gatewise.data.records import Records
 from gatewise.data.streaming.records import StoredRows
@@ -47,7 +47,7 @@ class ArrayPreprocessing:
         check_numbers(x, records.name)
         squash = None if outliers == "keep" else _squash(x)
         columns = x.shape[1:] if x.ndim == 2 else ()
-        moments = Moments.of(_blocks(x, squash))
+        moments = ColumnMoments.of(_blocks(x, squash))
         # exact, where the squares carry rounding
         constant = x.max(axis=0 if columns else None) == x.min(axis=0 if columns else None)
         scale = np.where(constant, 1.0, np.sqrt(moments.variance))

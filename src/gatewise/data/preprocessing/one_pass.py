@@ -11,7 +11,7 @@ from gatewise.data.preprocessing.coding import level_counts, marks_rows, plain_f
 from gatewise.data.records import Records
 
 
-class Moments:
+class ColumnMoments:
     """Of each column of arrays `[N, D]` that are added one after the other, or of arrays `[N]`; NaN is missing.
 
     Two parts are put together by the differences of their means (Chan, Golub and LeVeque 1983), so that numbers far
@@ -44,7 +44,7 @@ class Moments:
         self.count = whole
 
     @classmethod
-    def of(cls, parts: Iterable[np.ndarray]) -> "Moments":
+    def of(cls, parts: Iterable[np.ndarray]) -> "ColumnMoments":
         """Of all parts."""
         found = cls()
         for part in parts:
@@ -124,7 +124,7 @@ class Texts:
         )
 
 
-class Numbers:
+class NumericColumns:
     """What is told of the columns of numbers `[N, D]`.
 
     Attributes:
@@ -137,7 +137,7 @@ class Numbers:
 
     def __init__(self, names: list[str], rows: int):
         self.names, self.rows = names, 0
-        self.moments = Moments()
+        self.moments = ColumnMoments()
         self.low, self.high = np.full(len(names), np.nan), np.full(len(names), np.nan)
         self.whole = np.ones(len(names), dtype=bool)
         self.different = [Different(rows) for _ in names]
@@ -170,7 +170,7 @@ class TablePass:
     def __init__(self, rows: int):
         self.total = rows
         self.texts: dict[str, Texts] = {}
-        self.numbers = Numbers([], rows)
+        self.numbers = NumericColumns([], rows)
         self.parts: dict[str, DatePart] = {}
 
     def add(self, records: Records) -> None:
@@ -184,7 +184,7 @@ class TablePass:
         texts = [name for name, kind in frame.schema.items() if kind == pl.String]
         if not self.texts and not self.numbers.names:
             self.texts = {name: Texts(name, self.total) for name in texts}
-            self.numbers = Numbers([name for name in frame.columns if name not in self.texts], self.total)
+            self.numbers = NumericColumns([name for name in frame.columns if name not in self.texts], self.total)
         for name in texts:
             self.texts[name].add(frame[name], records.decimal)
         if self.numbers.names:

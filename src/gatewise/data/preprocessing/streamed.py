@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from gatewise.data.number_format import NumberFormat
 from gatewise.data.preprocessing.coding import OTHER, Column, codes, of_levels, of_numbers
-from gatewise.data.preprocessing.one_pass import Moments, TablePass
+from gatewise.data.preprocessing.one_pass import ColumnMoments, TablePass
 from gatewise.data.preprocessing.outliers import Squash
 from gatewise.data.preprocessing.table import KEEP_ALL, TablePreprocessing, check_names, no_column, squash_of
 from gatewise.data.preprocessing.transformer import MOST_QUANTILES, fitted_to_each
@@ -127,7 +127,7 @@ def _put_right(
     # a column may have no value in the sample, where nearly all are missing
     medians = [np.nanmedian(x) if not np.isnan(x).all() else mean for x, mean in zip(sample, means, strict=True)]
     imputer.statistics_ = np.array(medians)
-    filled = Moments()
+    filled = ColumnMoments()
     filled.merge(count, means, squares)
     filled.merge(seen.numbers.rows - count, imputer.statistics_, 0.0)
     if type(scaler) is not StandardScaler:
@@ -151,7 +151,7 @@ def _moments(
     for i, (x, place) in enumerate(zip(sample, places, strict=True)):
         if squash is None or squash.low[i] <= seen.numbers.low[place] <= seen.numbers.high[place] <= squash.high[i]:
             continue
-        if (near := Moments.of([squash(x, i)])).count:
+        if (near := ColumnMoments.of([squash(x, i)])).count:
             means[i], squares[i] = near.mean, near.variance * count[i]
     return count, means, squares
 

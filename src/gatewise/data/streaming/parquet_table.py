@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from gatewise.data.columns import check_as_numbers, label_text, strip_missing, without
-from gatewise.data.number_format import Evidence, NumberFormat
+from gatewise.data.number_format import FormatEvidence, NumberFormat
 from gatewise.data.read_options import Form
 from gatewise.data.readers.parquet_files import BUFFER, columns_of, files_of, frame_of, opened_file
 from gatewise.data.readings import Place, Reading, reading_of, reading_of_type, readings_of_durations
@@ -132,7 +132,7 @@ class StoredTable:
         if known is not None:
             found = {name: Reading(format) for name in self.texts if (format := known.get(name)) is not None}
             return {**self.durations, **found}
-        evidence = {name: Evidence(self.form.decimal) for name in self.texts}
+        evidence = {name: FormatEvidence(self.form.decimal) for name in self.texts}
         types = {name: TypeEvidence(self.form.date_format) for name in self.texts}
         for frame, places in self._all(self.texts):
             for name in self.texts:
