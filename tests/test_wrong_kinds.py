@@ -64,8 +64,6 @@ CALLS = {
     "a number to resume": (lambda: gw.runs.resume(3), "folder must be a path, got int"),
     "a number for the run folder": (lambda: gw.runs.train(CONFIG, 5), "out must be a path, got int"),
     "a number for a comparison's": (lambda: gw.comparison.compare(CONFIG, 5), "out must be a path, got int"),
-    "a number to read": (lambda: gw.data.read(5), "source must be a path, got int"),
-    "none to read in parts": (lambda: gw.data.stream(None), "source must be a path, got NoneType"),
     "a number for an estimator's folder": (
         lambda: gw.sklearn.MixtureOfExpertsClassifier.load(5),
         "folder must be a path, got int",

@@ -15,7 +15,7 @@ from gatewise.data.readers.parquet import read_parquet, stream_parquet
 from gatewise.data.readers.text_files import COMPRESSED, unpacked_name
 from gatewise.data.records import Records, Source
 from gatewise.errors import GatewiseError
-from gatewise.files import as_path, unreadable
+from gatewise.files import unreadable
 from gatewise.wording import nearest, shown
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".npz")
@@ -46,7 +46,6 @@ def read(
     there, and those in `drop` are not looked at, whatever they hold: they have no values. A bundled name wins over a
     folder of that name: write ./digits for the folder. Raises GatewiseError for whatever cannot be read as such.
     """
-    as_path(source, "source")  # not taken: a path forgets what tells ./digits from digits
     name, missing = str(source), _texts(missing)
     kind = kind_of(name)
     if kind == "bundled":
@@ -78,7 +77,6 @@ def stream(
     features are as the file has them, and get their types from the model that they are for. Arrays, images and bundled
     data are one part. Raises GatewiseError as `read` does, when it comes to what is wrong.
     """
-    as_path(source, "source")
     name, missing = str(source), _texts(missing)
     kind = kind_of(name)
     if kind in ("bundled", ".npz", "images"):
