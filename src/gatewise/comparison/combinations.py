@@ -1,6 +1,6 @@
 """Combinations of objectives and estimators to compare, from text to configurations.
 
-How an estimator with options is written: `gatewise.config.estimator_text`.
+How an estimator with options is written: `gatewise.config.loading.parse_estimator`.
 """
 
 import hashlib
