@@ -207,12 +207,13 @@ def spread(found: list[Line], key: str = "log_loss") -> str:
 
 def fits(lines: list[Line]) -> str:
     """One row a table; the build before beside this one."""
-    rows, times = [], {build: [] for build in BUILDS}
+    builds = [build for build in BUILDS if of(lines, build=build)]
+    rows, times = [], {build: [] for build in builds}
     for part, data in dict.fromkeys((line["part"], line["data"]) for line in lines if line["part"] in ("fit", "adult")):
         here = of(lines, part=part, data=data)
         other = of(here, name="MLPClassifier")
         row = {"table": data}
-        for build in BUILDS:
+        for build in builds:
             ours = of(here, name="ours", build=build)
             theirs = of(other, build=build) or other
             if not ours:
@@ -231,10 +232,11 @@ def fits(lines: list[Line]) -> str:
 
 
 def commands(lines: list[Line]) -> str:
+    builds = [build for build in BUILDS if of(lines, build=build)]
     rows = []
     for name in [*COMMANDS, "train iris", "train digits"]:
         row = {"command": name}
-        for build in BUILDS:
+        for build in builds:
             word, _, data = name.partition(" ")
             here = (
                 of(lines, build=build, name=word, data=data)
@@ -248,7 +250,8 @@ def commands(lines: list[Line]) -> str:
             row[f"of import torch, {build}"] = f"{seconds / torch_alone[0]['seconds']:.2f}" if known else "-"
             row[f"peak MiB, {build}"] = f"{here[0]['peak_mib']:.0f}" if here else "-"
             row[f"NLL, {build}"] = f"{here[0]['log_loss']:.4f}" if here and "log_loss" in here[0] else "-"
-        rows.append(row)
+        if any(value != "-" for value in list(row.values())[1:]):
+            rows.append(row)
     return table(rows)
 
 
