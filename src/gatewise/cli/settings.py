@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gatewise.config.loading import key_meant, parse_value, read_toml
-from gatewise.config.run import RunConfig
+from gatewise.config.loading import parse_value, read_toml
+from gatewise.config.run import RunConfig, key_meant
 from gatewise.errors import GatewiseError
 
 TEXTS = {key for key, field in RunConfig.model_fields.items() if field.annotation in (str, str | None, list[str])}

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from gatewise import objectives
-from gatewise.config.run import BadKey, RunConfig, key_meant
+from gatewise.config.run import BadKey, RunConfig
 from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import read_text
 from gatewise.parsing import parse_toml
-from gatewise.wording import instead, shown
+from gatewise.wording import shown
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -34,12 +34,6 @@ def parse_value(text: str) -> Any:
         return parse_toml(f"value = {text}")["value"]
     except ValueError:
         return text
-
-
-def key_instead(given: str) -> str:
-    """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
-    meant = key_meant(given)
-    return f"; did you mean {meant!r}?" if meant else instead(given, RunConfig.model_fields)
 
 
 def load_config(keys: dict[str, Any], where: Mapping[str, str] | None = None) -> RunConfig:

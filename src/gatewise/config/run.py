@@ -59,6 +59,12 @@ def key_meant(given: str) -> str | None:
     return next((key for key, others in OTHER_NAMES.items() if given in others), None)
 
 
+def key_instead(given: str, keys: Iterable[str]) -> str:
+    """The end of a sentence that refuses a key: what other software means by it, or the nearest, or all of them."""
+    meant = key_meant(given)
+    return f"; did you mean {meant!r}?" if meant else instead(given, keys)
+
+
 class BadKey(GatewiseError):
     """The first key of a configuration that is unknown or has a bad value.
 
@@ -77,9 +83,7 @@ class BadKey(GatewiseError):
             given = "" if first["type"] == "missing" else f", got {shortened(repr(first['input']))}"
             self.said = f"{said[0].lower()}{said[1:]}{given}"
         else:
-            meant = key_meant(self.key)
-            nearest = f"; did you mean {meant!r}?" if meant else instead(self.key, list(keys))
-            self.said = f"unknown key {self.key!r}{nearest}"
+            self.said = f"unknown key {self.key!r}{key_instead(self.key, keys)}"
         super().__init__(self.of("the configuration"))
 
     def of(self, source: str) -> str:

@@ -12,8 +12,7 @@ import tomli_w
 from pydantic.fields import FieldInfo
 
 from gatewise import estimators, objectives
-from gatewise.config.loading import key_instead
-from gatewise.config.run import LoopConfig, RunConfig
+from gatewise.config.run import LoopConfig, RunConfig, key_instead
 from gatewise.errors import GatewiseError
 from gatewise.mixture.heads import HEADS
 
@@ -76,7 +75,7 @@ def config_text(keys: Iterable[str] = (), data: str = "digits") -> str:
     known, wanted = fields(), list(keys)
     for key in wanted:
         if key not in known:
-            raise GatewiseError(f"there is no key {key!r} in a configuration{key_instead(key)}")
+            raise GatewiseError(f"there is no key {key!r} in a configuration{key_instead(key, RunConfig.model_fields)}")
     parts = [] if wanted else [TOP]
     for key in wanted or known:
         if not wanted and key in HEADINGS:

@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from gatewise.config import RunConfig
-from gatewise.config.loading import key_instead
-from gatewise.config.run import BadKey
+from gatewise.config.run import BadKey, key_instead
 from gatewise.data import MISSING
 from gatewise.data.preprocessing.table import KEEP_ALL
 from gatewise.errors import GatewiseError, check_choice, check_interval, check_kind
@@ -112,7 +111,7 @@ def _further_keys(settings: Mapping[str, Any] | None, parameters: Mapping[str, A
         if key in NOT_HERE:
             raise GatewiseError(f"settings: {key!r} is not for an estimator; leave it out")
         if key not in RunConfig.model_fields:
-            raise GatewiseError(f"settings: unknown key {key!r}{key_instead(str(key))}")
+            raise GatewiseError(f"settings: unknown key {key!r}{key_instead(str(key), RunConfig.model_fields)}")
     return {key: _plain(value) for key, value in settings.items()}
 
 
