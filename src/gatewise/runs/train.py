@@ -17,7 +17,7 @@ from gatewise.config.objective import build_objective
 from gatewise.config.run import MAKE_ONE, LoopConfig, RunConfig, choose_device
 from gatewise.data import StoredRows
 from gatewise.distributed import Group, join_processes, local_device
-from gatewise.errors import GatewiseError, check_callable, check_kind
+from gatewise.errors import GatewiseError, check_kind
 from gatewise.files import as_path, check_links, read_json, write_json, write_text
 from gatewise.metrics.calibration import fit_calibration
 from gatewise.models.task import with_head
@@ -30,7 +30,7 @@ from gatewise.runs.prepare import Prepared, continued, prepare, weighted, weight
 from gatewise.runs.run import Run, config_of
 from gatewise.runs.seen_rows import MOST, SeenRows
 from gatewise.runs.summary import summarise
-from gatewise.training.callbacks import Callback, check_callbacks, check_tensorboard
+from gatewise.training.callbacks import Callback, check_callbacks, check_should_stop, check_tensorboard
 from gatewise.training.fit import fit
 from gatewise.training.input.datasets import RowStream, held_rows
 from gatewise.training.loop import Fit
@@ -66,7 +66,7 @@ def train(
     """
     check_kind(config, RunConfig, "config", MAKE_ONE)
     callbacks = check_callbacks(callbacks)
-    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
+    check_should_stop(should_stop)
     out = None if out is None else as_path(out, "out")
     with join_processes(choose_device(config.device), should_stop) as group:
         before = group.from_leader(lambda: begun_before(out, config.data, group))
@@ -132,7 +132,7 @@ def resume(
             have changed.
     """
     folder = as_path(folder, "folder")
-    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
+    check_should_stop(should_stop)
     if not (folder / "config.toml").is_file():
         raise GatewiseError(f"there is no run to go on with in {folder}; make one with gatewise train")
     check_links(folder)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gatewise.errors import GatewiseError, check_kinds
+from gatewise.errors import GatewiseError, check_callable, check_kinds
 from gatewise.files import as_path
 
 PARTS = ("train", "validation")
@@ -54,6 +54,11 @@ class Callback:
 def check_callbacks(callbacks: Iterable[Callback]) -> list[Callback]:
     """The callbacks as a list; raises GatewiseError for what is none."""
     return check_kinds(callbacks, Callback, "callbacks", "make a class of gw.training.Callback, and give [one of it]")
+
+
+def check_should_stop(should_stop: object) -> None:
+    """Raises GatewiseError for what cannot be asked whether training is to stop."""
+    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
 
 
 def named(callbacks: Iterable[Callback]) -> Iterator[tuple[str, Callback]]:

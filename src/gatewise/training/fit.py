@@ -10,7 +10,7 @@ from gatewise.distributed import ALONE, Group
 from gatewise.errors import GatewiseError, check_callable, check_kind, check_kinds
 from gatewise.mixture import MixtureOfExperts
 from gatewise.objectives import Objective, Regulariser
-from gatewise.training.callbacks import Callback, check_callbacks
+from gatewise.training.callbacks import Callback, check_callbacks, check_should_stop
 from gatewise.training.checkpoints.folder import Checkpoints
 from gatewise.training.input.batching import Rows
 from gatewise.training.input.datasets import RowStream, count_of
@@ -82,7 +82,7 @@ def fit(
         check_rows(validation, "validation")
     regularisers = check_kinds(regularisers, Regulariser, "regularisers", "such as [gw.objectives.Load(0.1)]")
     callbacks = check_callbacks(callbacks)
-    check_callable(should_stop, "should_stop", "one that is asked after every step, such as lambda: False")
+    check_should_stop(should_stop)
     if model_factory is not None:
         check_callable(model_factory, "model_factory", "one that makes the same mixture with other weights")
     if not count_of(train) or (validation is not None and not count_of(validation)):
