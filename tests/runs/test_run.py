@@ -238,7 +238,15 @@ def test_a_run_without_test_rows(tmp_path):
         (lambda folder: (folder / "config.toml").write_text("="), "is not TOML"),
         (lambda folder: (folder / "model/model.json").write_text('{"format": 2}'), "does not describe a model"),
         (lambda folder: _edit(folder / "model/model.json", dropout=5), "does not describe a model"),
-        (lambda folder: _edit(folder / "model/model.json", gate_top_k=True), "does not describe a model"),
+        *(
+            (lambda folder, key=key, value=value: _edit(folder / "model/model.json", **{key: value}), f"model: {key}")
+            for key, value in {
+                "gate_top_k": True,
+                "gate_temperature": True,
+                "input_shape": [True],
+                "expert_hidden": [True],
+            }.items()
+        ),
         (lambda folder: (folder / "model/preprocessing.json").unlink(), "preprocessing.json is missing; restore"),
         (lambda folder: _edit(folder / "model/model.json", expert_hidden=[-1]), "does not describe a model"),
         (lambda folder: (folder / "model/weights.safetensors").write_bytes(b"x" * 100), "not a safetensors file"),

@@ -1,5 +1,6 @@
 """A model on disk: weights in safetensors, its shape in JSON, its preprocessing in skops; no pickle."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,8 @@ class Model:
             GatewiseError: if a file is missing, damaged, or does not fit the others.
         """
         try:
-            spec = ModelSpec(**read_json(folder / "model.json"))
+            # strict, as true is no number; as JSON, where a dictionary may still stand for what is made from it
+            spec = ModelSpec.model_validate_json(json.dumps(read_json(folder / "model.json")), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

@@ -51,7 +51,7 @@ class ModelSpec(BaseModel):
     format: Literal[1] = 1
     input_shape: list[Size] = Field(min_length=1)
     classes: Names
-    experts: int = Field(ge=1, le=65536, strict=True)
+    experts: int = Field(ge=1, le=65536)
     expert: Literal["mlp", "linear", "conv"]
     expert_hidden: Widths
     gate_hidden: Widths
@@ -60,12 +60,12 @@ class ModelSpec(BaseModel):
     gate: Literal["mlp", "conv"] = "mlp"
     gate_map: str = "softmax"
     gate_temperature: float = 1.0
-    gate_top_k: int = Field(0, ge=0, strict=True)
+    gate_top_k: int = Field(0, ge=0)
     balance_rate: float = Field(0.0, ge=0)
     numeric_embedding: Literal["none", "piecewise-linear", "periodic"] = "none"
-    numeric_width: int = Field(8, ge=1, le=4096, strict=True)
+    numeric_width: int = Field(8, ge=1, le=4096)
     numeric_frequency: float = Field(0.01, gt=0, le=1000)
-    numbers: int = Field(0, ge=0, le=2**20, strict=True)
+    numbers: int = Field(0, ge=0, le=2**20)
     bin_counts: list[Size] = []
     labels: list[Label] = []
     head: str = Field("categorical", validate_default=True)
