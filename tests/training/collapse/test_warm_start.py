@@ -107,6 +107,12 @@ def test_patience_counts_from_the_end_of_the_warm_start():
     assert len(result.history) >= 8
 
 
+def test_an_assignment_of_rows_that_are_streamed_is_refused():
+    x, y = blobs()
+    with pytest.raises(GatewiseError, match="keeps the expert of every training row, and streamed rows are not kept"):
+        warm_start(LoopConfig(), small(), x, 20, y, seed=1, streamed=True)
+
+
 def test_what_cannot_be_is_refused():
     x, y = blobs()
     sparse = small()
