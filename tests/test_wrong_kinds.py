@@ -61,6 +61,7 @@ CALLS = {
     "its own, without samples": (lambda: gw.audit(f, LOGITS, own=Bare()), "own must be an estimator and its number"),
     "a number to load a run": (lambda: gw.runs.Run.load(3), "folder must be a path, got int"),
     "bytes to load a run": (lambda: gw.runs.Run.load(b"runs"), "folder must be a path, got bytes"),
+    "rows to predict": (lambda: gw.runs.Run.predict(None, [[1.0]]), "source must be a path, got list"),
     "a number to resume": (lambda: gw.runs.resume(3), "folder must be a path, got int"),
     "a number for the run folder": (lambda: gw.runs.train(CONFIG, 5), "out must be a path, got int"),
     "a number for a comparison's": (lambda: gw.comparison.compare(CONFIG, 5), "out must be a path, got int"),

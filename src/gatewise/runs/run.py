@@ -106,6 +106,7 @@ class Run:
         keep: Sequence[str] = (),
     ) -> Predictions:
         """The predictions of a file's rows, made as they are asked for: see `Predictions`."""
+        as_path(source, "source")  # now, and not when the first row is asked for
         parts = partial(self.stream, source, require_target=False, keep=keep)
         options: dict[str, Any] = {"batch_size": batch_size, "trust": trust, "keep": keep}
         options["read_from"] = None if source in BUNDLED else source
