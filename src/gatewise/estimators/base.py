@@ -91,6 +91,10 @@ class GradientEstimator(nn.Module):
         undefined(self, "forward")
 
 
+SCALES = "[-100, 100]"
+"""What an estimator takes as its `scale`: beyond, gradients may not stay finite."""
+
+
 class JointEstimator(GradientEstimator):
     """An estimator that draws different outcomes, L latents being one with K**L categories, and is unbiased for all."""
 

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from gatewise.errors import GatewiseError, check_interval
 from gatewise.estimators.base import (
+    SCALES,
     Tempered,
     finite,
     info_of_all,
@@ -76,7 +77,7 @@ class REBAR(Tempered, WideState):
         learn_scale: bool = True,
     ):
         super().__init__(temperature)
-        check_interval(scale, "[-100, 100]", f"estimator {self.name!r}: scale")  # beyond, gradients may not stay finite
+        check_interval(scale, SCALES, f"estimator {self.name!r}: scale")
         for name, start, learn in (("log_factor", 0.0, learn_temperature), ("scale", float(scale), learn_scale)):
             if learn:
                 self.register_parameter(name, nn.Parameter(torch.tensor(start)))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from gatewise.errors import check_choice, check_interval
-from gatewise.estimators.base import PointEstimator, one_hot, straight_through
+from gatewise.estimators.base import SCALES, PointEstimator, one_hot, straight_through
 from gatewise.estimators.gumbel_rao import conditional_softmax
 from gatewise.estimators.registry import register
 from gatewise.estimators.surrogate import with_jacobians
@@ -63,7 +63,7 @@ class ReinMax(PointEstimator):
     ):
         super().__init__(temperature)
         check_choice(variant, VARIANTS, "variant", f"estimator {self.name!r}")
-        check_interval(scale, "[-100, 100]", f"estimator {self.name!r}: scale")  # beyond, gradients may not stay finite
+        check_interval(scale, SCALES, f"estimator {self.name!r}: scale")
         check_interval(replicates, "[1, inf)", f"estimator {self.name!r}: replicates", whole=True)
         self.variant, self.scale, self.replicates = variant, scale, replicates
 
