@@ -26,7 +26,7 @@ import joblib
 import numpy as np
 import polars as pl
 import torch
-from common import RESULTS, data_file, fill_page, table, write_result
+from common import RESULTS, adult, bundled, fill_page, table, write_result
 from sklearn.base import ClassifierMixin
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -84,21 +84,6 @@ MODELS: dict[str, tuple[Callable[..., ClassifierMixin], list[dict[str, float]]]]
     LOGISTIC: (logistic, [{"strength": c} for c in (0.01, 0.1, 1.0, 10.0)]),
     BOOSTED: (boosted, [{"rate": r, "leaves": n} for r in (0.03, 0.1) for n in (8, 31)]),
 }
-
-
-def bundled(load: Callable[..., Any]) -> tuple[pl.DataFrame, np.ndarray]:
-    x, y = load(return_X_y=True)
-    return pl.DataFrame(x, schema=[f"x{i}" for i in range(x.shape[1])]), y
-
-
-def adult() -> tuple[pl.DataFrame, np.ndarray]:
-    """A space follows each comma of the file: only without it are its numbers numbers."""
-    frame = pl.read_csv(data_file("adult-train.csv"), infer_schema=False).with_columns(pl.all().str.strip_chars())
-    *names, target = frame.columns
-    numbers = [name for name in names if frame[name].str.contains(r"^-?\d+$").all()]
-    return frame.select(pl.col(name).cast(pl.Int64) if name in numbers else name for name in names), frame[
-        target
-    ].to_numpy()
 
 
 DATA: dict[str, Callable[[], tuple[pl.DataFrame, np.ndarray]]] = {

@@ -117,6 +117,11 @@ def run(keys: Line, folder: str) -> Run:
     return train(load_config(keys | {"threads": 1}), Path(folder) / "run")
 
 
+def dead_in_training(made: Run) -> int:
+    rows = made.model.rows(read_parts(made.config).train)
+    return evaluate(made.model.mixture, *rows, len(made.model.spec.classes)).result().to_dict()["dead_experts"]
+
+
 def cure(way: str, name: str, seed: int) -> Line:
     keys = {**MNIST, **TRAINED_BY[way], **CURES[name], "data": str(data_file("mnist.npz")), "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
@@ -127,11 +132,9 @@ def cure(way: str, name: str, seed: int) -> Line:
 def bundled(name: str, seed: int) -> Line:
     with tempfile.TemporaryDirectory() as folder:
         made = run({"data": name, "seed": seed}, folder)
-    rows = made.model.rows(read_parts(made.config).train)
-    on_training = evaluate(made.model.mixture, *rows, len(made.model.spec.classes)).result().to_dict()
     test = made.summary["test"]
     figures = {"experts": made.model.mixture.num_experts, "rows": test["rows"], "dead": test["dead_experts"]}
-    figures |= {"dead_in_training": on_training["dead_experts"], "mutual_information": test["mutual_information"]}
+    figures |= {"dead_in_training": dead_in_training(made), "mutual_information": test["mutual_information"]}
     return {"part": "bundled", "with": name, "seed": seed, **figures}
 
 
@@ -151,9 +154,7 @@ def keep(data: str, way: str, name: str, seed: int) -> Line:
     keys = KEEP | KEPT_BY[way] | KEEPERS[name] | source | {"data": str(data_file(source["data"])), "seed": seed}
     with tempfile.TemporaryDirectory() as folder:
         made = run(keys, folder)
-        rows = made.model.rows(read_parts(made.config).train)
-    on_training = evaluate(made.model.mixture, *rows, len(made.model.spec.classes)).result().to_dict()
-    figures = {"nll": made.summary["test"]["nll"], "dead": on_training["dead_experts"]}
+    figures = {"nll": made.summary["test"]["nll"], "dead": dead_in_training(made)}
     return {"part": "keepers", "data": data, "way": way, "with": name, "seed": seed, **figures}
 
 

@@ -4,9 +4,12 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import torch
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,6 +21,21 @@ def data_file(name: str) -> Path:
     if not (folder / name).is_file():
         sys.exit(f"skipped: {name} is not in {folder}; set GATEWISE_DATA to the folder that has it")
     return folder / name
+
+
+def bundled(load: Callable[..., Any]) -> tuple[pl.DataFrame, np.ndarray]:
+    """The rows and classes of one of scikit-learn's own data sets."""
+    x, y = load(return_X_y=True)
+    return pl.DataFrame(x, schema=[f"x{i}" for i in range(x.shape[1])]), y
+
+
+def adult(file: str = "adult-train.csv") -> tuple[pl.DataFrame, np.ndarray]:
+    """A space follows each comma of the file: only without it are its numbers numbers. Labels end in a dot in one."""
+    frame = pl.read_csv(data_file(file), infer_schema=False).with_columns(pl.all().str.strip_chars())
+    *names, target = frame.columns
+    numbers = [name for name in names if frame[name].str.contains(r"^-?\d+$").all()]
+    x = frame.select(pl.col(name).cast(pl.Int64) if name in numbers else name for name in names)
+    return x, frame[target].str.strip_chars(".").to_numpy()
 
 
 def table(rows: list[dict[str, Any]]) -> str:

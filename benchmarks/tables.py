@@ -11,7 +11,7 @@ Figures of another version stand beside those of this one: measure it with `PYTH
 `results/tables.json` and fills docs/speed.md. Half an hour on a quiet machine; what is measured already is left out,
 but with `--fresh`.
 
-    OMP_NUM_THREADS=1 python benchmarks/tables.py [fit adult commands iris digits] [--build before] [--fresh]
+    OMP_NUM_THREADS=1 python benchmarks/tables.py [fit adult commands iris digits] [--build B] [--only pima] [--fresh]
 """
 
 import argparse
@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from common import RESULTS, data_file, fill_page, table, write_result
+from common import RESULTS, adult, bundled, data_file, fill_page, table, write_result
 from sklearn import datasets
 from sklearn.base import ClassifierMixin
 from sklearn.compose import make_column_transformer
@@ -54,11 +54,6 @@ def read(name: str, target: int = -1) -> Table:
     column = frame.columns[target]
     frame = frame.filter(pl.col(column).is_not_null())
     return frame.drop(column), frame[column].cast(pl.String).to_numpy()
-
-
-def bundled(load: Callable[..., Any]) -> Table:
-    x, y = load(return_X_y=True)
-    return pl.DataFrame(x, schema=[f"x{i}" for i in range(x.shape[1])]), y
 
 
 DATA: dict[str, Callable[[], Table]] = {
@@ -116,15 +111,8 @@ def split(data: str, number: int, name: str) -> Line:
     return fitted(name, (x[train], y[train]), (x[test], y[test]), number)
 
 
-def adult(data: str, number: int, name: str) -> Line:
-    frames = []
-    for file in ("adult-train.csv", "adult-test.csv"):
-        frame = pl.read_csv(data_file(file), infer_schema=False).with_columns(pl.all().str.strip_chars())
-        target = frame.columns[-1]
-        numbers = [one for one in frame.columns if frame[one].str.contains(r"^-?\d+$").all()]
-        y = frame[target].str.strip_chars(".").to_numpy()
-        frames.append((frame.drop(target).with_columns(pl.col(numbers).cast(pl.Int64)), y))
-    return fitted(name, *frames, number)
+def whole(data: str, number: int, name: str) -> Line:
+    return fitted(name, *(adult(f"adult-{part}.csv") for part in ("train", "test")), number)
 
 
 PYTHON = sys.executable
@@ -180,7 +168,7 @@ def cells(parts: list[str], only: list[str]) -> Iterator[tuple[Callable[..., Lin
         names = [name for name in DATA if not only or name in only]
         yield from ((split, "fit", *cell) for cell in itertools.product(names, SPLITS, MODELS))
     if "adult" in parts:
-        yield from ((adult, "adult", "adult", 0, name) for name in MODELS)
+        yield from ((whole, "adult", "adult", 0, name) for name in MODELS)
     if "commands" in parts:
         yield from ((command, "commands", "", 0, name) for name in COMMANDS)
     for data in ("iris", "digits"):
