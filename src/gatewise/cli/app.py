@@ -128,11 +128,11 @@ def _invoked(words: list[str]) -> int:
             status = ended.exit_code
             break
         except UsageProblem as error:  # before anything ran
-            flag = getattr(error, "option_name", "")
             if not settable:
                 raise
             from gatewise.cli.settings import as_setting, flag_meant
 
+            flag = getattr(error, "option_name", "")
             changed = as_setting(given, flag)
             if changed is None and (meant := flag_meant(flag)):
                 raise GatewiseError(f"no such option: {flag}; did you mean {meant!r}?") from None

@@ -224,8 +224,10 @@ def _warm(summary: Summary) -> str:
     lasted = "the first tenth of the epochs"
     if isinstance(epochs, int):
         lasted = "the first epoch" if epochs == 1 else f"the first {epochs} epochs"
-    by = "by clusters of the inputs (k-means), and not chosen by the gate"
-    return f"Warm start: for {lasted} each row's expert was given, {by}."
+    return (
+        f"Warm start: for {lasted} each row's expert was given, by clusters of the inputs (k-means), and not chosen by "
+        "the gate."
+    )
 
 
 def _reseeded(reseeded: Sequence[ReseedingSchema]) -> str:
