@@ -1,7 +1,6 @@
 """Streamed predictions are those of the whole table, complete or absent, in memory that does not grow with the rows."""
 
 import datetime
-import gc
 import threading
 import time
 import tracemalloc
@@ -126,7 +125,6 @@ def test_the_memory_of_a_stream_does_not_grow_with_the_rows(run, tmp_path, monke
     peaks = []
     for copies in (20, 20, 80):  # the first pays for what is made once
         pl.concat([table()] * copies).write_parquet(tmp_path / "d.parquet")
-        gc.collect()  # so that the collections within come at the same places, whatever ran before
         tracemalloc.start()
         run.predict(str(tmp_path / "d.parquet"), batch_size=500).write(tmp_path / "out.parquet")
         peaks.append(tracemalloc.get_traced_memory()[1])

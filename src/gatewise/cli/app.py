@@ -50,6 +50,7 @@ class Commands(TyperGroup):
             return name, found, rest
         alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
         alone.command(name=name)(getattr(importlib.import_module(f"gatewise.cli.{name}"), str(name)))
+        stop.raises = True  # from here on: in an import an exception would come out in the middle of somebody's module
         return name, typer.main.get_command(alone), rest
 
 
@@ -86,7 +87,6 @@ PATIENCE = 60.0
 
 def run(words: Sequence[str]) -> int:
     """Run a command line, say what went wrong with it, and return its exit status."""
-    stop.raises = True
     forget_impossible_sizes()
     try:
         with open_streams():
