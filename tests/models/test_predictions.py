@@ -119,17 +119,20 @@ def test_a_run_loaded_from_arrays_predicts_an_npz_file(tmp_path):
 
 
 def test_the_memory_of_a_stream_does_not_grow_with_the_rows(run, tmp_path, monkeypatch):
-    """Peak of what Python and numpy hold; four times the rows may take a fifth more, kept rows take four times."""
+    """Peak of what Python and numpy hold; four times the rows may take a fifth more, kept rows take four times.
+
+    Of each size the lesser of two peaks: on a busy machine the thread that reads ahead may hold a part more in one.
+    """
     monkeypatch.setattr("gatewise.data.readers.parquet.stream_parquet.__defaults__", (4000,))
     monkeypatch.setattr(writers, "GROUP", 20_000)
-    peaks = []
-    for copies in (20, 20, 80):  # the first pays for what is made once
+    peaks = {20: [], 80: []}
+    for copies in (20, 20, 20, 80, 80):  # the first pays for what is made once
         pl.concat([table()] * copies).write_parquet(tmp_path / "d.parquet")
         tracemalloc.start()
         run.predict(str(tmp_path / "d.parquet"), batch_size=500).write(tmp_path / "out.parquet")
-        peaks.append(tracemalloc.get_traced_memory()[1])
+        peaks[copies].append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[2] < 1.2 * peaks[1]
+    assert min(peaks[80]) < 1.2 * min(peaks[20])
 
 
 def test_rebatched_keeps_rows_in_order():
